@@ -1,0 +1,1 @@
+<%@ page contentType="text/plain; charset=utf-8" %><%= application.getServerInfo() %> on port <%= request.getLocalPort() %>, as user <%= System.getProperty("user.name") %>, for the client at <%= request.getRemoteAddr() %>

@@ -1,0 +1,5 @@
+"""`python -m jvmbind`: the command line."""
+
+from jvmbind.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""The command line: one file a command. Runs with whatever privilege the caller has.
+
+As root the interpreter is started again in isolated mode (-I): no PYTHONPATH, no user site, no current directory decides
+what root runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import jvmbind
+from jvmbind.errors import JvmbindError, UsageError
+
+COMMANDS = {"run": "run a JVM server with listeners that are bound before privilege is dropped"}
+
+_HELP = """usage: jvmbind COMMAND [OPTIONS]
+
+Run any JVM server, unmodified, on low ports without root and without ever giving the port up.
+
+commands:
+{commands}
+
+options:
+  -h, --help     show this text
+  -V, --version  show the version
+
+jvmbind COMMAND --help shows the options of a command.
+"""
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; ends it with the documented status, and one line on stderr on failure."""
+    argv = sys.argv[1:]
+    if os.geteuid() == 0 and not sys.flags.isolated:
+        package = os.path.dirname(os.path.abspath(jvmbind.__file__))
+        os.execv(sys.executable, [sys.executable, "-I", os.path.join(package, "__main__.py"), *argv])
+    try:
+        _dispatch(argv)
+    except JvmbindError as error:
+        _end(error)
+    except KeyboardInterrupt:
+        os._exit(130)
+    sys.exit(0)
+
+
+def _end(error: JvmbindError) -> NoReturn:
+    lines = [*getattr(error, "__notes__", ()), f"jvmbind: {error}"]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.exit(error.status)
+
+
+def _dispatch(argv: list[str]) -> None:
+    word = argv[0] if argv else ""
+    if word in {"-h", "--help", "help"}:
+        sys.stdout.write(_HELP.format(commands="\n".join(f"  {name:<14} {text}" for name, text in COMMANDS.items())))
+    elif word in {"-V", "--version"}:
+        sys.stdout.write(f"jvmbind {jvmbind.__version__}\n")
+    elif word in COMMANDS:
+        import_module(f"jvmbind.cli.{word}").main(argv[1:])
+    else:
+        what = f"{word!r} is no command" if word else "no command given"
+        msg = f"{what}; expected one of {', '.join(COMMANDS)} (jvmbind --help)"
+        raise UsageError(msg)

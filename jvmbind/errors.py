@@ -1,0 +1,59 @@
+"""Exceptions of jvmbind, each with the exit status it ends a command with.
+
+Imported by every other module, also by what runs with privilege; imports nothing.
+The statuses are those of sysexits.h (EX_USAGE and so on); status 1 is what the `java` launcher itself uses.
+"""
+
+from __future__ import annotations
+
+EX_USAGE = 64
+EX_UNAVAILABLE = 69
+EX_OSERR = 71
+EX_NOPERM = 77
+EX_CONFIG = 78
+
+
+class JvmbindError(Exception):
+    """A failure with a message of one line; `status` is the exit status of the command that meets it."""
+
+    status: int = EX_OSERR
+
+    def __str__(self) -> str:
+        """Return the message on one line, whatever was put into it."""
+        return " ".join(super().__str__().split())
+
+
+class UsageError(JvmbindError):
+    """The command line cannot be understood."""
+
+    status = EX_USAGE
+
+
+class PortUnavailableError(JvmbindError):
+    """A declared address cannot be had: somebody else holds it, or this machine does not have it."""
+
+    status = EX_UNAVAILABLE
+
+
+class SystemFailureError(JvmbindError):
+    """A system call failed, or this kernel or sandbox lacks what is needed."""
+
+    status = EX_OSERR
+
+
+class NotPermittedError(JvmbindError):
+    """A right is missing, or a privilege could not be given up for certain."""
+
+    status = EX_NOPERM
+
+
+class ConfigurationError(JvmbindError):
+    """What is to be run, as whom or from where does not fit this machine."""
+
+    status = EX_CONFIG
+
+
+class JavaLaunchError(JvmbindError):
+    """What the `java` launcher itself refuses; it ends with status 1 there, so it does here."""
+
+    status = 1

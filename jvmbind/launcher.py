@@ -1,0 +1,136 @@
+"""Orders the steps of a start: check, bind, drop, become the supervisor (or the worker itself).
+
+Runs with whatever privilege the caller has, until the drop; ends in exec. Nothing of the supervisor or of JPype is
+imported here: what runs with privilege is this module, `jvmbind.privileged` and the reading of the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import jvmbind
+from jvmbind.errors import SystemFailureError, UsageError
+from jvmbind.posix import role
+from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
+from jvmbind.privileged import adopt
+from jvmbind.privileged.drop import drop_permanently
+from jvmbind.privileged.identity import resolve_user, service_environment
+from jvmbind.privileged.listeners import bind_listeners
+from jvmbind.privileged.preflight import check_own_code, check_readable
+from jvmbind.spec import ListenSpec, ServiceSpec, UserSpec, number_names
+from jvmbind.worker import arguments
+from jvmbind.worker.java_home import find_java_home, libjvm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jvmbind.privileged.listeners import Listener
+
+
+class Request(NamedTuple):
+    """What was asked for, before anything of it is resolved or checked against this machine."""
+
+    java_arguments: tuple[str, ...]
+    listeners: tuple[ListenSpec, ...] = ()
+    user: str | None = None
+    name: str | None = None
+    java_home: str | None = None
+    environ: tuple[str, ...] = ()
+    preserve_environ: bool = False
+    template: ServiceSpec = ServiceSpec("", "", (), ())
+
+
+def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
+    """Start the service in place of this process. Raises JvmbindError, with nothing bound and nothing left behind."""
+    fill_standard_fds()
+    user = resolve_user(request.user)
+    changes_user = os.geteuid() == 0
+    java_home = find_java_home(request.java_home, environ)
+    declared = number_names(list(request.listeners))
+    service_environ = role.without_coercion(
+        service_environment(environ, user, request.environ, changes_user=changes_user, preserve=request.preserve_environ)
+    )
+    command = _understand(request, java_home, service_environ)
+    if changes_user:
+        check_own_code(user)
+    check_readable(user, _needed(java_home, command), changes_user=changes_user)
+    listeners = _open(declared, user if changes_user else None, environ)
+    _check_inherit(request.template.inherit, listeners)
+    spec = request.template._replace(
+        name=request.name or default_name(command),
+        java_home=java_home,
+        java_arguments=request.java_arguments,
+        listeners=tuple(listener for listener, _ in listeners),
+    )
+    _become(spec, listeners, user, service_environ)
+
+
+def _understand(request: Request, java_home: str, environ: Mapping[str, str]) -> arguments.JavaCommand:
+    home = Path(java_home)
+    return arguments.parse(request.java_arguments, environ, jdk_feature=arguments.jdk_feature(home), java_home=home)
+
+
+def default_name(command: arguments.JavaCommand) -> str:
+    """Return the name of a service that has none: from its jar, main class or module."""
+    what = command.what or "java"
+    if command.mode is arguments.Mode.JAR:
+        return os.path.basename(what).removesuffix(".jar")
+    return what.rpartition("/")[2].rpartition(".")[2] or what
+
+
+def _needed(java_home: str, command: arguments.JavaCommand) -> list[tuple[str, str, int]]:
+    """Return what the service user must be able to run or read: the interpreter, this package, the JVM, the jar."""
+    interpreter, _, entry = role.command("worker", ())
+    needed = [
+        ("interpreter", interpreter, os.X_OK),
+        ("interpreter", os.path.realpath(interpreter), os.X_OK),
+        ("package", os.path.dirname(os.path.abspath(jvmbind.__file__)), os.R_OK | os.X_OK),
+        ("package", entry, os.R_OK),
+        ("Java runtime", libjvm(java_home, command.vm), os.R_OK),
+    ]
+    if command.mode is arguments.Mode.JAR and command.what is not None:
+        needed.append(("jar", command.what, os.R_OK))
+    return needed
+
+
+def _open(
+    declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str]
+) -> list[Listener]:
+    inherited = [adopt.identify(name, fd) for name, fd in adopt.inherited_fds(environ)]
+    fd = None if inherited else adopt.inetd_fd()
+    if fd is not None:
+        sock = adopt.take_inetd(fd)
+        inherited = [adopt.identify(adopt.INETD_NAME, sock.detach())]
+    specs, adopted = adopt.match_inherited(declared, inherited)
+    return bind_listeners(specs, adopted, user)
+
+
+def _check_inherit(name: str, listeners: list[Listener]) -> None:
+    names = [listener.name for listener, _ in listeners]
+    if name and name not in names:
+        for _, sock in listeners:
+            sock.close()
+        msg = f"--inherit {name}: no such listener; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
+        raise UsageError(msg)
+
+
+def _become(spec: ServiceSpec, listeners: list[Listener], user: UserSpec, environ: dict[str, str]) -> NoReturn:
+    """Drop, then exec: the same pid, a fresh address space. The listeners are on 3, 4, 5, ..., the specification behind."""
+    drop_permanently(user.uid, user.gid, user.groups)
+    memory = sealed_memory("jvmbind-spec", spec.to_json())
+    arrange_for_exec([*(sock.fileno() for _, sock in listeners), memory])
+    count = len(listeners)
+    environ |= role.announce(LISTEN_FDS_START + count)
+    if spec.direct:
+        command = role.command("worker", spec.java_arguments)
+    else:
+        command = role.command("supervisor", (spec.name,))
+        names = ":".join(listener.name for listener, _ in listeners)
+        environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count), "LISTEN_FDNAMES": names}
+    try:
+        os.execve(command[0], command, environ)
+    except OSError as error:
+        msg = f"{command[0]}: {error.strerror}"
+        raise SystemFailureError(msg) from error

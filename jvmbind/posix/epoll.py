@@ -1,0 +1,67 @@
+"""Which epoll instances watch a descriptor, and the calls to move such a registration to another open file.
+
+Runs in the worker. An epoll instance knows a registration by descriptor number and open file (epoll(7), Q1 and Q6), so
+replacing the file behind a number loses its events without a word. Source: proc(5), "tfd:" lines of /proc/PID/fdinfo.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+_CTL_ADD = 1
+_CTL_DEL = 2
+# struct epoll_event is packed on x86-64 alone: linux/eventpoll.h
+_EVENT = struct.Struct("=IQ" if os.uname().machine == "x86_64" else "=I4xQ")
+
+
+class Registration(NamedTuple):
+    """One line of an epoll instance: the instance, the descriptor that it watches, the events and the user's data."""
+
+    epoll: int
+    fd: int
+    events: int
+    data: int
+
+
+def registrations(fd: int, skip: Container[int] = ()) -> list[Registration]:
+    """Return every registration of `fd` in the epoll instances of this process; `skip` holds descriptors known to be none."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        epoll = int(name)
+        if epoll in skip:
+            continue
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") != "anon_inode:[eventpoll]":
+                continue
+            with open(f"/proc/self/fdinfo/{name}", encoding="ascii") as lines:
+                found += [reg for line in lines if (reg := parse_line(epoll, line)) and reg.fd == fd]
+        except OSError:
+            continue  # closed meanwhile
+    return found
+
+
+def parse_line(epoll: int, line: str) -> Registration | None:
+    """Parse one line of an epoll instance's fdinfo: `tfd: N events: HEX data: HEX ...`."""
+    words = line.split()
+    if len(words) < 6 or words[0] != "tfd:":  # noqa: PLR2004 - three pairs
+        return None
+    return Registration(epoll, int(words[1]), int(words[3], 16), int(words[5], 16))
+
+
+def remove(libc: ctypes.CDLL, registration: Registration) -> None:
+    """Take the registration out; it may be gone already."""
+    libc.epoll_ctl(registration.epoll, _CTL_DEL, registration.fd, None)
+
+
+def add(libc: ctypes.CDLL, registration: Registration) -> None:
+    """Register the descriptor again, for the open file that it names now; raises OSError."""
+    event = ctypes.create_string_buffer(_EVENT.pack(registration.events, registration.data), _EVENT.size)
+    if libc.epoll_ctl(registration.epoll, _CTL_ADD, registration.fd, event) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,72 @@
+"""File descriptors over exec: which are passed, under which numbers and names, and that no other is.
+
+Runs in the launcher, the supervisor and the worker. Sources: sd_listen_fds(3), dup(2), memfd_create(2).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LISTEN_FDS_START = 3
+
+
+def open_fds(pid: int | str = "self") -> list[int]:
+    """Return the numbers of the open descriptors of a process, without the one that reads them; raises OSError."""
+    numbers = sorted(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+    if pid != "self":
+        return numbers
+    return [fd for fd in numbers if _is_open(fd)]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True
+
+
+def arrange_for_exec(fds: Sequence[int]) -> None:
+    """Put `fds` on 3, 4, 5, ... to be kept over exec, and close every other descriptor above 2; raises OSError."""
+    above = LISTEN_FDS_START + len(fds)
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in fds]
+    for number, fd in enumerate(moved, LISTEN_FDS_START):
+        os.dup2(fd, number, inheritable=True)
+    for fd in open_fds():
+        if fd >= above:
+            os.close(fd)
+
+
+def fill_standard_fds() -> None:
+    """Open /dev/null on each of 0, 1 and 2 that is closed, so that no socket ever gets one of these numbers."""
+    for fd in range(3):
+        if not _is_open(fd):
+            null = os.open("/dev/null", os.O_RDWR)  # open(2) gives the lowest free number, which is `fd`
+            os.set_inheritable(null, True)
+
+
+def sealed_memory(name: str, data: bytes) -> int:
+    """Return a descriptor of a memory file with `data` that nobody can change any more; raises OSError."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    # F_ADD_SEALS with F_SEAL_SEAL, _SHRINK, _GROW, _WRITE: fcntl(2)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
+
+
+def read_memory(fd: int) -> bytes:
+    """Return the whole content of a file that was passed as a descriptor, and close it; raises OSError."""
+    try:
+        data = b""
+        while chunk := os.pread(fd, 1 << 20, len(data)):
+            data += chunk
+        return data
+    finally:
+        os.close(fd)

@@ -1,0 +1,59 @@
+"""Starting a process by exec, and learning of its end from the kernel.
+
+Runs in the supervisor. Sources: posix_spawn(3), pidfd_open(2), waitid(2).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Ended(NamedTuple):
+    """How a process ended: `signal` is 0 after an exit with `status`."""
+
+    status: int
+    signal: int
+    core: bool
+
+
+class Process:
+    """One started process, held by a pidfd: its number can never be that of another."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], fds: Mapping[int, int]) -> None:
+        """Start `command` with exactly the descriptors 0, 1, 2 and `fds` (number there -> descriptor here).
+
+        The signal mask of the process is empty; SIGPIPE and SIGXFSZ, which Python ignores, have their default.
+        Raises OSError.
+        """
+        actions = [(os.POSIX_SPAWN_DUP2, here, there) for there, here in fds.items()]
+        self.pid = os.posix_spawn(
+            command[0],
+            command,
+            environ,
+            file_actions=actions,  # dup2 onto itself clears close-on-exec (POSIX.1-2024, glibc 2.29)
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def kill(self, number: int) -> None:
+        """Send a signal; nothing happens where the process has ended."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def reap(self) -> Ended | None:
+        """Collect the end of the process once it has come, and close the pidfd; None while it runs."""
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return None
+        os.close(self.pidfd)
+        if result.si_code == os.CLD_EXITED:
+            return Ended(result.si_status, 0, core=False)
+        return Ended(0, result.si_status, core=result.si_code == os.CLD_DUMPED)

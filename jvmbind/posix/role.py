@@ -1,0 +1,70 @@
+"""How one role of a service starts the next: which process image, and what it is told.
+
+Used by the launcher (for the supervisor, or a worker with --direct), the supervisor (for a worker), and the started
+role. The specification travels in a sealed memory file, since a command line of Java may be longer than one
+environment string may be (MAX_ARG_STRLEN, execve(2)). Listeners travel on 3, 4, 5, ... in the order of the specification.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+from jvmbind.errors import SystemFailureError
+from jvmbind.posix.fds import read_memory
+from jvmbind.spec import ServiceSpec
+
+_VARIABLE = "JVMBIND_ROLE"
+
+
+class Role(NamedTuple):
+    """What a started role finds: the specification, its supervisor's socket (-1: none) and that process (0: none)."""
+
+    spec: ServiceSpec
+    control: int
+    parent: int
+
+
+def command(role: str, words: tuple[str, ...]) -> list[str]:
+    """Return the command line of "supervisor" or "worker". `words` follow for those who read `ps`; they steer nothing."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [sys.executable, "-I", os.path.join(package, role, "__main__.py"), *words]
+
+
+def announce(spec_fd: int, control: int = -1, parent: int = 0) -> dict[str, str]:
+    """Return the environment variable that tells a role how it was started."""
+    return {_VARIABLE: f"{spec_fd}:{control}:{parent}"}
+
+
+def take_role() -> Role:
+    """Read and remove what `announce` set; raises SystemFailureError where this process was not started by jvmbind."""
+    try:
+        spec_fd, control, parent = (int(number) for number in os.environ.pop(_VARIABLE).split(":"))
+        spec = ServiceSpec.from_json(read_memory(spec_fd))
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        msg = f"this process is started by jvmbind itself, not by hand ({error})"
+        raise SystemFailureError(msg) from error
+    if control >= 0:
+        os.set_inheritable(control, False)
+    if "LC_CTYPE" not in without_coercion(dict(os.environ)):
+        os.environ.pop("LC_CTYPE", None)
+    return Role(spec, control, parent)
+
+
+def _initial_environment() -> bytes:
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            return b"\0" + file.read()
+    except OSError:
+        return b"\0LC_CTYPE="
+
+
+def without_coercion(environ: dict[str, str]) -> dict[str, str]:
+    """Return `environ` without the LC_CTYPE that the interpreter adds for its children in the C locale (PEP 538).
+
+    The JVM is to see what the caller said, and nothing else.
+    """
+    if "LC_CTYPE" in environ and b"\0LC_CTYPE=" not in _initial_environment():
+        return {name: value for name, value in environ.items() if name != "LC_CTYPE"}
+    return environ

@@ -1,0 +1,193 @@
+"""Adopts sockets that a parent has opened: systemd (LISTEN_FDS), inetd in its `wait` form (fd 0), another jvmbind.
+
+Runs with whatever privilege the caller has, before anything is bound. An inherited socket is believed for what
+getsockname(2), SO_TYPE and SO_PROTOCOL say of it, and its name only tells candidates apart; never its position.
+Sources: sd_listen_fds(3), inetd(8), socket(7).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import ConfigurationError
+from jvmbind.spec import ListenSpec, is_wildcard, same_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jvmbind.privileged.listeners import Listener
+
+LISTEN_FDS_START = 3
+INETD_NAME = "inetd"
+
+
+def inherited_fds(environ: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Return (name, fd) of what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES announce to this very process.
+
+    Raises ConfigurationError where the three contradict each other.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    try:
+        count = int(environ.get("LISTEN_FDS", "0"))
+    except ValueError:
+        count = -1
+    if not 0 <= count <= 65536:  # noqa: PLR2004 - far above any RLIMIT_NOFILE that a service gets
+        msg = f"LISTEN_FDS={environ.get('LISTEN_FDS')!r}: expected the number of inherited sockets"
+        raise ConfigurationError(msg)
+    names = environ["LISTEN_FDNAMES"].split(":") if environ.get("LISTEN_FDNAMES") else ["unknown"] * count
+    if len(names) != count:
+        msg = f"LISTEN_FDNAMES has {len(names)} names for LISTEN_FDS={count}: expected as many names as sockets"
+        raise ConfigurationError(msg)
+    return [(name, LISTEN_FDS_START + i) for i, name in enumerate(names)]
+
+
+def inetd_fd() -> int | None:
+    """Return 0 where standard input is a socket that waits for clients, as inetd's `wait` form passes it."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(0).st_mode):
+            return None
+        with socket.socket(fileno=os.dup(0)) as sock:
+            if sock.family not in {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}:
+                return None
+            if sock.type == socket.SOCK_STREAM:
+                return 0 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else None
+            bound = sock.family != socket.AF_UNIX and sock.type == socket.SOCK_DGRAM and sock.getsockname()[1]
+            return 0 if bound and not _connected(sock) else None
+    except OSError:
+        return None
+
+
+def _connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def take_inetd(fd: int) -> socket.socket:
+    """Move the socket off fd 0, and off 1 and 2 where inetd(8) put it as well, to leave /dev/null there."""
+    sock = socket.socket(fileno=os.dup(fd))
+    inode = os.fstat(fd).st_ino
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in range(3):
+        try:
+            if os.fstat(standard).st_ino == inode:
+                os.dup2(null, standard)
+        except OSError:
+            os.dup2(null, standard)
+    if null > 2:  # noqa: PLR2004 - fds 0 to 2 are the standard ones
+        os.close(null)
+    return sock
+
+
+def identify(name: str, fd: int) -> Listener:
+    """Take `fd` over as a listener: non-blocking, close-on-exec, and listening if it is a stream socket.
+
+    Raises ConfigurationError for anything but a bound TCP, UDP or Unix stream socket that is not connected.
+    """
+    where = f"inherited fd {fd} ({name})"
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            msg = f"{where}: expected a socket"
+            raise ConfigurationError(msg)
+        sock = socket.socket(fileno=fd)
+        spec = _describe(name, where, sock)
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+        if spec.listens and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(spec.backlog)
+    except OSError as error:
+        msg = f"{where}: {error.strerror}"
+        raise ConfigurationError(msg) from error
+    return spec, sock
+
+
+def _describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
+    protocol = {
+        (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
+        (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
+    }.get((sock.type, sock.proto))
+    if sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM:
+        protocol = "unix"
+    elif sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        protocol = None
+    if protocol is None:
+        msg = f"{where}: expected a TCP, UDP or Unix stream socket"
+        raise ConfigurationError(msg)
+    if _connected(sock):
+        msg = f"{where}: the socket is one client's connection; expected the listening socket (systemd: Accept=no, inetd: wait)"
+        raise ConfigurationError(msg)
+    address = sock.getsockname()
+    if protocol == "unix":
+        path = os.fsdecode(address)
+        if not path or path.startswith("\0"):
+            msg = f"{where}: expected a Unix socket with a path"
+            raise ConfigurationError(msg)
+        return ListenSpec(name=name, protocol="unix", path=path, inherited=True)
+    if not address[1]:
+        msg = f"{where}: expected a socket that is bound to a port"
+        raise ConfigurationError(msg)
+    v6only = sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    host: str | None = str(same_address(address[0]))
+    if sock.family == socket.AF_INET6 and address[0] == "::" and not v6only:
+        host = None  # as `--listen PORT` opens it
+    return ListenSpec(
+        name=name, protocol=protocol, host=host, port=address[1], app_port=address[1], v6only=v6only, inherited=True
+    )
+
+
+def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) -> tuple[list[ListenSpec], list[Listener]]:
+    """Find for each declared listener the inherited socket that is it; return all specs and the adopted listeners.
+
+    An inherited socket that nothing declares is a listener of its own, under the name that its parent gave.
+    Raises ConfigurationError where a name and what the socket is contradict each other, or two sockets fit.
+    """
+    rest = list(inherited)
+    adopted: list[Listener] = []
+    result: list[ListenSpec] = []
+    for spec in specs:
+        fitting = [listener for listener in rest if _fits(spec, listener[0])]
+        named = [listener for listener in rest if listener[0].name == spec.name]
+        if named and not [listener for listener in named if listener in fitting]:
+            other = named[0][0]
+            msg = (
+                f"listener {spec.name!r}: the inherited socket of that name is {other.address}/{other.protocol}, "
+                f"expected {spec.address}/{spec.protocol}"
+            )
+            raise ConfigurationError(msg)
+        chosen = [listener for listener in named if listener in fitting] or fitting
+        if len(chosen) > 1:
+            msg = f"listener {spec.name!r}: {len(chosen)} inherited sockets fit {spec.address}/{spec.protocol}: expected one, or one of that name"
+            raise ConfigurationError(msg)
+        if chosen:
+            rest.remove(chosen[0])
+            found = chosen[0][0]
+            spec = spec._replace(host=found.host, v6only=found.v6only, inherited=True)  # noqa: PLW2901
+            adopted.append((spec, chosen[0][1]))
+        result.append(spec)
+    for spec, sock in rest:
+        name, number = spec.name, 1
+        while any(name == other.name for other in result):
+            number += 1
+            name = f"{spec.name}-{number}"
+        named_spec = spec._replace(name=name)
+        result.append(named_spec)
+        adopted.append((named_spec, sock))
+    return result, adopted
+
+
+def _fits(spec: ListenSpec, found: ListenSpec) -> bool:
+    if spec.protocol != found.protocol:
+        return False
+    if spec.protocol == "unix":
+        return spec.path == found.path
+    if spec.port != found.port:
+        return False
+    if spec.host is None or spec.host == found.host:
+        return spec.host is not None or spec.v6only == found.v6only or not is_wildcard(found.host)
+    return spec.host == "::" and found.host is None and not spec.v6only

@@ -1,0 +1,153 @@
+"""Gives privilege up for good, and proves it.
+
+Runs as root, or with CAP_NET_BIND_SERVICE, or with nothing; returns only when no thread of the process has any
+privilege left that could be given up. Order and pitfalls: capabilities(7), setresuid(2), prctl(2),
+Documentation/userspace-api/no_new_privs.rst. Credentials are kept per thread by the kernel, so a process with more than
+one thread is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import prctl
+
+from jvmbind.errors import NotPermittedError
+
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+CAP_SETPCAP = 8
+CAP_NET_BIND_SERVICE = 10
+
+SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Credentials(NamedTuple):
+    """What /proc/PID/task/TID/status says of one thread."""
+
+    tid: int
+    uids: tuple[int, ...]  # real, effective, saved, file system
+    gids: tuple[int, ...]
+    groups: tuple[int, ...]
+    capabilities: dict[str, int]  # by the names in SETS
+    no_new_privs: bool
+
+
+def credentials(pid: int | str = "self") -> list[Credentials]:
+    """Read the credentials of every thread of a process from /proc; raises OSError. Source: proc(5)."""
+    found = []
+    for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
+        lines = Path(f"/proc/{pid}/task/{task}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        found.append(
+            Credentials(
+                int(task),
+                tuple(int(i) for i in fields["Uid"].split()),
+                tuple(int(i) for i in fields["Gid"].split()),
+                tuple(int(i) for i in fields["Groups"].split()),
+                {name: int(fields[name], 16) for name in SETS},
+                int(fields["NoNewPrivs"]) == 1,
+            )
+        )
+    return found
+
+
+def effective_capabilities() -> int:
+    """Return the effective capability set of this process as a bit mask."""
+    return credentials()[0].capabilities["CapEff"]
+
+
+def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
+    """Become `uid`, `gid` and `groups` with no capability and no_new_privs, and prove that nothing comes back.
+
+    Where this process may not change its ids, they must be its own already. The bounding set is emptied where
+    CAP_SETPCAP is held (root); elsewhere it stays as it was and no_new_privs keeps it from ever mattering.
+    Raises NotPermittedError when any step fails or any doubt remains; the caller must then end.
+    """
+    before = credentials()
+    if len(before) != 1:
+        msg = f"drop: {len(before)} threads are running; expected one (the kernel keeps credentials per thread)"
+        raise NotPermittedError(msg)
+    may_bound = bool(before[0].capabilities["CapEff"] >> CAP_SETPCAP & 1)
+    root = os.geteuid() == 0
+    try:
+        # An ambient set exists since Linux 4.3; python-prctl does not know it.
+        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+        if may_bound:
+            # python-prctl's own list ends at the capability it was built with.
+            last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
+            for capability in range(last + 1):
+                if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+                    _prctl(_PR_CAPBSET_DROP, capability)
+        if root:
+            os.setgroups(groups)
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        _clear_capabilities()
+        prctl.set_no_new_privs(1)
+    except (OSError, ValueError) as error:
+        msg = f"drop to uid {uid}, gid {gid}: {error}"
+        raise NotPermittedError(msg) from error
+    prove_dropped(uid, gid, groups if root else before[0].groups, empty_bounding_set=may_bound)
+
+
+def _prctl(option: int, argument: int) -> None:
+    if _libc.prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}, {argument}): {os.strerror(number)}")
+
+
+def _clear_capabilities() -> None:
+    """Empty the permitted, effective and inheritable sets: capset(2), with all 64 bits."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    if _libc.capset(ctypes.byref(header), ctypes.byref(data)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"capset: {os.strerror(number)}")
+
+
+def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding_set: bool = True) -> None:
+    """Check every thread against /proc and try to get privilege back; raises NotPermittedError on any doubt."""
+    doubts = []
+    for thread in credentials():
+        who = f"thread {thread.tid}"
+        if set(thread.uids) != {uid} or set(thread.gids) != {gid}:
+            doubts.append(f"{who} has uids {thread.uids} and gids {thread.gids}")
+        if set(thread.groups) != set(groups):
+            doubts.append(f"{who} has groups {thread.groups}")
+        for name, bits in thread.capabilities.items():
+            if bits and (name != "CapBnd" or empty_bounding_set):
+                doubts.append(f"{who} has {name} {bits:#x}")
+        if not thread.no_new_privs:
+            doubts.append(f"{who} lacks no_new_privs")
+    if uid == 0:
+        doubts.append("the user is root")
+    attempts = {
+        "setuid(0)": lambda: os.setuid(0),
+        "seteuid(0)": lambda: os.seteuid(0),
+        "setresuid(0, 0, 0)": lambda: os.setresuid(0, 0, 0),
+        "setgroups([0])": lambda: os.setgroups([0]),
+    }
+    if gid != 0:
+        attempts["setgid(0)"] = lambda: os.setgid(0)
+        attempts["setresgid(0, 0, 0)"] = lambda: os.setresgid(0, 0, 0)
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        except OSError as error:
+            doubts.append(f"{name} failed with {error.strerror} instead of EPERM")
+        else:
+            doubts.append(f"{name} succeeded")
+    if doubts:
+        msg = f"drop to uid {uid}, gid {gid} is not proven: {'; '.join(doubts)}"
+        raise NotPermittedError(msg)

@@ -1,0 +1,221 @@
+"""Opens the declared listeners, or adopts those that a parent has opened.
+
+Runs with privilege, before the drop. Sources: ip(7), ipv6(7), tcp(7), unix(7), socket(7), capabilities(7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import NotPermittedError, PortUnavailableError, SystemFailureError
+from jvmbind.privileged.holder import holder_of
+from jvmbind.spec import ListenSpec, UserSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_IP_FREEBIND = 15  # linux/in.h; not in the socket module
+_IPV6_FREEBIND = 78  # linux/in6.h
+
+Listener = tuple[ListenSpec, socket.socket]
+
+
+def jvm_uses_ipv6() -> bool:
+    """Tell whether a JVM would open IPv6 sockets: it looks for an address in /proc/net/if_inet6 (JDK: ipv6_available)."""
+    try:
+        return socket.has_ipv6 and bool(Path("/proc/net/if_inet6").read_bytes())
+    except OSError:
+        return False
+
+
+def bind_listeners(
+    specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None
+) -> list[Listener]:
+    """Open every listener of `specs` that is not among `adopted`, and return all of them, in the order of `specs`.
+
+    Sockets are non-blocking and close-on-exec; stream sockets listen, unless they are bind-only. `user` is who will
+    own a Unix socket. If one of them fails, nothing is left bound by this call.
+    Raises PortUnavailableError, NotPermittedError, SystemFailureError.
+    """
+    ready = {spec.name: (spec, sock) for spec, sock in adopted}
+    opened: list[Listener] = []
+    try:
+        for spec in specs:
+            if spec.name not in ready:
+                ready[spec.name] = (spec, _open(spec, user))
+                opened.append(ready[spec.name])
+    except BaseException:
+        for spec, sock in opened:
+            sock.close()
+            if spec.protocol == "unix":
+                with contextlib.suppress(OSError), _acting_for(spec.path, user):
+                    os.unlink(spec.path)
+        raise
+    order = {spec.name: position for position, spec in enumerate(specs)}
+    return sorted(ready.values(), key=lambda listener: order.get(listener[0].name, len(order)))
+
+
+def _open(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
+    if spec.protocol == "unix":
+        return _open_unix(spec, user)
+    kind = socket.SOCK_STREAM if spec.protocol == "tcp" else socket.SOCK_DGRAM
+    family, host = _family(spec.host)
+    sock = None
+    try:
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        _set_options(sock, spec, family)
+        sock.bind(socket.getaddrinfo(host, spec.port, family, kind, 0, socket.AI_NUMERICHOST)[0][4])
+        if spec.listens:
+            sock.listen(spec.backlog)
+    except (OSError, OverflowError) as error:
+        if sock is not None:
+            sock.close()
+        raise _refused(spec, error) from error
+    return sock
+
+
+def _family(host: str | None) -> tuple[socket.AddressFamily, str]:
+    """Choose the family that the JVM would choose, so that Java code can send from the socket too.
+
+    With IPv6 at hand Java opens AF_INET6 sockets only and binds an IPv4 address in its mapped form; a datagram socket
+    of family AF_INET would refuse the AF_INET6 addresses that such a JVM passes to sendto(2).
+    """
+    if host is not None and ":" in host:
+        return socket.AF_INET6, host
+    if not jvm_uses_ipv6():
+        return socket.AF_INET, host or "0.0.0.0"  # noqa: S104 - the wildcard was asked for
+    return socket.AF_INET6, "::" if host is None else f"::ffff:{host}"
+
+
+def _set_options(sock: socket.socket, spec: ListenSpec, family: socket.AddressFamily) -> None:
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, spec.v6only)
+    if spec.protocol == "tcp":
+        # Java sets it on every server socket; without it a bind fails while old connections are in TIME_WAIT.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if spec.reuseport:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if spec.freebind and family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+    elif spec.freebind:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    if spec.device:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, spec.device.encode() + b"\0")
+    if spec.rcvbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, spec.rcvbuf)
+    if spec.defer_accept:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, spec.defer_accept)
+    if spec.fastopen:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, spec.fastopen)
+
+
+def _refused(spec: ListenSpec, error: OSError | OverflowError) -> Exception:
+    where = f"listener {spec.name!r} ({spec.address}/{spec.protocol})"
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return PortUnavailableError(f"{where}: address already in use{holder_of(spec)}")
+    if number == errno.EADDRNOTAVAIL:
+        return PortUnavailableError(f"{where}: no such address on this machine (the option freebind binds it all the same)")
+    if number == errno.ENODEV:
+        return PortUnavailableError(f"{where}: no network device {spec.device!r}")
+    if number in {errno.EACCES, errno.EPERM}:
+        return NotPermittedError(f"{where}: {_ways_out(spec)}")
+    return SystemFailureError(f"{where}: {error}")
+
+
+def _ways_out(spec: ListenSpec) -> str:
+    if spec.protocol == "unix":
+        return f"permission denied to make {spec.path}; expected a directory that this user may write"
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        first = 1024
+    if spec.port >= first:
+        return "permission denied (a security module or sandbox forbids it)"
+    if os.geteuid() == 0:
+        return (
+            f"permission denied: this root lacks CAP_NET_BIND_SERVICE, needed below port {first}; expected that "
+            "capability (docker: --cap-add NET_BIND_SERVICE), or a socket from a systemd socket unit"
+        )
+    return (
+        f"permission denied: ports below {first} need a privilege; start as root with --user (sudo jvmbind run ...), "
+        "or with AmbientCapabilities=CAP_NET_BIND_SERVICE, or pass the socket from a systemd socket unit"
+    )
+
+
+@contextlib.contextmanager
+def _umask(mask: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator for contextlib
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
+def _acting_for(path: str, user: UserSpec | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    """Act as the service user in a directory that others than root may write to.
+
+    There somebody could put another file in the place of the socket between two calls; the kernel then checks the
+    rights of the service user, and root's are never lent. Yields whether root still acts.
+    """
+    if user is None or os.geteuid() != 0:
+        yield False
+        return
+    directory = os.stat(os.path.dirname(path))
+    if directory.st_uid == 0 and not directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        yield True
+        return
+    groups = os.getgroups()
+    os.setgroups(user.groups)
+    os.setegid(user.gid)
+    os.seteuid(user.uid)
+    try:
+        yield False
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def _open_unix(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        with _acting_for(spec.path, user) as root_acts:
+            _remove_stale(spec.path)
+            # The mode of the file is 0777 without the umask: unix(7). Set before, so that there is no moment between.
+            with _umask(0o777 & ~spec.mode):
+                sock.bind(spec.path)
+            if root_acts and user is not None:
+                os.chown(spec.path, user.uid, user.gid, follow_symlinks=False)
+        sock.listen(spec.backlog)
+    except OSError as error:
+        sock.close()
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            msg = f"listener {spec.name!r} ({spec.address}): no directory {os.path.dirname(spec.path)}"
+            raise PortUnavailableError(msg) from error
+        raise _refused(spec, error) from error
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more; leave everything else, so that bind(2) says EADDRINUSE."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            return

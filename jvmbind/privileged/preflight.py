@@ -1,0 +1,121 @@
+"""Checks, before anything is bound, that the service user can read what it will run, and that root runs nothing it could have written.
+
+Runs with privilege. The question "may this user read that" is put to the kernel by a child that has dropped, so that
+access lists and security modules count too. Sources: path_resolution(7), access(2).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, SystemFailureError
+from jvmbind.privileged.drop import drop_permanently
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jvmbind.spec import UserSpec
+
+
+def check_readable(user: UserSpec, paths: Sequence[tuple[str, str, int]], *, changes_user: bool) -> None:
+    """Check each (what, path, access mode such as os.R_OK) as `user`; raises ConfigurationError naming the component that denies it."""
+    if not changes_user:
+        _raise(_first_denied(paths), user)
+        return
+    reader, writer = os.pipe()
+    child = os.fork()  # one thread only so far: drop_permanently would refuse more
+    if child == 0:
+        status = 1
+        try:
+            os.close(reader)
+            drop_permanently(user.uid, user.gid, user.groups)
+            os.write(writer, _first_denied(paths).encode("utf-8", "surrogateescape"))
+            status = 0
+        except JvmbindError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    answer = b""
+    while chunk := os.read(reader, 65536):
+        answer += chunk
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    text = answer.decode("utf-8", "surrogateescape")
+    if status:
+        raise NotPermittedError(text or "the check of what the service user may read died")
+    _raise(text, user)
+
+
+def _raise(denied: str, user: UserSpec) -> None:
+    if denied:
+        msg = denied.replace("\0", user.name)
+        raise ConfigurationError(msg)
+
+
+def _first_denied(paths: Iterable[tuple[str, str, int]]) -> str:
+    for what, path, mode in paths:
+        denied = _denied(what, os.path.abspath(path), mode)
+        if denied:
+            return denied
+    return ""
+
+
+def _denied(what: str, path: str, mode: int) -> str:
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        directory = "/".join(parts[:count]) or "/"
+        try:
+            if not stat.S_ISDIR(os.stat(directory).st_mode):
+                return f"{what} {path}: {directory} is not a directory"
+        except FileNotFoundError:
+            return f"{what} {path}: no such file or directory: {directory}"
+        except OSError as error:
+            return f"{what} {path}: {directory}: {error.strerror}"
+        if not os.access(directory, os.X_OK, effective_ids=True):
+            return f"{what} {path}: user \0 may not enter {directory}; expected the right to search it (chmod o+x), or another place"
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return f"{what} {path}: no such file or directory"
+    except OSError as error:
+        return f"{what} {path}: {error.strerror}"
+    if not os.access(path, mode, effective_ids=True):
+        verb = "execute" if mode & os.X_OK else "read"
+        return f"{what} {path}: user \0 may not {verb} it; expected that right (chmod o+r{'x' if mode & os.X_OK else ''})"
+    return ""
+
+
+def check_own_code(user: UserSpec) -> None:
+    """Check that neither `user` nor the world could have written the code that runs as root now.
+
+    Looks at the interpreter and every module loaded from a file, and at each directory above them. The owner must be
+    root. Raises NotPermittedError naming the path.
+    """
+    if not sys.flags.isolated:
+        msg = "the privileged part runs in an interpreter that is not isolated: expected python -I"
+        raise SystemFailureError(msg)
+    files = {os.path.realpath(sys.executable)}
+    files |= {os.path.realpath(m.__file__) for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+    checked: set[str] = set()
+    for file in sorted(files):
+        path = file
+        while path not in checked:
+            checked.add(path)
+            _check_not_written_by(user, path)
+            path = os.path.dirname(path)
+
+
+def _check_not_written_by(user: UserSpec, path: str) -> None:
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return
+    group_writes = info.st_mode & stat.S_IWGRP and info.st_gid in {user.gid, *user.groups}
+    others_write = info.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX)
+    if info.st_uid != 0 or group_writes or others_write:
+        msg = f"root would run code that others may change: {path} belongs to uid {info.st_uid} with mode {stat.S_IMODE(info.st_mode):04o}; expected root's, writable by root alone"
+        raise NotPermittedError(msg)

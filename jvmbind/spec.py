@@ -1,0 +1,360 @@
+"""What is to be run and on which listeners: plain values, and the grammar of a listener.
+
+Used by every role as any user; pure, no system calls. Named tuples and not dataclasses: three interpreters of a
+service import this module before the first request is served, and `dataclasses` alone costs each about 10 ms.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import string
+from typing import NamedTuple, NoReturn
+
+from jvmbind.errors import UsageError
+
+DEFAULT_BACKLOG = 4096
+UNIX_PATH_MAX = 107  # sun_path holds 108 bytes with the final NUL: unix(7)
+NAME_MAX = 64
+
+_NAME_START = frozenset(string.ascii_letters)
+_NAME_REST = frozenset(string.ascii_letters + string.digits + "._-")
+
+
+class ListenSpec(NamedTuple):
+    """One declared listener. `host` is None where no address was given (a wildcard, dual stack where there is IPv6)."""
+
+    name: str
+    protocol: str  # "tcp", "udp" or "unix"
+    host: str | None = None
+    port: int = 0
+    app_port: int = 0  # the port that the application binds; equal to `port` where nothing else was said
+    path: str = ""
+    mode: int = 0o666
+    backlog: int = DEFAULT_BACKLOG
+    reuseport: bool = False
+    v6only: bool = False
+    freebind: bool = False
+    device: str = ""
+    bind_only: bool = False
+    rcvbuf: int = 0  # bytes, 0 = the kernel's default
+    defer_accept: int = 0  # seconds, 0 = off
+    fastopen: int = 0  # queue length, 0 = off
+    inherited: bool = False  # came from a parent, was not declared with --listen
+
+    @property
+    def address(self) -> str:
+        """The declared address as people write it: `80`, `127.0.0.1:80`, `[::1]:443`, `unix:/run/a.sock`."""
+        return f"unix:{self.path}" if self.protocol == "unix" else host_port(self.host, self.port)
+
+    @property
+    def listens(self) -> bool:
+        """Whether the socket is put into the listening state (a datagram socket has none)."""
+        return self.protocol != "udp" and not self.bind_only
+
+
+class UserSpec(NamedTuple):
+    """Who a service runs as, resolved: ids as numbers, names where there are any."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]  # supplementary groups
+    name: str  # the user's name, or the number as text
+    home: str
+    shell: str
+
+
+class ServiceSpec(NamedTuple):
+    """One service as the supervisor and the worker see it, after everything was read, checked and bound."""
+
+    name: str
+    java_home: str
+    java_arguments: tuple[str, ...]
+    listeners: tuple[ListenSpec, ...]
+    inherit: str = ""  # the listener that System.inheritedChannel() gives; "" = the first
+    strict_binds: bool = False
+    direct: bool = False
+    quiet: bool = False
+    start_timeout: float = 60.0  # seconds
+    stop_timeout: float = 30.0  # seconds
+    restart: str = "on-crash"
+    backoff_first: float = 0.5  # seconds
+    backoff_max: float = 30.0  # seconds
+    backoff_reset: float = 60.0  # seconds of life after which a crash counts as the first again
+
+    def to_json(self) -> bytes:
+        """Return this specification as JSON, for the next role of the same service."""
+        values = self._asdict()
+        values["listeners"] = [listener._asdict() for listener in self.listeners]
+        return json.dumps(values).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ServiceSpec:
+        """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
+        values = json.loads(data)
+        values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
+        values["java_arguments"] = tuple(values["java_arguments"])
+        return cls(**values)
+
+
+RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")
+
+
+def host_port(host: str | None, port: int) -> str:
+    """Return `port`, `host:port` or `[host]:port`, as a listener is written."""
+    if host is None:
+        return str(port)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def same_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address that `host` stands for; an IPv4-mapped IPv6 address is the IPv4 address (RFC 4291, 2.5.5.2)."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped if mapped is not None else address
+
+
+class _Option(NamedTuple):
+    field: str
+    kind: str  # "flag", "count", "mode" or "device"
+    low: int = 0
+    high: int = 0
+    protocols: tuple[str, ...] = ("tcp", "udp", "unix")
+
+
+_OPTIONS = {
+    "backlog": _Option("backlog", "count", 1, 2**31 - 1, ("tcp", "unix")),
+    "reuseport": _Option("reuseport", "flag", protocols=("tcp", "udp")),
+    "v6only": _Option("v6only", "flag", protocols=("tcp", "udp")),
+    "freebind": _Option("freebind", "flag", protocols=("tcp", "udp")),
+    "device": _Option("device", "device", protocols=("tcp", "udp")),
+    "bind-only": _Option("bind_only", "flag", protocols=("tcp",)),
+    "rcvbuf": _Option("rcvbuf", "count", 1, 2**30, ("tcp", "udp")),
+    "defer-accept": _Option("defer_accept", "count", 1, 32767, ("tcp",)),
+    "fastopen": _Option("fastopen", "count", 1, 2**31 - 1, ("tcp",)),
+    "mode": _Option("mode", "mode", 0, 0o777, ("unix",)),
+}
+
+
+class _Reader:
+    """The text of one listener and the errors that point into it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def fail(self, position: int, expected: str) -> NoReturn:
+        rest = self.text[position:]
+        got = f"got {rest!r}" if rest else "the text ends"
+        msg = f"listener {self.text!r}, character {position + 1}: expected {expected}, {got}"
+        raise UsageError(msg)
+
+
+def parse_listen(text: str) -> ListenSpec:
+    """Parse `[NAME=][ADDR:]PORT[:APP_PORT][/tcp|/udp][,option...]` or `[NAME=]unix:/path[,option...]`.
+
+    The name is "" where none was given: `number_names` gives one once all listeners are known.
+    Raises UsageError with the text, the position and what was expected.
+    """
+    reader = _Reader(text)
+    if not text:
+        reader.fail(0, "[NAME=][ADDR:]PORT[:APP_PORT][/tcp|/udp][,option...] or [NAME=]unix:/path")
+    if not text.isprintable():
+        reader.fail(next(i for i, c in enumerate(text) if not c.isprintable()), "a printable character")
+    name, start = _name(reader)
+    if text.startswith("unix:", start):
+        return _unix(reader, name, start + len("unix:"))
+    end = text.find(",", start)
+    end = len(text) if end < 0 else end
+    protocol = "tcp"
+    slash = text.find("/", start, end)
+    if slash >= 0:
+        protocol = text[slash + 1 : end]
+        if protocol not in {"tcp", "udp"}:
+            reader.fail(slash + 1, "tcp or udp")
+    host, port, app_port = _address(reader, start, slash if slash >= 0 else end)
+    values = _options(reader, end, protocol)
+    if values.get("v6only") and host is not None and ":" not in host:
+        reader.fail(text.find("v6only", end), "no v6only with an IPv4 address")
+    spec = ListenSpec(name=name, protocol=protocol, host=host, port=port, app_port=app_port)
+    return spec._replace(**values)
+
+
+def _name(reader: _Reader) -> tuple[str, int]:
+    text = reader.text
+    equals = text.find("=")
+    comma = text.find(",")
+    if equals < 0 or (0 <= comma < equals):
+        return "", 0
+    name = text[:equals]
+    if name.startswith("unix:"):
+        return "", 0  # the '=' is part of the path
+    if not name:
+        reader.fail(0, "a name before '='")
+    if name[0] not in _NAME_START:
+        reader.fail(0, "a name that begins with a letter")
+    for i, char in enumerate(name):
+        if char not in _NAME_REST:
+            reader.fail(i, "a letter, a digit, '.', '_' or '-' in a name")
+    if len(name) > NAME_MAX:
+        reader.fail(NAME_MAX, f"a name of at most {NAME_MAX} characters")
+    return name, equals + 1
+
+
+def _address(reader: _Reader, start: int, end: int) -> tuple[str | None, int, int]:
+    text = reader.text
+    if text.startswith("[", start):
+        close = text.find("]", start, end)
+        if close < 0:
+            reader.fail(end, "']' after an IPv6 address")
+        host: str | None = _ip(reader, start + 1, close, ipaddress.IPv6Address, "an IPv6 address")
+        if not text.startswith(":", close + 1) or close + 1 >= end:
+            reader.fail(close + 1, "':' and a port after the address")
+        ports = close + 2
+    else:
+        parts = text[start:end].split(":")
+        if len(parts) > 3:  # noqa: PLR2004 - ADDR, PORT and APP_PORT
+            reader.fail(start, "an IPv6 address in brackets, as in [::1]:80")
+        ports = start
+        host = None
+        first = parts[0]
+        if len(parts) == 3 or (len(parts) == 2 and not _is_number(first)):  # noqa: PLR2004
+            if first in {"*", "localhost"}:
+                reader.fail(start, "an IP address (leave it out for every address; 127.0.0.1 or [::1] for this machine)")
+            host = _ip(reader, start, start + len(first), ipaddress.IPv4Address, "an IPv4 address, or an IPv6 address in brackets")
+            ports = start + len(first) + 1
+    middle = text.find(":", ports, end)
+    port = _port(reader, ports, middle if middle >= 0 else end)
+    if middle < 0:
+        return host, port, port
+    return host, port, _port(reader, middle + 1, end)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _ip(
+    reader: _Reader, start: int, end: int, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], expected: str
+) -> str:
+    literal = reader.text[start:end]
+    try:
+        address = kind(literal)
+    except ValueError:
+        reader.fail(start, expected)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped) if mapped is not None else str(address)
+
+
+def _port(reader: _Reader, start: int, end: int) -> int:
+    digits = reader.text[start:end]
+    if not _is_number(digits) or len(digits) > 5 or not 1 <= int(digits) <= 65535:  # noqa: PLR2004 - 16 bits
+        reader.fail(start, "a port from 1 to 65535")
+    return int(digits)
+
+
+def _unix(reader: _Reader, name: str, start: int) -> ListenSpec:
+    end = reader.text.find(",", start)
+    end = len(reader.text) if end < 0 else end
+    path = reader.text[start:end]
+    if not path.startswith("/"):
+        reader.fail(start, "an absolute path after 'unix:'")
+    if path.endswith("/"):
+        reader.fail(end - 1, "the name of a socket and not of a directory")
+    if len(path.encode()) > UNIX_PATH_MAX:
+        reader.fail(start, f"a path of at most {UNIX_PATH_MAX} bytes")
+    return ListenSpec(name=name, protocol="unix", path=path)._replace(**_options(reader, end, "unix"))
+
+
+def _options(reader: _Reader, start: int, protocol: str) -> dict[str, int | bool | str]:
+    values: dict[str, int | bool | str] = {}
+    position = start
+    while position < len(reader.text):
+        position += 1  # the comma
+        end = reader.text.find(",", position)
+        end = len(reader.text) if end < 0 else end
+        word, equals, value = reader.text[position:end].partition("=")
+        option = _OPTIONS.get(word)
+        if option is None:
+            reader.fail(position, "an option, one of " + ", ".join(n for n, o in _OPTIONS.items() if protocol in o.protocols))
+        if protocol not in option.protocols:
+            reader.fail(position, f"an option of a {protocol} listener ({word} is one of {' and '.join(option.protocols)})")
+        if option.field in values:
+            reader.fail(position, f"{word} only once")
+        if (option.kind == "flag") == bool(equals):
+            reader.fail(position, f"{word} without a value" if equals else f"{word}=VALUE")
+        values[option.field] = _value(reader, position + len(word) + 1, option, word, value)
+        position = end
+    return values
+
+
+def _value(reader: _Reader, position: int, option: _Option, word: str, value: str) -> int | bool | str:
+    if option.kind == "flag":
+        return True
+    if option.kind == "device":
+        # IFNAMSIZ is 16 with the final NUL: netdevice(7)
+        if not 0 < len(value) < 16 or "/" in value or not value.isascii():  # noqa: PLR2004
+            reader.fail(position, "the name of a network device")
+        return value
+    octal = option.kind == "mode"
+    allowed = string.octdigits if octal else string.digits
+    expected = f"{word} in octal, as 0660" if octal else f"{word} from {option.low} to {option.high}"
+    if not value or len(value) > 10 or any(c not in allowed for c in value):  # noqa: PLR2004 - digits of 2**31
+        reader.fail(position, expected)
+    number = int(value, 8 if octal else 10)
+    if not option.low <= number <= option.high:
+        reader.fail(position, expected)
+    return number
+
+
+def number_names(specs: list[ListenSpec]) -> tuple[ListenSpec, ...]:
+    """Give a name to each listener that has none, and refuse two of one name or one address; raises UsageError.
+
+    A name made here is the port (`80`), the port and `udp` (`53-udp`) or the last part of the path, with a number
+    behind it where that is taken. It never holds ':', which LISTEN_FDNAMES uses between names: sd_listen_fds(3).
+    """
+    taken = [spec.name for spec in specs if spec.name]
+    for name in taken:
+        if taken.count(name) > 1:
+            msg = f"two listeners are named {name!r}: expected a name of its own for each"
+            raise UsageError(msg)
+    named: list[ListenSpec] = []
+    for spec in specs:
+        base = spec.name
+        if not base:
+            base = {"tcp": f"{spec.port}", "udp": f"{spec.port}-udp"}.get(spec.protocol, spec.path.rpartition("/")[2])
+            base = "".join(c if c in _NAME_REST else "_" for c in base)[:NAME_MAX]
+        name, number = base, 1
+        while not spec.name and (name in taken or any(name == other.name for other in named)):
+            number += 1
+            name = f"{base}-{number}"
+        named.append(spec._replace(name=name))
+    for i, spec in enumerate(named):
+        for other in named[:i]:
+            if _conflict(spec, other):
+                msg = f"listeners {other.name!r} and {spec.name!r} want the same address ({other.address} and {spec.address}, {spec.protocol}): expected each address once"
+                raise UsageError(msg)
+    return tuple(named)
+
+
+def _conflict(one: ListenSpec, two: ListenSpec) -> bool:
+    """Whether the kernel would refuse the second: one address, or a wildcard over it, and no SO_REUSEPORT on both."""
+    if one.protocol != two.protocol or one.device != two.device:
+        return False
+    if one.protocol == "unix":
+        return one.path == two.path
+    if one.port != two.port or (one.reuseport and two.reuseport):
+        return False
+    if is_wildcard(one.host) or is_wildcard(two.host):
+        return bool(_families(one) & _families(two))
+    return one.host == two.host
+
+
+def is_wildcard(host: str | None) -> bool:
+    """Whether `host` means every address of a family (or of both: None)."""
+    return host in {None, "::", "0.0.0.0"}  # noqa: S104 - a comparison
+
+
+def _families(spec: ListenSpec) -> set[int]:
+    if spec.host is None or spec.host == "::":
+        return {6} if spec.v6only else {4, 6}
+    return {6} if ":" in spec.host else {4}

@@ -1,0 +1,115 @@
+"""What an application wants to bind: sockaddr bytes to an address, and which listener answers to it.
+
+Runs in the worker; pure. Sources: ip(7), ipv6(7), unix(7), RFC 4291 section 2.5.5.2.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from jvmbind.spec import ListenSpec, host_port, is_wildcard, same_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SOCKADDR_MAX = 128  # sizeof(struct sockaddr_storage)
+
+
+class Wanted(NamedTuple):
+    """An address that the application asked for. `host` is "::" or "0.0.0.0" for a wildcard, "" for a Unix path."""
+
+    protocol: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    v6only: bool = False
+
+    def __str__(self) -> str:
+        """Return the address as a listener is written."""
+        if self.protocol == "unix":
+            return f"unix:{self.path}"
+        return f"{host_port(self.host, self.port)}/{self.protocol}"
+
+
+def parse_sockaddr(raw: bytes) -> tuple[int, str, int, str]:
+    """Return (family, host, port, path) of the bytes of a sockaddr; the family alone where it is another kind or too short."""
+    if len(raw) < 2:  # noqa: PLR2004 - sa_family_t
+        return socket.AF_UNSPEC, "", 0, ""
+    (family,) = struct.unpack_from("=H", raw)
+    if family == socket.AF_UNIX:
+        path = raw[2:].partition(b"\0")[0]
+        return family, "", 0, os.fsdecode(path)
+    if family == socket.AF_INET and len(raw) >= 16:  # noqa: PLR2004 - struct sockaddr_in
+        (port,) = struct.unpack_from("!H", raw, 2)
+        return family, str(ipaddress.IPv4Address(raw[4:8])), port, ""
+    if family == socket.AF_INET6 and len(raw) >= 24:  # noqa: PLR2004 - struct sockaddr_in6 as of RFC 2133
+        (port,) = struct.unpack_from("!H", raw, 2)
+        return family, str(same_address(str(ipaddress.IPv6Address(raw[8:24])))), port, ""
+    return (family if family not in {socket.AF_INET, socket.AF_INET6} else socket.AF_UNSPEC), "", 0, ""
+
+
+class Match(NamedTuple):
+    """The answer to a wanted address: the listeners that fit, best first, or why one of that port does not."""
+
+    indexes: tuple[int, ...]
+    refusal: str = ""
+
+
+def find(specs: Sequence[ListenSpec], wanted: Wanted) -> Match:
+    """Find the listeners that an application may be given for the address it wants.
+
+    A specific address is only ever answered by a listener on that address: a wildcard would widen what the application
+    meant to expose. A wildcard is answered by a wildcard, or by a narrower listener, which the administrator chose.
+    """
+    if wanted.protocol == "unix":
+        path = real_path(wanted.path)
+        return Match(tuple(i for i, s in enumerate(specs) if s.protocol == "unix" and real_path(s.path) == path))
+    on_port = [i for i, s in enumerate(specs) if s.protocol == wanted.protocol and s.app_port == wanted.port]
+    exact, narrower, wider = [], [], []
+    for index in on_port:
+        spec = specs[index]
+        if not is_wildcard(wanted.host):
+            if spec.host is not None and not is_wildcard(spec.host) and same_address(spec.host) == same_address(wanted.host):
+                exact.append(index)
+            elif is_wildcard(spec.host):
+                wider.append(index)
+        elif not is_wildcard(spec.host):
+            if _family_fits(spec, wanted):
+                narrower.append(index)
+        elif _same_wildcard(spec, wanted):
+            exact.append(index)
+        elif spec.host == "0.0.0.0" and wanted.host == "::" and not wanted.v6only:  # noqa: S104 - a comparison
+            narrower.append(index)
+        else:
+            wider.append(index)
+    if exact or narrower:
+        return Match(tuple(exact + narrower))
+    if wider:
+        spec = specs[wider[0]]
+        return Match((), f"listener {spec.name!r} ({spec.address}/{spec.protocol}) is wider than the address asked for")
+    return Match(())
+
+
+def _same_wildcard(spec: ListenSpec, wanted: Wanted) -> bool:
+    """Java binds `::` on a dual-stack socket and 0.0.0.0 with preferIPv4Stack; both mean "every address" to its user."""
+    dual = spec.host in {None, "::"} and not spec.v6only
+    if wanted.host == "::":
+        return not dual if wanted.v6only and spec.host != "0.0.0.0" else spec.host != "0.0.0.0" and not wanted.v6only  # noqa: S104
+    return dual or spec.host == "0.0.0.0"  # noqa: S104
+
+
+def _family_fits(spec: ListenSpec, wanted: Wanted) -> bool:
+    v6 = spec.host is not None and ":" in spec.host
+    if wanted.host == "::":
+        return v6 or not wanted.v6only
+    return not v6
+
+
+def real_path(path: str) -> str:
+    """Return a path with its directory resolved, as two spellings of one Unix socket must compare equal."""
+    directory, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(directory), name)

@@ -1,0 +1,325 @@
+"""Expansion of @argfiles and JDK_JAVA_OPTIONS, as the `java` command does before it looks at any option.
+
+Runs in the worker and in the command line's checks, as any user; reads the named argument files and nothing else.
+Must not import jpype or anything of the supervisor. Rules and odd cases follow libjli's args.c of JDK 17 to 25; a
+line that looks strange here (a comment sign eats the characters before it, a NUL ends a word) is what `java` does,
+and tests compare it with the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import JavaLaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+JDK_JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
+
+CLASS_PATH_OPTIONS = frozenset({"-classpath", "-cp", "--class-path"})
+MAIN_MODULE_OPTIONS = frozenset({"--module", "-m"})
+LAUNCHER_OPTIONS = CLASS_PATH_OPTIONS | MAIN_MODULE_OPTIONS | {"--describe-module", "-d", "--source"}
+MODULE_OPTIONS = frozenset(
+    {
+        "--module-path",
+        "-p",
+        "--upgrade-module-path",
+        "--add-modules",
+        "--enable-native-access",
+        "--limit-modules",
+        "--add-exports",
+        "--add-opens",
+        "--add-reads",
+        "--patch-module",
+    }
+)
+WHITE_SPACE_OPTIONS = LAUNCHER_OPTIONS | MODULE_OPTIONS
+"""Options whose value is the next argument."""
+
+# What JDK_JAVA_OPTIONS (and the text of a --source argument with blanks) must not hold.
+_TERMINAL_OPTIONS = frozenset(
+    {
+        "-jar",
+        "-m",
+        "--module",
+        "--dry-run",
+        "-h",
+        "-?",
+        "-help",
+        "--help",
+        "-X",
+        "--help-extra",
+        "-version",
+        "--version",
+        "-fullversion",
+        "--full-version",
+    }
+)
+
+_MAX_ARGFILE_SIZE = 0x7FFFFFFF
+# libjli reads argument files in pieces of this size, and a comment sign that begins a piece behaves differently
+# from one in the middle of it (it then keeps what was before it), so the size is part of the behaviour.
+_PIECE = 4096
+
+_BLANKS = re.compile(rb"[ \n\r\t\f]*")
+_LINE_END = re.compile(rb"[\n\r]")
+_SPECIAL = re.compile(rb"[ \n\r\t\f#\\'\"]")
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"f": b"\f"}
+_C_SPACE = " \t\n\v\f\r"
+
+
+class _State(Enum):
+    FIND_NEXT = auto()
+    IN_COMMENT = auto()
+    IN_QUOTE = auto()
+    IN_ESCAPE = auto()
+    SKIP_LEADING = auto()
+    IN_TOKEN = auto()
+
+
+class _Tokens:
+    """The words of an argument file; state is kept from one piece of the file to the next."""
+
+    def __init__(self) -> None:
+        self.state = _State.FIND_NEXT
+        self.parts: list[bytes] = []
+        self.quote = b'"'
+
+    def _word(self, last: bytes) -> bytes:
+        # C strings: each part ends at its first NUL.
+        word = b"".join(part.partition(b"\0")[0] for part in (*self.parts, last))
+        self.parts = []
+        self.state = _State.FIND_NEXT
+        return word
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield each word that ends within this piece."""
+        here = anchor = 0
+        end = len(piece)
+        while here < end:
+            if self.state in (_State.FIND_NEXT, _State.SKIP_LEADING):
+                blanks = _BLANKS.match(piece, here)
+                here = blanks.end() if blanks else here
+                if here >= end:
+                    return
+                self.state = _State.IN_TOKEN if self.state is _State.FIND_NEXT else _State.IN_QUOTE
+                anchor = here
+            elif self.state is _State.IN_ESCAPE:
+                escaped = piece[here : here + 1]
+                if escaped in (b"\n", b"\r"):
+                    self.state = _State.SKIP_LEADING
+                else:
+                    self.parts.append(_ESCAPES.get(escaped, escaped))
+                    self.state = _State.IN_QUOTE
+                here += 1
+                anchor = here
+                continue
+            elif self.state is _State.IN_COMMENT:
+                line_end = _LINE_END.search(piece, here)
+                if line_end is None:
+                    return
+                here = anchor = line_end.end()
+                self.state = _State.FIND_NEXT
+                continue
+            found = _SPECIAL.search(piece, here)
+            if found is None:
+                here = end
+                break
+            here = found.start()
+            special = found.group()
+            quoted = self.state is _State.IN_QUOTE
+            if special in b"\n\r" or (special in b" \t\f" and not quoted):
+                # A line end closes an open quote too.
+                yield self._word(piece[anchor:here])
+                anchor = here + 1
+            elif special == b"#" and not quoted:
+                # What stood before it in this word and this piece is dropped.
+                self.state = _State.IN_COMMENT
+                anchor = here + 1
+            elif special == b"\\" and quoted:
+                self.parts.append(piece[anchor:here])
+                self.state = _State.IN_ESCAPE
+                anchor = here + 1
+            elif special in b"'\"" and (not quoted or special == self.quote):
+                if anchor != here:
+                    self.parts.append(piece[anchor:here])
+                anchor = here + 1
+                if quoted:
+                    self.state = _State.IN_TOKEN
+                else:
+                    self.quote = special
+                    self.state = _State.IN_QUOTE
+            here += 1
+        if self.state in (_State.IN_TOKEN, _State.IN_QUOTE) and anchor < here:
+            self.parts.append(piece[anchor:here])
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield the word that the end of the file ends; an empty one is not a word."""
+        if self.state in (_State.IN_TOKEN, _State.IN_QUOTE) and self.parts:
+            yield self._word(b"")
+
+
+def _pieces(fd: int) -> Iterator[bytes]:
+    """Yield the file in full pieces, as fread(3) gives them, also from a pipe."""
+    rest = b""
+    while data := os.read(fd, 1 << 16):
+        rest += data
+        while len(rest) >= _PIECE:
+            yield rest[:_PIECE]
+            rest = rest[_PIECE:]
+    if rest:
+        yield rest
+
+
+def split_argfile(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the words of an argument file, given as the pieces in which it was read."""
+    tokens = _Tokens()
+    for piece in pieces:
+        yield from tokens.feed(piece)
+    yield from tokens.finish()
+
+
+class Expander:
+    """Replaces @argfiles by what is in them, up to the main class; after it nothing is expanded.
+
+    `jdk_feature` decides the wording of one message; 0 means the newest.
+    """
+
+    def __init__(self, jdk_feature: int = 0) -> None:
+        self._feature = jdk_feature or 1000
+        self._expecting_value = False
+        self._stopped = False
+        self._main_seen = False
+
+    def from_variable(self, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Return the arguments of JDK_JAVA_OPTIONS and what `java` prints about them.
+
+        Raises JavaLaunchError for an open quote, a main class or an option that may not be there.
+        """
+        value = environ.get(JDK_JAVA_OPTIONS)
+        if value is None:
+            return [], []
+        return self._split(value, JDK_JAVA_OPTIONS), [note_of(value)]
+
+    def argument(self, argument: str) -> list[str]:
+        """Return what one argument of the command line stands for.
+
+        Raises JavaLaunchError when an argument file cannot be read.
+        """
+        if not self._main_seen and not self._stopped and argument.startswith("--source") and " " in argument:
+            # The rest of a `#!` line arrives as one argument.
+            return self._split(argument, None)
+        expanded = self._preprocess(argument)
+        return [argument] if expanded is None else expanded
+
+    def _preprocess(self, argument: str) -> list[str] | None:
+        if self._main_seen:
+            return None
+        if self._stopped or not argument.startswith("@") or argument == "@":
+            self._check(argument)
+            return None
+        argument = argument[1:]
+        if argument.startswith("@"):
+            self._check(argument)
+            return [argument]
+        return self._read(argument)
+
+    def _read(self, path: str) -> list[str]:
+        words: list[str] = []
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            raise JavaLaunchError(f"Error: could not open `{path}'") from error
+        try:
+            if os.fstat(fd).st_size > _MAX_ARGFILE_SIZE:
+                raise JavaLaunchError(f"Error: Argument file size should not be larger than {_MAX_ARGFILE_SIZE}.")
+            for word in split_argfile(_pieces(fd)):
+                words.append(os.fsdecode(word))
+                self._check(words[-1])
+        except OSError as error:  # a directory, for example
+            raise JavaLaunchError(self._unreadable(path)) from error
+        finally:
+            os.close(fd)
+        return words
+
+    def _unreadable(self, path: str) -> str:
+        return f"Error: loading: {path}" if self._feature < 24 else f"Error: Failed to read {path}"
+
+    def _check(self, argument: str) -> None:
+        """Follow one launcher argument: does it name the main class, or does the next one?"""
+        if not argument.startswith("-"):
+            self._main_seen = self._main_seen or not self._expecting_value
+            self._expecting_value = False
+            return
+        self._expecting_value = False
+        if argument in WHITE_SPACE_OPTIONS:
+            # What follows -m is the main class, what follows -jar too (it is no white-space option).
+            self._expecting_value = argument not in MAIN_MODULE_OPTIONS
+        elif argument == "--disable-@files":
+            self._stopped = True
+        elif argument.startswith("--module="):
+            self._main_seen = True
+
+    def _split(self, text: str, variable: str | None) -> list[str]:
+        words: list[str] = []
+        for word in _split_blanks(text, variable):
+            expanded = self._preprocess(word)
+            for argument in [word] if expanded is None else expanded:
+                if argument in _TERMINAL_OPTIONS or argument.startswith("--module="):
+                    within = "" if expanded is None else f" in {word}"
+                    where = f"environment variable {variable}" if variable else "this context"
+                    raise JavaLaunchError(f"Error: Option {argument}{within} is not allowed in {where}")
+                words.append(argument)
+            if self._main_seen:
+                where = f"environment variable {variable}" if variable else "this context"
+                raise JavaLaunchError(f"Error: Cannot specify main class in {where}")
+        return words
+
+
+def note_of(value: str) -> str:
+    """Return the line that `java` writes to stderr when JDK_JAVA_OPTIONS is set, even to nothing."""
+    return f"NOTE: Picked up {JDK_JAVA_OPTIONS}: {value}"
+
+
+def _split_blanks(text: str, variable: str | None) -> Iterator[str]:
+    """Yield the words of `text`; quotes, without escapes, count only in a variable."""
+    here = 0
+    while True:
+        while here < len(text) and text[here] in _C_SPACE:
+            here += 1
+        if here >= len(text):
+            return
+        word: list[str] = []
+        while here < len(text) and text[here] not in _C_SPACE:
+            if variable and text[here] in "\"'":
+                closing = text.find(text[here], here + 1)
+                if closing < 0:
+                    raise JavaLaunchError(f"Error: Unmatched quote in environment variable {variable}")
+                word.append(text[here + 1 : closing])
+                here = closing + 1
+            else:
+                word.append(text[here])
+                here += 1
+        yield "".join(word)
+
+
+def expand(argv: Sequence[str], environ: Mapping[str, str], jdk_feature: int = 0) -> tuple[list[str], list[str]]:
+    """Return all arguments with argument files and JDK_JAVA_OPTIONS expanded, and what `java` prints meanwhile.
+
+    Raises JavaLaunchError for what `java` refuses with status 1; the printed lines so far are its notes (PEP 678).
+    """
+    value = environ.get(JDK_JAVA_OPTIONS)
+    try:
+        expander = Expander(jdk_feature)
+        arguments, notes = expander.from_variable(environ)
+        for argument in argv:
+            arguments.extend(expander.argument(argument))
+    except JavaLaunchError as error:
+        if value is not None:
+            error.add_note(note_of(value))
+        raise
+    return arguments, notes

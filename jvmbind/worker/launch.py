@@ -1,0 +1,156 @@
+"""Runs the application's main as the `java` command does, with the JDK's own launcher class.
+
+Runs in the worker, on the thread that created the JVM. Must not import jpype. libjli, which is `java`, leaves everything
+that users see of the start to sun.launcher.LauncherHelper: manifests, error texts, which main method counts. So does this
+module, in the order of JavaMain in the JDK's java.c. Where a step is of one version, the version is named.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from jvmbind.worker.arguments import Mode
+from jvmbind.worker.jni import JavaError, Jni, values_of
+
+if TYPE_CHECKING:
+    from jvmbind.worker.arguments import JavaCommand
+
+_HELPER = "sun/launcher/LauncherHelper"
+_STRINGS = "([Ljava/lang/String;)V"
+
+
+def tidy_up(jni: Jni, class_path: str, *, close_native_access: bool) -> None:
+    """Take back what starting through JPype left behind, before any of the application's code runs.
+
+    JPype's shutdown hook interrupts every Java thread 6 ms into a stop: it is the one entry of
+    ApplicationShutdownHooks. Its reference queue has a thread. Its jar is the last entry of java.class.path. And the
+    right to load a library, given to it as ALL-UNNAMED (JDK 24 or later), would hide the application's own warnings.
+    """
+    hooks = jni.find_class("java/lang/ApplicationShutdownHooks")
+    field = jni.call("GetStaticFieldID", hooks, b"hooks", b"Ljava/util/IdentityHashMap;")
+    clear = jni.call("GetMethodID", jni.find_class("java/util/IdentityHashMap"), b"clear", b"()V")
+    jni.call("CallVoidMethodA", jni.call("GetStaticObjectField", hooks, field), clear, None)
+    queue = jni.find_class("org/jpype/ref/JPypeReferenceQueue")
+    instance = jni.static("Object", queue, "getInstance", "()Lorg/jpype/ref/JPypeReferenceQueue;")
+    jni.call("CallVoidMethodA", instance, jni.call("GetMethodID", queue, b"stop", b"()V"), None)
+    system = jni.find_class("java/lang/System")
+    helper = jni.find_class(_HELPER)
+    name = jni.string("java.class.path")
+    signature = "(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;"
+    jni.static("Object", system, "setProperty", signature, name, _platform_string(jni, helper, class_path))
+    if close_native_access:
+        module = jni.find_class("java/lang/Module")
+        try:
+            unnamed = jni.call("GetStaticFieldID", module, b"ALL_UNNAMED_MODULE", b"Ljava/lang/Module;")
+            enabled = jni.call("GetFieldID", module, b"enableNativeAccess", b"Z")
+            jni.call("SetBooleanField", jni.call("GetStaticObjectField", module, unnamed), enabled, 0)
+        except JavaError:
+            jni.raw("ExceptionClear")  # another JDK's field names: the application's warnings stay hidden
+
+
+def set_property(jni: Jni, name: str, value: str) -> None:
+    """Set a system property; raises JavaError."""
+    signature = "(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;"
+    text = _platform_string(jni, jni.find_class(_HELPER), value)
+    jni.static("Object", jni.find_class("java/lang/System"), "setProperty", signature, jni.string(name), text)
+
+
+def run_main(jni: Jni, command: JavaCommand) -> int:
+    """Run what `command` says and return the status of the process, unless Java ends it first (System.exit, a signal)."""
+    try:
+        _run_main(jni, command)
+        status = 0
+    except JavaError:
+        status = 1  # detach() prints it, as "Exception in thread "main" ..."
+    if not jni.detach():
+        status = 1
+    jni.destroy()
+    return status
+
+
+def _run_main(jni: Jni, command: JavaCommand) -> None:
+    helper = jni.find_class(_HELPER)
+    to_stderr = command.print_to_stderr
+    if command.show_version or command.print_version:
+        version = jni.find_class("java/lang/VersionProps")
+        jni.static("Void", version, "print", "(Z)V", to_stderr)
+        if command.print_version:
+            return
+    if command.show_settings is not None:
+        # Heap and stack as given; 0 where nothing was said. jlong arguments are 8 bytes, as every jvalue.
+        option = jni.string(command.show_settings)
+        signature = "(ZLjava/lang/String;JJJ)V"
+        sizes = (command.initial_heap, command.max_heap, command.stack_size or 0)
+        jni.static("Void", helper, "showSettings", signature, to_stderr, option, *sizes)
+    if command.show_resolved_modules:
+        jni.static("Void", helper, "showResolvedModules", "()V")
+    if command.list_modules:
+        jni.static("Void", helper, "listModules", "()V")
+        return
+    if command.describe_module is not None:
+        text = _platform_string(jni, helper, command.describe_module)
+        jni.static("Void", helper, "describeModule", "(Ljava/lang/String;)V", text)
+        return
+    if command.what is None or command.mode is Mode.NONE:
+        return
+    what = _platform_string(jni, helper, command.what)
+    signature = "(ZILjava/lang/String;)Ljava/lang/Class;"
+    main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode.value, what)  # noqa: FBT003
+    if not main_class:
+        raise JavaError(command.what)
+    arguments = _string_array(jni, helper, command.arguments)
+    if not command.dry_run:
+        _invoke(jni, helper, main_class, arguments)
+
+
+def _invoke(jni: Jni, helper: int, main_class: int, arguments: int) -> None:
+    """Call main: static or of an instance, with or without arguments.
+
+    JDK 22 and later have decided that in checkAndLoadMain and say so in two fields; before, the first that exists.
+    """
+    is_static = _flag(jni, helper, "isStaticMain")
+    no_arguments = _flag(jni, helper, "noArgMain")
+    if is_static is None or no_arguments is None:
+        forms = [(True, False), (True, True), (False, False), (False, True)]
+    else:
+        forms = [(is_static, no_arguments)]
+    for last, (static, plain) in zip([False] * (len(forms) - 1) + [True], forms, strict=True):
+        lookup = "GetStaticMethodID" if static else "GetMethodID"
+        method = jni.raw(lookup, main_class, b"main", b"()V" if plain else _STRINGS.encode())
+        if not method:
+            if last:
+                raise JavaError("main")
+            jni.raw("ExceptionClear")
+            continue
+        values: Any = values_of(() if plain else (arguments,))
+        if static:
+            jni.call("CallStaticVoidMethodA", main_class, method, values)
+        else:
+            constructor = jni.call("GetMethodID", main_class, b"<init>", b"()V")
+            instance = jni.call("NewObjectA", main_class, constructor, None)
+            jni.call("CallVoidMethodA", instance, method, values)
+        return
+
+
+def _flag(jni: Jni, helper: int, name: str) -> bool | None:
+    field = jni.raw("GetStaticFieldID", helper, name.encode(), b"Z")
+    if not field:
+        jni.raw("ExceptionClear")
+        return None
+    return bool(jni.raw("GetStaticBooleanField", helper, field))
+
+
+def _platform_string(jni: Jni, helper: int, text: str) -> int:
+    """Decode as `java` decodes its arguments: the bytes, by sun.jnu.encoding."""
+    data = jni.byte_array(os.fsencode(text))
+    return int(jni.static("Object", helper, "makePlatformString", "(Z[B)Ljava/lang/String;", True, data) or 0)  # noqa: FBT003
+
+
+def _string_array(jni: Jni, helper: int, texts: tuple[str, ...]) -> int:
+    array = jni.call("NewObjectArray", len(texts), jni.find_class("java/lang/String"), None)
+    for position, text in enumerate(texts):
+        string = _platform_string(jni, helper, text)
+        jni.call("SetObjectArrayElement", array, position, string)
+        jni.raw("DeleteLocalRef", string)  # a command line may be longer than the table of local references
+    return int(array)

@@ -1,0 +1,257 @@
+"""Being `java`: takes the listeners, starts the JVM, runs the application's main.
+
+Run by exec from the supervisor, or from the launcher with --direct, as the service user with no privilege. The
+environment says how it was started (see `jvmbind.posix.role`); everything else comes from the specification.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import prctl
+
+from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
+from jvmbind.posix import seccomp
+from jvmbind.posix.fds import LISTEN_FDS_START
+from jvmbind.posix.role import Role, take_role
+from jvmbind.spec import ServiceSpec, is_wildcard
+from jvmbind.wire import Claimed, Main, Message, Note, Tried, encode
+from jvmbind.worker import arguments
+from jvmbind.worker.answering import Answering
+from jvmbind.worker.handover import HandOver
+from jvmbind.worker.java_home import libjvm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jvmbind.spec import ListenSpec
+
+_PYTHON_FRAMES = 256 * 1024  # stack that Python and JPype use below Java's first frame, in bytes
+_NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
+
+
+def main() -> NoReturn:
+    """Run the worker; ends the process with Java's status, or with that of a JvmbindError."""
+    try:
+        role = take_role()
+        spec = role.spec
+        if role.parent:
+            _die_with(role.parent)
+        environ = dict(os.environ)
+        feature = arguments.jdk_feature(Path(spec.java_home))
+        command = arguments.parse(spec.java_arguments, environ, jdk_feature=feature, java_home=Path(spec.java_home))
+        report = _reporter(spec, role)
+        for note in command.notes:
+            _say(note)
+        if command.delegate is not None:
+            _delegate(spec)
+        _Worker(spec, command, feature, report).run()
+    except JvmbindError as error:
+        _fail(error)
+    except Exception as error:  # noqa: BLE001 - one line and a status, never a traceback
+        _fail(SystemFailureError(f"{type(error).__name__}: {error}"))
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when its supervisor dies, so that no JVM outlives it: PR_SET_PDEATHSIG.
+
+    The setting holds from now on: a parent that died before is found by looking again.
+    """
+    prctl.set_pdeathsig(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EX_OSERR)
+
+
+def _say(text: str) -> None:
+    data = f"{text}\n".encode("utf-8", "surrogateescape")
+    try:
+        os.write(2, data)
+    except OSError:
+        return  # nobody listens to stderr
+
+
+def _fail(error: JvmbindError) -> NoReturn:
+    for note in getattr(error, "__notes__", ()):
+        _say(note)
+    if isinstance(error, JavaLaunchError):
+        # The words of `java`, which wrapper scripts and people know.
+        _say(f"Error: {error}\nError: A fatal exception has occurred. Program will exit.")
+    else:
+        _say(f"jvmbind: {error}")
+    os._exit(error.status)
+
+
+def _reporter(spec: ServiceSpec, role: Role) -> Callable[[Message], None]:
+    if role.control < 0:
+        return lambda message: _report_to_stderr(spec, message)
+
+    import socket  # noqa: PLC0415 - needed by a supervised worker alone
+
+    control = socket.socket(fileno=role.control)
+
+    def report(message: Message) -> None:
+        try:
+            control.send(encode(message), socket.MSG_NOSIGNAL)
+        except OSError:
+            return  # the supervisor is gone; PR_SET_PDEATHSIG ends this process in a moment
+
+    return report
+
+
+def _report_to_stderr(spec: ServiceSpec, message: Message) -> None:
+    if isinstance(message, Claimed) and not spec.quiet:
+        listener = spec.listeners[message.listener]
+        _say(f"jvmbind: listener {listener.name!r} ({listener.address}/{listener.protocol}) handed over, fd {message.fd}")
+    elif isinstance(message, Note) or (isinstance(message, Tried) and "refused" in message.text):
+        _say(f"jvmbind: {message.text}")
+
+
+def _delegate(spec: ServiceSpec) -> NoReturn:
+    """Let the real `java` do what no created JVM can, such as -version; no listener is involved, so none is passed."""
+    java = os.path.join(spec.java_home, "bin", "java")
+    for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + len(spec.listeners)):
+        os.set_inheritable(fd, False)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.execv(java, [java, *spec.java_arguments])
+
+
+class _Worker:
+    def __init__(
+        self, spec: ServiceSpec, command: arguments.JavaCommand, feature: int, report: Callable[[Message], None]
+    ) -> None:
+        self._spec = spec
+        self._command = command
+        self._feature = feature
+        self._report = report
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libjvm = libjvm(spec.java_home, command.vm)
+        self._answering: Answering | None = None
+
+    def run(self) -> NoReturn:
+        fds = range(LISTEN_FDS_START, LISTEN_FDS_START + len(self._spec.listeners))
+        for fd in fds:
+            os.set_inheritable(fd, False)  # the application's children get none of them
+        _restore_signals()
+        self._exit_at_once()
+        try:
+            self._prepare_hand_over(list(fds))
+        except SystemFailureError as error:
+            self._fall_back(list(fds), error)
+        _thread.stack_size(self._stack_size())
+        waiting = _thread.allocate_lock()
+        waiting.acquire()
+        _thread.start_new_thread(self._java, ())
+        while True:
+            waiting.acquire()  # for ever: the thread that runs Java ends the process
+
+    def _exit_at_once(self) -> None:
+        """Let exit(3), by which the JVM ends after System.exit or a signal, skip the destructors of Python and JPype.
+
+        They run while Java's threads still do, and crash (SIGSEGV, SIGABRT). Handlers run last registered first: stdio
+        of native libraries is flushed, then _exit takes the JVM's status. on_exit(3), __cxa_atexit of the C++ ABI.
+        """
+        libc = self._libc
+        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
+        getattr(libc, "__cxa_atexit")(ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
+
+    def _prepare_hand_over(self, fds: list[int]) -> None:
+        if not fds and not self._spec.strict_binds:
+            return
+        machine = seccomp.this_machine()
+        handover = HandOver(
+            self._spec.listeners,
+            fds,
+            machine,
+            memory=os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC),
+            pid=os.getpid(),
+            libc=self._libc,
+            strict=self._spec.strict_binds,
+            inherit=self._spec.inherit,
+            report=self._report,
+        )
+        answering = Answering(handover, machine, self._libc)
+        answering.start(seccomp.filter_program(machine, strict=self._spec.strict_binds))
+        self._answering = answering
+
+    def _fall_back(self, fds: list[int], error: SystemFailureError) -> None:
+        """Without user notification System.inheritedChannel() still works: the listener goes on fd 0."""
+        if self._spec.strict_binds:
+            raise error
+        names = [listener.name for listener in self._spec.listeners]
+        index = names.index(self._spec.inherit) if self._spec.inherit else 0
+        self._report(Note(f"{error}; only System.inheritedChannel() gets a listener ({names[index]!r}, on standard input)"))
+        os.dup2(fds[index], 0)
+
+    def _stack_size(self) -> int:
+        """Return what the launcher gives Java's main thread, and what Python needs below it; in bytes, whole pages."""
+        size = self._command.stack_size
+        if not size:
+            # As libjli asks: struct JDK1_1InitArgs of the JDK's java.h, javaStackSize is its fifth field.
+            arguments_1_1 = (ctypes.c_int * 32)(0x00010001)
+            ctypes.CDLL(self._libjvm).JNI_GetDefaultJavaVMInitArgs(ctypes.byref(arguments_1_1))
+            size = arguments_1_1[6] or 1024 * 1024
+        page = os.sysconf("SC_PAGESIZE")
+        return -(-(size + _PYTHON_FRAMES) // page) * page
+
+    def _java(self) -> None:
+        try:
+            os._exit(self._flushed(self._run_java()))
+        except JvmbindError as error:
+            _fail(error)
+        except BaseException as error:  # noqa: BLE001 - one line and a status, never a traceback
+            _fail(SystemFailureError(f"{type(error).__name__}: {error}"))
+
+    def _flushed(self, status: int) -> int:
+        self._libc.fflush(None)
+        return status
+
+    def _run_java(self) -> int:
+        from jvmbind.worker import jvm, launch  # noqa: PLC0415 - jpype's module is loaded after the filter is in place
+        from jvmbind.worker.jni import Jni  # noqa: PLC0415
+
+        options = list(self._command.options)
+        # The right to load JPype's library without a warning, taken back in tidy_up unless the user gave it too.
+        given = [option for option in options if option.startswith("--enable-native-access=")]
+        mine = self._feature >= _NATIVE_ACCESS_WARNS and not any("ALL-UNNAMED" in option for option in given)
+        if mine:
+            options.insert(0, "--enable-native-access=ALL-UNNAMED")
+        jvm.start_jvm(self._libjvm, options)
+        jni = Jni(self._libjvm)
+        launch.tidy_up(jni, self._command.class_path or "", close_native_access=mine)
+        if self._spec.listeners:
+            launch.set_property(jni, "jvmbind.listeners", "\n".join(map(_line, self._spec.listeners)))
+        if self._answering is not None:
+            self._answering.jvm_is_up()
+        self._report(Main())
+        return launch.run_main(jni, self._command)
+
+
+def _line(listener: ListenSpec) -> str:
+    """Describe a listener for the Java API: name, protocol and the address that the application should bind."""
+    if listener.protocol == "unix":
+        return f"{listener.name}\tunix\t{listener.path}"
+    host = "[::]" if listener.host is None else listener.host
+    if ":" in host and not is_wildcard(listener.host):
+        host = f"[{host}]"
+    elif host == "::":
+        host = "[::]"
+    return f"{listener.name}\t{listener.protocol}\t{host}:{listener.app_port}"
+
+
+def _restore_signals() -> None:
+    """Give back to the JVM what the interpreter took at its start: `java` finds these signals untouched.
+
+    An ignored SIGINT or SIGHUP stays ignored, as under nohup(1).
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+
+

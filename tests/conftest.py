@@ -1,0 +1,137 @@
+"""Fixtures of all test folders: namespaces, workspaces, services, JDKs, compiled probes.
+
+Run by pytest as root for most of them. A JVM never lives in pytest's own process; jvmbind is not imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.jdks import JAVA_SOURCES, compile_java, tested_jdks, write_jar
+from support.network import Network
+from support.runner import Runner
+from support.users import SERVICE_USER, User, user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_FAILED = pytest.StashKey[bool]()
+
+def pytest_sessionstart() -> None:
+    """Keep crash tests from writing core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember whether the test failed, so that its files are kept."""
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    return report
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that asks for a `jdk` under the oldest and the newest one."""
+    if "jdk" in metafunc.fixturenames:
+        metafunc.parametrize("jdk", tested_jdks(), ids=str, scope="session")
+
+
+@pytest.fixture(scope="session")
+def jvmbind() -> list[str]:
+    """The command under test, as an isolated interpreter starts it."""
+    return [sys.executable, "-I", "-m", "jvmbind"]
+
+
+@pytest.fixture(scope="session")
+def shared_directory() -> Iterator[Path]:
+    """A folder for the session that every user can read (pytest's own are for its user only)."""
+    with tempfile.TemporaryDirectory(prefix="jvmbind-tests-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture(scope="session")
+def probes(shared_directory: Path) -> Path:
+    """The class folder of tests/java/probe."""
+    return compile_java(sorted((JAVA_SOURCES / "probe").glob("*.java")), shared_directory / "probes")
+
+
+@pytest.fixture(scope="session")
+def agent_jar(probes: Path) -> Path:
+    """The probes as a jar that is a -javaagent."""
+    return write_jar(probes.parent / "agent.jar", probes, {"Premain-Class": "probe.Agent"}, only="probe/")
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A private network namespace; whatever still runs in it at the end is killed."""
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace needs root")
+    with Network() as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder for one test, 0755, kept (and named in the report) when the test fails.
+
+    Kept below JVMBIND_TEST_LOGS, else below the system's folder for temporary files.
+    """
+    path = Path(tempfile.mkdtemp(prefix="jvmbind-test-"))
+    path.chmod(0o755)
+    yield path
+    if request.node.stash.get(_FAILED, False):
+        logs = Path(os.environ.get("JVMBIND_TEST_LOGS", f"{tempfile.gettempdir()}/jvmbind-test-logs"))
+        kept = logs / "".join(c if c.isalnum() else "-" for c in request.node.name)
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(path, kept, symlinks=True, ignore_dangling_symlinks=True, ignore=_special_files)
+        sys.stderr.write(f"files of the failed test are kept in {kept}\n")
+    shutil.rmtree(path)
+
+
+def _special_files(folder: str, names: list[str]) -> list[str]:
+    """Leave out what cannot be copied: sockets and pipes."""
+    return [name for name in names if not (Path(folder, name).is_file() or Path(folder, name).is_dir())]
+
+
+@pytest.fixture
+def service_user() -> User:
+    """The system user that services run as."""
+    return user(SERVICE_USER)
+
+
+@pytest.fixture
+def runner(
+    jvmbind: list[str], network: Network, workspace: Path, probes: Path, request: pytest.FixtureRequest
+) -> Iterator[Runner]:
+    """Start services; at the end each is killed, shown if the test failed, and must not have printed noise."""
+    made = Runner(jvmbind, network, workspace, probes)
+    yield made
+    for service in made.services:
+        service.end()
+    network.kill_all()
+    for service in made.services:
+        if request.node.stash.get(_FAILED, False):
+            sys.stderr.write(service.report() + "\n")
+        elif service.quiet:
+            service.assert_quiet()
+
+
+@pytest.fixture(scope="session")
+def make_jar(shared_directory: Path, probes: Path) -> Callable[[str, dict[str, str]], Path]:
+    """Write a jar of the probes with the given manifest entries into the session's folder."""
+
+    def make(name: str, manifest: dict[str, str]) -> Path:
+        return write_jar(shared_directory / name, probes, manifest)
+
+    return make

@@ -1,0 +1,3 @@
+module shop.lib {
+    exports shop.lib;
+}

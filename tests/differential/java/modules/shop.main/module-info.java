@@ -1,0 +1,4 @@
+module shop.main {
+    requires shop.lib;
+    requires java.management;
+}

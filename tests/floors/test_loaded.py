@@ -1,0 +1,78 @@
+"""What is really loaded at run time where it matters: before the drop, and in the supervisor.
+
+Run by pytest, as anybody. Imports happen in child processes, isolated as in production.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Third-party code that may run with privilege.
+ALLOWED_OUTSIDE = {"prctl", "_prctl"}
+# Of jvmbind, what may run with privilege.
+ALLOWED_OWN = ("jvmbind", "jvmbind.errors", "jvmbind.spec", "jvmbind.privileged")
+
+REPORT = """
+import sys
+before = set(sys.modules)
+{imports}
+print("\\n".join(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded_by(*modules: str) -> list[str]:
+    """Return the names of all modules that a fresh isolated interpreter loads to import these."""
+    code = REPORT.format(imports="\n".join(f"import {name}" for name in modules))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd="/", text=True, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def modules_below(package: str) -> list[str]:
+    """Return all modules of a package of jvmbind but those that start a program when imported."""
+    folder = ROOT.joinpath(*package.split("."))
+    names = [
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sorted(folder.glob("*.py"))
+    ]
+    return [name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")]
+
+
+def test_privileged_loads_nothing_else() -> None:
+    """What runs with privilege loads the standard library, prctl, and three parts of jvmbind: nothing else."""
+    loaded = loaded_by(*modules_below("jvmbind.privileged"))
+
+    own = {name for name in loaded if name.partition(".")[0] == "jvmbind"}
+    outside = {name.partition(".")[0] for name in loaded} - {"jvmbind"} - sys.stdlib_module_names
+    assert {name for name in own if name not in ALLOWED_OWN and not name.startswith("jvmbind.privileged.")} == set()
+    assert outside <= ALLOWED_OUTSIDE
+
+
+def test_supervisor_loads_no_jpype() -> None:
+    """The supervisor's process has neither JPype nor any part of the worker in it."""
+    loaded = loaded_by(*modules_below("jvmbind.supervisor"))
+
+    assert [name for name in loaded if name.partition(".")[0] in {"jpype", "_jpype", "numpy"}] == []
+    assert [name for name in loaded if name.startswith("jvmbind.worker")] == []
+
+
+def test_package_itself_loads_nothing() -> None:
+    """Importing jvmbind alone loads no other module: each role pays for what it uses."""
+    assert [name for name in loaded_by("jvmbind") if name not in {"jvmbind", "__future__"}] == []
+
+
+def test_installed_package_is_what_is_tested() -> None:
+    """tests/run.sh tests the wheel, not the checkout (it says so in JVMBIND_TESTS_INSTALLED)."""
+    code = "import jvmbind; print(jvmbind.__file__)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd="/", text=True, capture_output=True, check=True)
+
+    place = Path(done.stdout.strip())
+    expected = Path(sysconfig.get_path("purelib")) if os.environ.get("JVMBIND_TESTS_INSTALLED") else place.parents[1]
+    assert place.is_relative_to(expected)

