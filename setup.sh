@@ -54,7 +54,7 @@ need() {
     done
 }
 
-command -v dpkg-query > /dev/null && command -v apt-get > /dev/null ||
+{ command -v dpkg-query && command -v apt-get; } > /dev/null ||
     die "this needs Debian 12 or newer: there is no apt-get here"
 # python-prctl and systemd-python come as C sources: gcc and what follows it.
 need ca-certificates curl iproute2 procps util-linux python3 python3-venv python3-dev gcc libc6-dev libcap-dev \
@@ -63,6 +63,8 @@ need ca-certificates curl iproute2 procps util-linux python3 python3-venv python
 "${JAVA_HOME:+$JAVA_HOME/bin/}javac" -version > /dev/null 2>&1 || javac -version > /dev/null 2>&1 ||
     need default-jdk-headless
 if [ -n "$dev" ]; then
+    # The demo is run by a test, in a namespace without a network.
+    need tomcat10-user
     command -v mvn > /dev/null || need maven
 fi
 if [ ${#missing[@]} -gt 0 ]; then

@@ -106,7 +106,8 @@ run() { # run LOG ARGUMENTS...
     printf '  jvmbind'
     printf ' %q' "$@"
     printf '\n'
-    "$jvmbind" "$@" > "$log" 2>&1 < /dev/null &
+    # A session of its own: Ctrl-C is for this script, which then ends the servers as a service manager does.
+    setsid "$jvmbind" "$@" > "$log" 2>&1 < /dev/null &
     pids+=($!)
 }
 run "$work/tomcat.log" run -l 80 -u "$user" -n demo-tomcat -- "${tomcat[@]}"

@@ -95,9 +95,7 @@ def _needed(java_home: str, command: arguments.JavaCommand) -> list[tuple[str, s
     return needed
 
 
-def _open(
-    declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str]
-) -> list[Listener]:
+def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str]) -> list[Listener]:
     inherited = [adopt.identify(name, fd) for name, fd in adopt.inherited_fds(environ)]
     fd = None if inherited else adopt.inetd_fd()
     if fd is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import string
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from jvmbind.errors import UsageError
 
@@ -212,15 +212,21 @@ def _address(reader: _Reader, start: int, end: int) -> tuple[str | None, int, in
         ports = close + 2
     else:
         parts = text[start:end].split(":")
-        if len(parts) > 3:  # noqa: PLR2004 - ADDR, PORT and APP_PORT
+        if len(parts) > 3:
             reader.fail(start, "an IPv6 address in brackets, as in [::1]:80")
         ports = start
         host = None
         first = parts[0]
-        if len(parts) == 3 or (len(parts) == 2 and not _is_number(first)):  # noqa: PLR2004
+        if len(parts) == 3 or (len(parts) == 2 and not _is_number(first)):
             if first in {"*", "localhost"}:
                 reader.fail(start, "an IP address (leave it out for every address; 127.0.0.1 or [::1] for this machine)")
-            host = _ip(reader, start, start + len(first), ipaddress.IPv4Address, "an IPv4 address, or an IPv6 address in brackets")
+            host = _ip(
+                reader,
+                start,
+                start + len(first),
+                ipaddress.IPv4Address,
+                "an IPv4 address, or an IPv6 address in brackets",
+            )
             ports = start + len(first) + 1
     middle = text.find(":", ports, end)
     port = _port(reader, ports, middle if middle >= 0 else end)
@@ -233,9 +239,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _ip(
-    reader: _Reader, start: int, end: int, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], expected: str
-) -> str:
+def _ip(reader: _Reader, start: int, end: int, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], expected: str) -> str:
     literal = reader.text[start:end]
     try:
         address = kind(literal)
@@ -247,7 +251,7 @@ def _ip(
 
 def _port(reader: _Reader, start: int, end: int) -> int:
     digits = reader.text[start:end]
-    if not _is_number(digits) or len(digits) > 5 or not 1 <= int(digits) <= 65535:  # noqa: PLR2004 - 16 bits
+    if not _is_number(digits) or len(digits) > 5 or not 1 <= int(digits) <= 65535:
         reader.fail(start, "a port from 1 to 65535")
     return int(digits)
 
@@ -265,8 +269,8 @@ def _unix(reader: _Reader, name: str, start: int) -> ListenSpec:
     return ListenSpec(name=name, protocol="unix", path=path)._replace(**_options(reader, end, "unix"))
 
 
-def _options(reader: _Reader, start: int, protocol: str) -> dict[str, int | bool | str]:
-    values: dict[str, int | bool | str] = {}
+def _options(reader: _Reader, start: int, protocol: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     position = start
     while position < len(reader.text):
         position += 1  # the comma
@@ -292,13 +296,13 @@ def _value(reader: _Reader, position: int, option: _Option, word: str, value: st
         return True
     if option.kind == "device":
         # IFNAMSIZ is 16 with the final NUL: netdevice(7)
-        if not 0 < len(value) < 16 or "/" in value or not value.isascii():  # noqa: PLR2004
+        if not 0 < len(value) < 16 or "/" in value or not value.isascii():
             reader.fail(position, "the name of a network device")
         return value
     octal = option.kind == "mode"
     allowed = string.octdigits if octal else string.digits
     expected = f"{word} in octal, as 0660" if octal else f"{word} from {option.low} to {option.high}"
-    if not value or len(value) > 10 or any(c not in allowed for c in value):  # noqa: PLR2004 - digits of 2**31
+    if not value or len(value) > 10 or any(c not in allowed for c in value):
         reader.fail(position, expected)
     number = int(value, 8 if octal else 10)
     if not option.low <= number <= option.high:
@@ -331,7 +335,8 @@ def number_names(specs: list[ListenSpec]) -> tuple[ListenSpec, ...]:
     for i, spec in enumerate(named):
         for other in named[:i]:
             if _conflict(spec, other):
-                msg = f"listeners {other.name!r} and {spec.name!r} want the same address ({other.address} and {spec.address}, {spec.protocol}): expected each address once"
+                both = f"{other.address} and {spec.address}, {spec.protocol}"
+                msg = f"listeners {other.name!r} and {spec.name!r} want the same address ({both}): expected each address once"
                 raise UsageError(msg)
     return tuple(named)
 

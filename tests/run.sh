@@ -22,6 +22,7 @@ cd "$checkout"
 # A folder for this run; the five newest are kept. The name is short: sockets are made below it.
 logs=$prefix/logs/$(date -u +%m%d-%H%M%S)
 mkdir -p "$logs"
+# shellcheck disable=SC2012
 ls -1dt "$prefix"/logs/*/ | tail -n +6 | xargs -r rm -rf
 printf 'logs: %s\n' "$logs"
 

@@ -29,7 +29,7 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= 86400:  # noqa: PLR2004 - a day
+    if not 0 < value <= 86400:
         msg = f"expected seconds, more than 0 and at most 86400, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return value
@@ -43,17 +43,53 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("-l", "--listen", metavar="SPEC", action="append", default=[], help="a listener: [NAME=][ADDR:]PORT[:APP_PORT][/tcp|/udp][,option...] or [NAME=]unix:/path; repeatable")
+    add(
+        "-l",
+        "--listen",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="a listener: [NAME=][ADDR:]PORT[:APP_PORT][/tcp|/udp][,option...] or [NAME=]unix:/path; repeatable",
+    )
     add("-u", "--user", metavar="USER[:GROUP]", help="who the service runs as; needed when started as root")
     add("-n", "--name", metavar="NAME", help="names the service; default from the jar or main class")
     add("--direct", action="store_true", help="no supervisor: this very process becomes the worker")
-    add("--inherit", metavar="NAME", default="", help="the listener that System.inheritedChannel() gives; default the first")
+    add(
+        "--inherit",
+        metavar="NAME",
+        default="",
+        help="the listener that System.inheritedChannel() gives; default the first",
+    )
     add("--strict-binds", action="store_true", help="refuse every bind and listen on an address that is not declared")
     add("--java-home", metavar="DIR", help="the Java runtime; default JAVA_HOME, then java on PATH, then the system's")
-    add("--restart", choices=RESTART_POLICIES, default=_DEFAULTS.restart, help="when a worker is started again; default %(default)s")
-    add("--start-timeout", metavar="S", type=_seconds, default=_DEFAULTS.start_timeout, help="seconds until unclaimed listeners are reported; default %(default)g")
-    add("--stop-timeout", metavar="S", type=_seconds, default=_DEFAULTS.stop_timeout, help="seconds from the stop signal to a thread dump and SIGKILL; default %(default)g")
-    add("-e", "--env", metavar="NAME[=VALUE]", action="append", default=[], help="pass this variable to a service of another user; repeatable")
+    add(
+        "--restart",
+        choices=RESTART_POLICIES,
+        default=_DEFAULTS.restart,
+        help="when a worker is started again; default %(default)s",
+    )
+    add(
+        "--start-timeout",
+        metavar="S",
+        type=_seconds,
+        default=_DEFAULTS.start_timeout,
+        help="seconds until unclaimed listeners are reported; default %(default)g",
+    )
+    add(
+        "--stop-timeout",
+        metavar="S",
+        type=_seconds,
+        default=_DEFAULTS.stop_timeout,
+        help="seconds from the stop signal to a thread dump and SIGKILL; default %(default)g",
+    )
+    add(
+        "-e",
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="pass this variable to a service of another user; repeatable",
+    )
     add("--preserve-env", action="store_true", help="pass the whole environment, but for LD_*, PYTHON* and the like")
     add("-q", "--quiet", action="store_true", help="log warnings and errors only")
     return parser
@@ -70,7 +106,9 @@ def read_request(argv: list[str]) -> Request:
     if not java_arguments:
         msg = "run: nothing after '--'; expected what stands after java: [options] -jar FILE | MAIN-CLASS | -m MODULE, arguments"
         raise UsageError(msg)
-    if options.name is not None and not (options.name.replace("-", "").replace("_", "").replace(".", "").isalnum() and len(options.name) <= 64):  # noqa: PLR2004
+    if options.name is not None and not (
+        options.name.replace("-", "").replace("_", "").replace(".", "").isalnum() and len(options.name) <= 64
+    ):
         msg = f"--name {options.name!r}: expected at most 64 letters, digits, '.', '_' and '-'"
         raise UsageError(msg)
     template = _DEFAULTS._replace(

@@ -49,7 +49,7 @@ def registrations(fd: int, skip: Container[int] = ()) -> list[Registration]:
 def parse_line(epoll: int, line: str) -> Registration | None:
     """Parse one line of an epoll instance's fdinfo: `tfd: N events: HEX data: HEX ...`."""
     words = line.split()
-    if len(words) < 6 or words[0] != "tfd:":  # noqa: PLR2004 - three pairs
+    if len(words) < 6 or words[0] != "tfd:":
         return None
     return Registration(epoll, int(words[1]), int(words[3], 16), int(words[5], 16))
 

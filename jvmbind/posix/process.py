@@ -33,7 +33,7 @@ class Process:
         actions = [(os.POSIX_SPAWN_DUP2, here, there) for there, here in fds.items()]
         self.pid = os.posix_spawn(
             command[0],
-            command,
+            list(command),
             environ,
             file_actions=actions,  # dup2 onto itself clears close-on-exec (POSIX.1-2024, glibc 2.29)
             setsigmask=[],

@@ -62,7 +62,7 @@ MACHINES = {
 def this_machine() -> Machine:
     """Return the numbers of the running machine; raises SystemFailureError on one that is not known."""
     name = os.uname().machine
-    if name not in MACHINES or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a pointer
+    if name not in MACHINES or struct.calcsize("P") != 8:
         msg = f"hand-over at bind needs x86_64 or aarch64 in 64 bits, this is {name}"
         raise SystemFailureError(msg)
     return MACHINES[name]
@@ -88,7 +88,13 @@ def filter_program(machine: Machine, *, strict: bool) -> bytes:
     if strict:
         answer(machine.io_uring_setup, RET_ERRNO | errno.EPERM)
     # dup: System.inheritedChannel() begins with dup(0)
-    code += [(_JEQ, 0, 4, machine.dup), (_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 0, 1, 0), (_RET, 0, 0, RET_USER_NOTIF), (_RET, 0, 0, RET_ALLOW)]
+    code += [
+        (_JEQ, 0, 4, machine.dup),
+        (_LD_W_ABS, 0, 0, _ARG0),
+        (_JEQ, 0, 1, 0),
+        (_RET, 0, 0, RET_USER_NOTIF),
+        (_RET, 0, 0, RET_ALLOW),
+    ]
     # dup2, dup3: closing that channel points 0, 1 and 2 at /dev/null; a new descriptor of 3 or more is nobody's business
     if machine.dup2 >= 0:
         code += [(_JEQ, 1, 0, machine.dup2)]
@@ -137,7 +143,7 @@ def receive(fd: int) -> Notification | None:
     """Wait for a system call and return it; None where its thread has gone meanwhile. Raises OSError."""
     buffer = bytearray(_NOTIF.size)
     try:
-        fcntl.ioctl(fd, _IOCTL_RECV, buffer, True)  # noqa: FBT003 - positional only
+        fcntl.ioctl(fd, _IOCTL_RECV, buffer, True)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.EINTR}:
             return None
@@ -150,7 +156,7 @@ def send(fd: int, ident: int, *, value: int = 0, error: int = 0, proceed: bool =
     """Answer: return `value`, or fail with errno `error`, or let the kernel `proceed` with the call. Raises OSError."""
     buffer = bytearray(_RESP.pack(ident, value, -error, _FLAG_CONTINUE if proceed else 0))
     try:
-        fcntl.ioctl(fd, _IOCTL_SEND, buffer, True)  # noqa: FBT003 - positional only
+        fcntl.ioctl(fd, _IOCTL_SEND, buffer, True)
     except OSError as failure:
         if failure.errno != errno.ENOENT:  # the thread was killed while it waited
             raise

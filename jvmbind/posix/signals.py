@@ -45,7 +45,7 @@ def block_and_open(numbers: Iterable[int]) -> int:
 
 def read_signals(fd: int) -> list[Received]:
     """Return the signals that have come."""
-    found = []
+    found: list[Received] = []
     try:
         data = os.read(fd, _SIZE * 16)
     except BlockingIOError:

@@ -35,7 +35,7 @@ def inherited_fds(environ: Mapping[str, str]) -> list[tuple[str, int]]:
         count = int(environ.get("LISTEN_FDS", "0"))
     except ValueError:
         count = -1
-    if not 0 <= count <= 65536:  # noqa: PLR2004 - far above any RLIMIT_NOFILE that a service gets
+    if not 0 <= count <= 65536:
         msg = f"LISTEN_FDS={environ.get('LISTEN_FDS')!r}: expected the number of inherited sockets"
         raise ConfigurationError(msg)
     names = environ["LISTEN_FDNAMES"].split(":") if environ.get("LISTEN_FDNAMES") else ["unknown"] * count
@@ -80,7 +80,7 @@ def take_inetd(fd: int) -> socket.socket:
                 os.dup2(null, standard)
         except OSError:
             os.dup2(null, standard)
-    if null > 2:  # noqa: PLR2004 - fds 0 to 2 are the standard ones
+    if null > 2:
         os.close(null)
     return sock
 
@@ -136,9 +136,7 @@ def _describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
     host: str | None = str(same_address(address[0]))
     if sock.family == socket.AF_INET6 and address[0] == "::" and not v6only:
         host = None  # as `--listen PORT` opens it
-    return ListenSpec(
-        name=name, protocol=protocol, host=host, port=address[1], app_port=address[1], v6only=v6only, inherited=True
-    )
+    return ListenSpec(name=name, protocol=protocol, host=host, port=address[1], app_port=address[1], v6only=v6only, inherited=True)
 
 
 def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) -> tuple[list[ListenSpec], list[Listener]]:
@@ -162,7 +160,7 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
             raise ConfigurationError(msg)
         chosen = [listener for listener in named if listener in fitting] or fitting
         if len(chosen) > 1:
-            msg = f"listener {spec.name!r}: {len(chosen)} inherited sockets fit {spec.address}/{spec.protocol}: expected one, or one of that name"
+            msg = f"listener {spec.name!r}: {len(chosen)} inherited sockets fit; expected one, or one of that name"
             raise ConfigurationError(msg)
         if chosen:
             rest.remove(chosen[0])

@@ -40,14 +40,11 @@ def resolve_user(text: str | None) -> UserSpec:
             raise UsageError(msg)
         return _caller(os.getegid())
     name, colon, group = text.partition(":")
-    if not name and not group or (colon and not group) or ":" in group:
+    if (not name and not group) or (colon and not group) or ":" in group:
         msg = f"--user {text!r}: expected USER, USER:GROUP or :GROUP"
         raise UsageError(msg)
     gid = _group(group) if group else None
-    if not name:
-        user = _caller(os.getegid() if gid is None else gid)
-    else:
-        user = _user(name, gid)
+    user = _caller(os.getegid() if gid is None else gid) if not name else _user(name, gid)
     return _permitted(text, user)
 
 
@@ -61,7 +58,7 @@ def _caller(gid: int) -> UserSpec:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None  # noqa: PLR2004 - 32 bits
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 
 
 def _group(text: str) -> int:
@@ -106,7 +103,7 @@ def _permitted(text: str, user: UserSpec) -> UserSpec:
             raise ConfigurationError(msg)
         return user
     if user.uid != os.geteuid() or user.gid != os.getegid():
-        msg = f"--user {text}: only root can become another user; expected {os.geteuid()}:{os.getegid()} (this user), or start as root"
+        msg = f"--user {text}: only root can become another user; expected {os.geteuid()}:{os.getegid()} or a start as root"
         raise NotPermittedError(msg)
     return user._replace(groups=tuple(os.getgroups()))
 

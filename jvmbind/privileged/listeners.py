@@ -34,9 +34,7 @@ def jvm_uses_ipv6() -> bool:
         return False
 
 
-def bind_listeners(
-    specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None
-) -> list[Listener]:
+def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None) -> list[Listener]:
     """Open every listener of `specs` that is not among `adopted`, and return all of them, in the order of `specs`.
 
     Sockets are non-blocking and close-on-exec; stream sockets listen, unless they are bind-only. `user` is who will

@@ -1,4 +1,4 @@
-"""Checks, before anything is bound, that the service user can read what it will run, and that root runs nothing it could have written.
+"""Checks, before anything is bound, what the service user can read, and that root runs nothing it could have written.
 
 Runs with privilege. The question "may this user read that" is put to the kernel by a child that has dropped, so that
 access lists and security modules count too. Sources: path_resolution(7), access(2).
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def check_readable(user: UserSpec, paths: Sequence[tuple[str, str, int]], *, changes_user: bool) -> None:
-    """Check each (what, path, access mode such as os.R_OK) as `user`; raises ConfigurationError naming the component that denies it."""
+    """Check each (what, path, access mode such as os.R_OK) as `user`.
+
+    Raises ConfigurationError naming the path component that denies it.
+    """
     if not changes_user:
         _raise(_first_denied(paths), user)
         return
@@ -76,7 +79,7 @@ def _denied(what: str, path: str, mode: int) -> str:
         except OSError as error:
             return f"{what} {path}: {directory}: {error.strerror}"
         if not os.access(directory, os.X_OK, effective_ids=True):
-            return f"{what} {path}: user \0 may not enter {directory}; expected the right to search it (chmod o+x), or another place"
+            return f"{what} {path}: user \0 may not enter {directory}; expected that right (chmod o+x), or another place"
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -99,7 +102,8 @@ def check_own_code(user: UserSpec) -> None:
         msg = "the privileged part runs in an interpreter that is not isolated: expected python -I"
         raise SystemFailureError(msg)
     files = {os.path.realpath(sys.executable)}
-    files |= {os.path.realpath(m.__file__) for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    files |= {os.path.realpath(file) for file in loaded if file}
     checked: set[str] = set()
     for file in sorted(files):
         path = file
@@ -117,5 +121,9 @@ def _check_not_written_by(user: UserSpec, path: str) -> None:
     group_writes = info.st_mode & stat.S_IWGRP and info.st_gid in {user.gid, *user.groups}
     others_write = info.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX)
     if info.st_uid != 0 or group_writes or others_write:
-        msg = f"root would run code that others may change: {path} belongs to uid {info.st_uid} with mode {stat.S_IMODE(info.st_mode):04o}; expected root's, writable by root alone"
+        mode = f"{stat.S_IMODE(info.st_mode):04o}"
+        msg = (
+            f"root would run code that others may change: {path} belongs to uid {info.st_uid} with mode {mode}; "
+            "expected a file of root that root alone may write"
+        )
         raise NotPermittedError(msg)

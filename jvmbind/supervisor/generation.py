@@ -45,7 +45,10 @@ class Generation:
             spec_at = LISTEN_FDS_START + len(listeners)
             # Moved above the numbers that they get in the worker, so that no move there overwrites the next one's source.
             above += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2) for fd in (memory, theirs.fileno())]
-            fds = {LISTEN_FDS_START + i: fd for i, fd in enumerate(listeners)} | {spec_at: above[0], spec_at + 1: above[1]}
+            fds = {LISTEN_FDS_START + i: fd for i, fd in enumerate(listeners)} | {
+                spec_at: above[0],
+                spec_at + 1: above[1],
+            }
             environ = {**os.environ, **role.announce(spec_at, spec_at + 1, os.getpid())}
             self.process = Process(role.command("worker", spec.java_arguments), environ, fds)
         except OSError:
@@ -64,7 +67,7 @@ class Generation:
 
     def messages(self) -> list[Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
-        found = []
+        found: list[Message] = []
         while True:
             try:
                 packet = self.socket.recv(MAX_SIZE + 1)

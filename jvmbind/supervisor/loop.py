@@ -142,7 +142,14 @@ class Loop:
             uptime = time.monotonic() - generation.started
             text = describe_death(generation.process.pid, ended, self._spec.java_arguments)
             when = "" if generation.main_runs else " during its start"
-            self._log.error("generation %d (pid %d) died%s after %.1f s: %s", generation.number, generation.process.pid, when, uptime, text)
+            self._log.error(
+                "generation %d (pid %d) died%s after %.1f s: %s",
+                generation.number,
+                generation.process.pid,
+                when,
+                uptime,
+                text,
+            )
 
     def _carry_out(self, actions: Sequence[machine.Action]) -> None:
         for action in actions:
@@ -172,7 +179,11 @@ class Loop:
         if self._generation is None:
             return
         if number == signal.SIGQUIT:
-            self._log.warning("generation %d has not stopped after %.0f s; thread dump, then SIGKILL", self._generation.number, self._spec.stop_timeout)
+            self._log.warning(
+                "generation %d has not stopped after %.0f s; thread dump, then SIGKILL",
+                self._generation.number,
+                self._spec.stop_timeout,
+            )
         self._generation.process.kill(number)
 
     def _report_unclaimed(self) -> None:

@@ -37,16 +37,16 @@ class Wanted(NamedTuple):
 
 def parse_sockaddr(raw: bytes) -> tuple[int, str, int, str]:
     """Return (family, host, port, path) of the bytes of a sockaddr; the family alone where it is another kind or too short."""
-    if len(raw) < 2:  # noqa: PLR2004 - sa_family_t
+    if len(raw) < 2:
         return socket.AF_UNSPEC, "", 0, ""
     (family,) = struct.unpack_from("=H", raw)
     if family == socket.AF_UNIX:
         path = raw[2:].partition(b"\0")[0]
         return family, "", 0, os.fsdecode(path)
-    if family == socket.AF_INET and len(raw) >= 16:  # noqa: PLR2004 - struct sockaddr_in
+    if family == socket.AF_INET and len(raw) >= 16:
         (port,) = struct.unpack_from("!H", raw, 2)
         return family, str(ipaddress.IPv4Address(raw[4:8])), port, ""
-    if family == socket.AF_INET6 and len(raw) >= 24:  # noqa: PLR2004 - struct sockaddr_in6 as of RFC 2133
+    if family == socket.AF_INET6 and len(raw) >= 24:
         (port,) = struct.unpack_from("!H", raw, 2)
         return family, str(same_address(str(ipaddress.IPv6Address(raw[8:24])))), port, ""
     return (family if family not in {socket.AF_INET, socket.AF_INET6} else socket.AF_UNSPEC), "", 0, ""

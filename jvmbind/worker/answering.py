@@ -25,8 +25,6 @@ from jvmbind.errors import SystemFailureError
 from jvmbind.posix import seccomp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jvmbind.worker.handover import HandOver
 
 _CLONE_FILES = 0x400
@@ -138,5 +136,3 @@ def _answer_one(notify: int, handover: HandOver) -> None:
     if call is not None:
         answer = handover.answer(call)
         seccomp.send(notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
-
-

@@ -98,9 +98,7 @@ class JavaCommand:
     notes: tuple[str, ...] = ()
 
 
-def parse(
-    argv: Sequence[str], environ: Mapping[str, str], *, jdk_feature: int, java_home: Path | None = None
-) -> JavaCommand:
+def parse(argv: Sequence[str], environ: Mapping[str, str], *, jdk_feature: int, java_home: Path | None = None) -> JavaCommand:
     """Understand the arguments that stand after `java`.
 
     `jdk_feature` is the JDK's feature version (17, 25), 0 for unknown, taken as the newest. With `java_home` its

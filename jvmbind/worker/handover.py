@@ -73,14 +73,16 @@ class HandOver:
         self._given: list[list[int]] = [[] for _ in specs]  # the application's descriptors, by listener
         self._claimed = [False] * len(specs)
         self._channel_given = False
+        self._jvm_starts = True
 
     def state(self) -> dict[str, Any]:
         """Return what has been handed over, as JSON values, for `restore` in another process."""
         return {"given": self._given, "claimed": self._claimed, "channel": self._channel_given}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what another process that shares the descriptors has answered so far."""
+        """Take over what another process that shares the descriptors has answered while the JVM started."""
         self._given, self._claimed, self._channel_given = state["given"], state["claimed"], state["channel"]
+        self._jvm_starts = False
 
     def answer(self, call: Notification) -> Answer:
         """Answer one system call. Never raises: a failure here becomes EIO for the application and a line in the log."""
@@ -113,7 +115,7 @@ class HandOver:
         return Answer(error=errno.EACCES)
 
     def _bind(self, fd: int, pointer: int, length: int) -> Answer:
-        if not 2 <= length <= SOCKADDR_MAX:  # noqa: PLR2004 - sa_family_t
+        if not 2 <= length <= SOCKADDR_MAX:
             return PROCEED  # the kernel says EINVAL
         try:
             raw = os.pread(self._memory, length, pointer)
@@ -166,8 +168,9 @@ class HandOver:
     def _give(self, fd: int, index: int) -> None:
         listener, spec = self._fds[index], self._specs[index]
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
-        # has taken the connection would stall its event loop.
-        os.set_blocking(listener, False)
+        # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
+        # that listens while the JVM starts does not (the debugger's dt_socket), so until then its own mode counts.
+        os.set_blocking(listener, self._jvm_starts and os.get_blocking(fd))
         if spec.protocol == "udp" or spec.bind_only:
             disconnect(self._libc, listener)
         for problem in carry_over(fd, listener, spec):

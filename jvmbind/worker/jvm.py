@@ -37,7 +37,11 @@ def with_support_jar(options: Sequence[str]) -> list[str]:
     has_main_module = any(option.startswith("-Djdk.module.main=") for option in options)
     entry = support_jar() if has_main_module and not class_path else f"{class_path}{os.pathsep}{support_jar()}"
     result = [option for i, option in enumerate(options) if i != last]
-    return [*result[: last if last >= 0 else len(result)], CLASS_PATH + entry, *result[last if last >= 0 else len(result) :]]
+    return [
+        *result[: last if last >= 0 else len(result)],
+        CLASS_PATH + entry,
+        *result[last if last >= 0 else len(result) :],
+    ]
 
 
 def start_jvm(libjvm: str, options: Sequence[str]) -> None:
@@ -47,7 +51,7 @@ def start_jvm(libjvm: str, options: Sequence[str]) -> None:
     """
     try:
         # ignoreUnrecognized, convertStrings, interrupt: False, False, True as documented for jpype.startJVM
-        _jpype.startup(libjvm, tuple(with_support_jar(options)), False, False, True, None)  # noqa: FBT003
+        _jpype.startup(libjvm, tuple(with_support_jar(options)), False, False, True, None)
     except UnicodeEncodeError as error:
         msg = f"an argument is not valid in the encoding of this system: {error.object!r}"
         raise JavaLaunchError(msg) from error

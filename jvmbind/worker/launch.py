@@ -96,7 +96,7 @@ def _run_main(jni: Jni, command: JavaCommand) -> None:
         return
     what = _platform_string(jni, helper, command.what)
     signature = "(ZILjava/lang/String;)Ljava/lang/Class;"
-    main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode.value, what)  # noqa: FBT003
+    main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode.value, what)
     if not main_class:
         raise JavaError(command.what)
     arguments = _string_array(jni, helper, command.arguments)
@@ -144,7 +144,7 @@ def _flag(jni: Jni, helper: int, name: str) -> bool | None:
 def _platform_string(jni: Jni, helper: int, text: str) -> int:
     """Decode as `java` decodes its arguments: the bytes, by sun.jnu.encoding."""
     data = jni.byte_array(os.fsencode(text))
-    return int(jni.static("Object", helper, "makePlatformString", "(Z[B)Ljava/lang/String;", True, data) or 0)  # noqa: FBT003
+    return int(jni.static("Object", helper, "makePlatformString", "(Z[B)Ljava/lang/String;", True, data) or 0)
 
 
 def _string_array(jni: Jni, helper: int, texts: tuple[str, ...]) -> int:

@@ -122,9 +122,7 @@ def _delegate(spec: ServiceSpec) -> NoReturn:
 
 
 class _Worker:
-    def __init__(
-        self, spec: ServiceSpec, command: arguments.JavaCommand, feature: int, report: Callable[[Message], None]
-    ) -> None:
+    def __init__(self, spec: ServiceSpec, command: arguments.JavaCommand, feature: int, report: Callable[[Message], None]) -> None:
         self._spec = spec
         self._command = command
         self._feature = feature
@@ -157,8 +155,8 @@ class _Worker:
         of native libraries is flushed, then _exit takes the JVM's status. on_exit(3), __cxa_atexit of the C++ ABI.
         """
         libc = self._libc
-        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
-        getattr(libc, "__cxa_atexit")(ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
+        libc.on_exit(ctypes.cast(libc["_exit"], ctypes.c_void_p), None)
+        libc["__cxa_atexit"](ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
 
     def _prepare_hand_over(self, fds: list[int]) -> None:
         if not fds and not self._spec.strict_binds:
@@ -253,5 +251,3 @@ def _restore_signals() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-
-

@@ -6,13 +6,14 @@ declared stays where the application said nothing. Sources: socket(7), ip(7), ip
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import ctypes
+
     from jvmbind.spec import ListenSpec
 
 
@@ -70,7 +71,7 @@ _fresh: dict[tuple[int, int, int], dict[_Option, bytes]] = {}
 
 
 def _applicable(sock: socket.socket) -> tuple[_Option, ...]:
-    options = _SOCKET
+    options: tuple[_Option, ...] = _SOCKET
     if sock.family == socket.AF_UNIX:
         return options
     options += _IP
@@ -98,7 +99,7 @@ def _defaults(sock: socket.socket) -> dict[_Option, bytes]:
 
 
 def carry_over(source: int, target: int, spec: ListenSpec) -> list[str]:
-    """Set on `target` the options by which `source` differs from a fresh socket; return what could not be, one line each.
+    """Set on `target` the options by which `source` differs from a fresh socket; return what failed, one line each.
 
     What the listener declares itself (rcvbuf, defer-accept, fastopen) stays as declared. Raises OSError where `source`
     or `target` is no socket.

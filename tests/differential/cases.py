@@ -18,7 +18,12 @@ NEWEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One launch. `signal` is sent once the program has printed `ready`; `jdks` are the feature versions it is for."""
+    """One launch.
+
+    `signal` is sent once the program has printed `ready`; `jdks` are the first and last feature version it is for;
+    `status` is jvmbind's where that differs on purpose; `unordered` compares sorted lines; `supervised` says whether
+    the case has a meaning under the supervisor too.
+    """
 
     name: str
     args: Sequence[str]
@@ -28,6 +33,7 @@ class Case:
     jdks: tuple[int, int] = (17, NEWEST)
     drop: Sequence[str] = ()
     difference: str = ""
+    status: int | None = None
     unordered: bool = False
     supervised: bool = True
 
@@ -310,7 +316,7 @@ PRINTING = (
     Case("--help", ["--help"]),
     Case("-X", ["-X"]),
     Case("--help-extra", ["--help-extra"]),
-    Case("nothing", []),
+    Case("nothing", [], drop=["."], status=64, difference="`jvmbind run --` without anything is wrong usage of jvmbind"),
     Case("only options", ["-Xmx96m", "-cp", "classes"]),
     Case("--list-modules", ["--list-modules"]),
     Case("--list-modules of a path", ["-p", "mods", "--list-modules"]),
@@ -389,11 +395,14 @@ ENDINGS = (
     app("thread outlives main and exits", "outlive", "exit"),
     app("thread outlives main and throws", "outlive", "throw"),
     app("thread outlives main that throws", "outlive", "mainthrow"),
-    *(app(f"SIG{name}", "wait", "hook", signal=name) for name in ("TERM", "INT", "HUP")),
-    *(app(f"SIG{name} without a hook", "wait", signal=name) for name in ("TERM", "INT", "USR1", "KILL", "PIPE")),
+    *(app(f"SIG{name}", "wait", "hook", signal=name) for name in ("TERM", "INT")),
+    app("SIGHUP", "wait", "hook", signal="HUP", supervised=False),
+    *(app(f"SIG{name} without a hook", "wait", signal=name) for name in ("TERM", "INT")),
+    *(app(f"SIG{name} without a hook", "wait", signal=name, supervised=False) for name in ("USR1", "KILL", "PIPE")),
     app("SIGTERM while a thread sleeps", "hooks", "wait", signal="TERM"),
-    *(app(f"SIG{name} handled", "signal", name, signal=name) for name in ("TERM", "INT", "HUP", "USR2", "WINCH")),
-    *(app(f"SIG{name} with -Xrs", "wait", "hook", jvm=["-Xrs"], signal=name) for name in ("TERM", "INT", "HUP")),
+    *(app(f"SIG{name} handled", "signal", name, signal=name) for name in ("TERM", "INT")),
+    *(app(f"SIG{name} handled", "signal", name, signal=name, supervised=False) for name in ("HUP", "USR2", "WINCH")),
+    *(app(f"SIG{name} with -Xrs", "wait", "hook", jvm=["-Xrs"], signal=name, supervised=False) for name in ("TERM", "INT", "HUP")),
     *(app(f"kill -{name} by itself", "killself", name) for name in ("TERM", "KILL", "INT", "ABRT", "SEGV")),
 )
 

@@ -29,9 +29,7 @@ print("\\n".join(sorted(set(sys.modules) - before)))
 def loaded_by(*modules: str) -> list[str]:
     """Return the names of all modules that a fresh isolated interpreter loads to import these."""
     code = REPORT.format(imports="\n".join(f"import {name}" for name in modules))
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], cwd="/", text=True, capture_output=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd="/", text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -39,9 +37,7 @@ def loaded_by(*modules: str) -> list[str]:
 def modules_below(package: str) -> list[str]:
     """Return all modules of a package of jvmbind but those that start a program when imported."""
     folder = ROOT.joinpath(*package.split("."))
-    names = [
-        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sorted(folder.glob("*.py"))
-    ]
+    names = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sorted(folder.glob("*.py"))]
     return [name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")]
 
 

@@ -1,11 +1,15 @@
-"""The two commands of the README, as far as they refuse: what they do when all is well is run by .ci/run.
+"""The first command of the README, and how it and setup.sh refuse.
 
-Run by pytest, partly as root, in network namespaces made for each test.
+Run by pytest, partly as root, in network namespaces made for each test. The environment that the tests run in
+stands for the one that setup.sh would make.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = str(ROOT / "setup.sh")
 DEMO = str(ROOT / "examples" / "demo.sh")
+
+VENV = str(Path(sys.executable).parents[1])
 
 HOLD_PORT_80 = """
 import os, socket, subprocess, sys
@@ -68,13 +74,51 @@ def test_setup_wants_a_place_that_others_can_enter(tmp_path: Path) -> None:
 @pytest.mark.root
 def test_demo_says_who_has_the_port() -> None:
     """The demo names the process that holds port 80 and starts nothing."""
-    # The environment is taken as made: this is about the step after it.
-    done = run(
-        *("unshare", "--net", sys.executable, "-I", "-c", HOLD_PORT_80, DEMO, "--once"),
-        JVMBIND_DEMO_VENV=str(Path(sys.executable).parents[1]),
-    )
+    command = ("unshare", "--net", sys.executable, "-I", "-c", HOLD_PORT_80, DEMO, "--once")
+    done = run(*command, JVMBIND_DEMO_VENV=VENV)
 
     holder = done.stdout.split()[0]
     assert done.returncode == 1
     assert "port 80 is taken on this machine" in done.stderr
     assert f"pid={holder}," in done.stderr
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all living processes below one."""
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text("ascii").split()
+    ]
+    return children + [below for child in children for below in descendants(child)]
+
+
+@pytest.mark.root
+@pytest.mark.jvm
+def test_demo_until_ctrl_c() -> None:
+    """The demo proves what it says, stays up until Ctrl-C on its terminal, then ends both servers, and with 0."""
+    # A terminal of its own, as Ctrl-C reaches the whole foreground group: the script and what it started.
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["JVMBIND_DEMO_VENV"] = VENV
+        up = 'ip link set lo up && exec bash "$@"'
+        os.execvp("unshare", ["unshare", "--net", "sh", "-c", up, "sh", DEMO])
+    shown = b""
+    servers: list[int] = []
+    with contextlib.suppress(OSError):  # EIO: the other end of the terminal is closed
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+            if not servers and b"Ctrl-C stops both" in shown:
+                servers = descendants(pid)
+                os.write(terminal, b"\x03")
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    text = shown.decode(errors="replace")
+
+    assert status == 0, text
+    assert "FAILED" not in text
+    assert text.count(" ended with status 143") == 2
+    assert len(servers) >= 4
+    for server in servers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(server, signal.SIG_DFL)
