@@ -1,8 +1,65 @@
 """Run any JVM server, unmodified, on low ports without root and without ever giving the port up.
 
-Imported by every role; imports nothing, so that what runs with privilege loads no more than it names.
+Imported by every role; imports nothing, so that what runs with privilege loads no more than it names. The public names
+are loaded when they are first asked for.
 """
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvmbind.api import RunningService, Service, ServiceEndedError, ServiceStatus
+    from jvmbind.embed import Listener, bind_listeners, drop_permanently, start_jvm
+    from jvmbind.errors import (
+        ConfigurationError,
+        JavaLaunchError,
+        JvmbindError,
+        NotPermittedError,
+        PortUnavailableError,
+        SystemFailureError,
+        UsageError,
+    )
+    from jvmbind.spec import ListenSpec, UserSpec
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConfigurationError",
+    "JavaLaunchError",
+    "JvmbindError",
+    "ListenSpec",
+    "Listener",
+    "NotPermittedError",
+    "PortUnavailableError",
+    "RunningService",
+    "Service",
+    "ServiceEndedError",
+    "ServiceStatus",
+    "SystemFailureError",
+    "UsageError",
+    "UserSpec",
+    "bind_listeners",
+    "drop_permanently",
+    "start_jvm",
+]
+
+_PLACES = {
+    "api": {"RunningService", "Service", "ServiceEndedError", "ServiceStatus"},
+    "embed": {"Listener", "bind_listeners", "drop_permanently", "start_jvm"},
+    "spec": {"ListenSpec", "UserSpec"},
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module that has it (PEP 562)."""
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module  # noqa: PLC0415 - importing this package loads nothing
+
+    place = next((module for module, names in _PLACES.items() if name in names), "errors")
+    return getattr(import_module(f"jvmbind.{place}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

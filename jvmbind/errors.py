@@ -9,6 +9,7 @@ from __future__ import annotations
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_OSERR = 71
+EX_TEMPFAIL = 75
 EX_NOPERM = 77
 EX_CONFIG = 78
 

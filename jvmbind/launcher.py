@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import jvmbind
-from jvmbind.errors import SystemFailureError, UsageError
+from jvmbind.errors import NotPermittedError, SystemFailureError, UsageError
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
 from jvmbind.privileged import adopt
@@ -19,27 +19,20 @@ from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.privileged.preflight import check_own_code, check_readable
-from jvmbind.spec import ListenSpec, ServiceSpec, UserSpec, number_names
+from jvmbind.spec import number_names
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import find_java_home, libjvm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jvmbind.config.request import Limit, Request
     from jvmbind.privileged.listeners import Listener
+    from jvmbind.spec import ListenSpec, ServiceSpec, UserSpec
 
 
-class Request(NamedTuple):
-    """What was asked for, before anything of it is resolved or checked against this machine."""
-
-    java_arguments: tuple[str, ...]
-    listeners: tuple[ListenSpec, ...] = ()
-    user: str | None = None
-    name: str | None = None
-    java_home: str | None = None
-    environ: tuple[str, ...] = ()
-    preserve_environ: bool = False
-    template: ServiceSpec = ServiceSpec("", "", (), ())
+# What the service manager tells its main process: sd_notify(3), sd_watchdog_enabled(3). For the supervisor alone.
+_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
@@ -49,50 +42,85 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     changes_user = os.geteuid() == 0
     java_home = find_java_home(request.java_home, environ)
     declared = number_names(list(request.listeners))
-    service_environ = role.without_coercion(
-        service_environment(environ, user, request.environ, changes_user=changes_user, preserve=request.preserve_environ)
-    )
-    command = _understand(request, java_home, service_environ)
+    service_environ = environment(request, environ, user, changes_user=changes_user)
+    command = understand(request, java_home, service_environ)
     if changes_user:
         check_own_code(user)
-    check_readable(user, _needed(java_home, command), changes_user=changes_user)
+    check_readable(user, needed(request, java_home, command), changes_user=changes_user)
+    _set_limits(request.limits)
     listeners = _open(declared, user if changes_user else None, environ)
     _check_inherit(request.template.inherit, listeners)
     spec = request.template._replace(
-        name=request.name or default_name(command),
+        name=request.name or default_name(request, command),
         java_home=java_home,
         java_arguments=request.java_arguments,
         listeners=tuple(listener for listener, _ in listeners),
     )
+    for name in _MANAGER:
+        service_environ.pop(name, None)
+        if name in environ and not spec.direct:
+            service_environ[name] = environ[name]
+    if request.umask is not None:
+        os.umask(request.umask)
     _become(spec, listeners, user, service_environ)
 
 
-def _understand(request: Request, java_home: str, environ: Mapping[str, str]) -> arguments.JavaCommand:
+def environment(request: Request, environ: Mapping[str, str], user: UserSpec, *, changes_user: bool) -> dict[str, str]:
+    """Return the environment that the service gets."""
+    return role.without_coercion(
+        service_environment(environ, user, request.environ, changes_user=changes_user, preserve=request.preserve_environ)
+    )
+
+
+def understand(request: Request, java_home: str, environ: Mapping[str, str]) -> arguments.JavaCommand | None:
+    """Return what the `java` command line says, None where a script is run; raises JavaLaunchError."""
+    if request.template.script:
+        return None
     home = Path(java_home)
     return arguments.parse(request.java_arguments, environ, jdk_feature=arguments.jdk_feature(home), java_home=home)
 
 
-def default_name(command: arguments.JavaCommand) -> str:
-    """Return the name of a service that has none: from its jar, main class or module."""
+def _set_limits(limits: tuple[Limit, ...]) -> None:
+    """Set the resource limits, which every process of the service inherits; raises JvmbindError. Source: getrlimit(2)."""
+    for limit in limits:
+        import resource  # noqa: PLC0415 - seldom needed
+
+        try:
+            resource.setrlimit(getattr(resource, f"RLIMIT_{limit.name.upper()}"), (limit.soft, limit.hard))
+        except (OSError, ValueError) as error:
+            # ValueError is what the module makes of EPERM: "not allowed to raise maximum limit".
+            msg = f"limit {limit.name}: cannot be set to {limit.soft}:{limit.hard}: {error}; a hard limit is raised as root only"
+            raise NotPermittedError(msg) from error
+
+
+def default_name(request: Request, command: arguments.JavaCommand | None) -> str:
+    """Return the name of a service that has none: from its script, jar, main class or module."""
+    if command is None:
+        return os.path.basename(request.template.script[0]).rpartition(".")[0] or os.path.basename(request.template.script[0])
     what = command.what or "java"
     if command.mode is arguments.Mode.JAR:
         return os.path.basename(what).removesuffix(".jar")
     return what.rpartition("/")[2].rpartition(".")[2] or what
 
 
-def _needed(java_home: str, command: arguments.JavaCommand) -> list[tuple[str, str, int]]:
-    """Return what the service user must be able to run or read: the interpreter, this package, the JVM, the jar."""
+def needed(request: Request, java_home: str, command: arguments.JavaCommand | None) -> list[tuple[str, str, int]]:
+    """Return what the service user must be able to run or read: the interpreter, this package, the JVM, the jar or script.
+
+    Each is (what it is, its path, the access mode such as os.R_OK).
+    """
     interpreter, _, entry = role.command("worker", ())
-    needed = [
+    found = [
         ("interpreter", interpreter, os.X_OK),
         ("interpreter", os.path.realpath(interpreter), os.X_OK),
         ("package", os.path.dirname(os.path.abspath(jvmbind.__file__)), os.R_OK | os.X_OK),
         ("package", entry, os.R_OK),
-        ("Java runtime", libjvm(java_home, command.vm), os.R_OK),
+        ("Java runtime", libjvm(java_home, command.vm if command else "server"), os.R_OK),
     ]
-    if command.mode is arguments.Mode.JAR and command.what is not None:
-        needed.append(("jar", command.what, os.R_OK))
-    return needed
+    if command is None:
+        found.append(("script", request.template.script[0], os.R_OK | os.X_OK))
+    elif command.mode is arguments.Mode.JAR and command.what is not None:
+        found.append(("jar", command.what, os.R_OK))
+    return found
 
 
 def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str]) -> list[Listener]:

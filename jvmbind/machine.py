@@ -3,129 +3,66 @@
 Used by the supervisor's loop, which only waits, reports events and carries the actions out. No clock, no I/O: times are
 seconds of a monotonic clock that the loop passes in. Every pair of phase and event has an entry; a test walks them all.
 
-    starting --Claimed--> up --Died--> backing off --Timeout--> starting
-        |                 |                |
-        +----Stop---------+----> stopping -+--Died--> ended
+    starting --Ready--> up --Reload--> reloading --Ready--> up (the old generation drains and stops)
+        |                |                 +-- any failure --> up (the old generation serves on)
+        |                +--Died--> backing off --Timeout--> starting (at once with a standby)
+        +---- Stop from anywhere --> stopping --the last Died--> ended
 """
 
 from __future__ import annotations
 
-import enum
-import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import EX_TEMPFAIL
+from jvmbind.lifecycle import (
+    Accepting,
+    Action,
+    ClearTimer,
+    Died,
+    Drain,
+    Drained,
+    Event,
+    Exit,
+    HalfClose,
+    Kill,
+    Member,
+    Parked,
+    Phase,
+    Probe,
+    Quiet,
+    Ready,
+    Release,
+    Reload,
+    Report,
+    ReportReload,
+    Restart,
+    Role,
+    SetTimer,
+    Spawn,
+    SpawnFailed,
+    Stage,
+    State,
+    Step,
+    Stop,
+    Timeout,
+    Undrain,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jvmbind.spec import ServiceSpec
 
 DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SIGKILL
-
-
-class Phase(enum.Enum):
-    """Where the service is."""
-
-    STARTING = "starting"
-    UP = "up"
-    BACKING_OFF = "backing off"
-    STOPPING = "stopping"
-    DUMPING = "dumping"  # the stop time-out has passed: a thread dump was asked for, SIGKILL follows
-    ENDED = "ended"
-
-
-class State(NamedTuple):
-    """All that a decision depends on."""
-
-    phase: Phase = Phase.STARTING
-    generation: int = 1
-    started: float = 0.0  # when this generation was started
-    crashes: int = 0  # in a row
-    ever_up: bool = False
-
-
-class Claimed(NamedTuple):
-    """Every declared listener is in the application's hands (or there is none and main runs)."""
-
-    now: float
-
-
-class Died(NamedTuple):
-    """The worker has ended: with an exit `status`, or by a signal (then `signal` is not 0)."""
-
-    now: float
-    status: int
-    signal: int
-
-
-class Stop(NamedTuple):
-    """The service is to end; `signal` is what the worker gets, unless the terminal has `delivered` it there already."""
-
-    now: float
-    signal: int
-    delivered: bool = False
-
-
-class Timeout(NamedTuple):
-    """The time that SetTimer asked for has come."""
-
-    now: float
-
-
-class SpawnFailed(NamedTuple):
-    """No worker could be started; `status` is what to end with if that is final."""
-
-    now: float
-    status: int
-
-
-Event = Claimed | Died | Stop | Timeout | SpawnFailed
-
-
-class Spawn(NamedTuple):
-    """Start the worker of `generation`."""
-
-    generation: int
-
-
-class Kill(NamedTuple):
-    """Send `signal` to the worker."""
-
-    signal: int
-
-
-class SetTimer(NamedTuple):
-    """Report Timeout after `seconds`; replaces an earlier timer."""
-
-    seconds: float
-
-
-class ClearTimer(NamedTuple):
-    """No Timeout any more."""
-
-
-class ReportUnclaimed(NamedTuple):
-    """Tell the log which declared listeners were not claimed, and what the application tried."""
-
-
-class ReportBackoff(NamedTuple):
-    """Tell the log that the worker died and when the next starts."""
-
-    seconds: float
-
-
-class Exit(NamedTuple):
-    """End the supervisor with `status`; the listeners are closed by that."""
-
-    status: int
-
-
-Action = Spawn | Kill | SetTimer | ClearTimer | ReportUnclaimed | ReportBackoff | Exit
-Step = tuple[State, tuple[Action, ...]]
+CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
+PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
+SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
 
 
 def begin(spec: ServiceSpec, now: float) -> Step:
     """Return the first state and what to do in it."""
-    return State(started=now), (Spawn(1), SetTimer(spec.start_timeout))
+    first = Member(1, Role.INCOMING, Stage.STARTING, now)
+    return State(members=(first,), next_number=2), (Spawn(1, parked=False), SetTimer("start", 1, spec.start_timeout))
 
 
 def shell_status(status: int, number: int) -> int:
@@ -133,122 +70,315 @@ def shell_status(status: int, number: int) -> int:
     return 128 + number if number else status
 
 
+def _with(state: State, member: Member) -> State:
+    others = tuple(other for other in state.members if other.number != member.number)
+    return state._replace(members=tuple(sorted((*others, member))))
+
+
+def _without(state: State, number: int) -> State:
+    return state._replace(members=tuple(member for member in state.members if member.number != number))
+
+
+def _spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bool) -> Step:
+    number = state.next_number
+    after = _with(state._replace(next_number=number + 1), Member(number, role, Stage.STARTING, now))
+    timer = () if role is Role.STANDBY else (SetTimer("start", number, spec.start_timeout),)
+    return after, (Spawn(number, parked=parked), *timer)
+
+
+def _fill_standby(spec: ServiceSpec, state: State, now: float) -> Step:
+    actions: tuple[Action, ...] = ()
+    while len(state.all(Role.STANDBY)) < spec.standby:
+        state, more = _spawn(spec, state, Role.STANDBY, now, parked=True)
+        actions += more
+    return state, actions
+
+
 def _ignore(_spec: ServiceSpec, state: State, _event: Event) -> Step:
     return state, ()
 
 
-def _claimed(_spec: ServiceSpec, state: State, _event: Event) -> Step:
-    return state._replace(phase=Phase.UP, ever_up=True), (ClearTimer(),)
+def _parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """A generation waits at its first bind: one that is to serve is released, a standby stays there."""
+    member = state.get(event.generation)
+    if member is None or member.stage is not Stage.STARTING:
+        return state, ()
+    if member.role is Role.INCOMING:
+        old = state.one(Role.SERVING)
+        # Datagrams cannot be shared: the old generation stops receiving in the moment in which the new one begins to.
+        step_back = (Drain(old.number, datagrams_only=True),) if old is not None else ()
+        return _with(state, member._replace(stage=Stage.RELEASED)), (*step_back, Release(member.number))
+    return _with(state, member._replace(stage=Stage.PARKED)), ()
 
 
-def _start_timeout(_spec: ServiceSpec, state: State, _event: Event) -> Step:
-    return state, (ReportUnclaimed(),)
+def _accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """The new generation would accept: the old one steps back, so that the probe can only reach the new one."""
+    member = state.get(event.generation)
+    if member is None or member.role is not Role.INCOMING or member.stage is Stage.ACCEPTING:
+        return state, ()
+    after = _with(state, member._replace(stage=Stage.ACCEPTING))
+    old = state.one(Role.SERVING)
+    if old is None:
+        return after, (Probe(member.number),)
+    return after, (Drain(old.number), Probe(member.number), SetTimer("probe", member.number, PROBE_SECONDS))
 
 
-def _must_restart(spec: ServiceSpec, state: State, event: Died) -> bool:
-    if not state.ever_up and state.phase is Phase.STARTING and spec.restart != "always":
+def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
+    member = state.get(event.generation)
+    if member is None or member.role is not Role.INCOMING:
+        return state, ()
+    actions: list[Action] = [ClearTimer("start", member.number), ClearTimer("probe", member.number)]
+    old = state.one(Role.SERVING)
+    if old is not None:
+        state = _with(state, old._replace(role=Role.DRAINING))
+        # Told again, it counts its connections again: it may have said that there are none before this was known.
+        actions += [Drain(old.number), SetTimer("drain", old.number, spec.drain_timeout)]
+    if state.phase is Phase.RELOADING:
+        actions.append(ReportReload(member.number, failure=""))
+    state = _with(state, member._replace(role=Role.SERVING, stage=Stage.READY, ready_at=event.now))
+    state = state._replace(phase=Phase.UP, ever_ready=True, failed_starts=0)
+    state, more = _fill_standby(spec, state, event.now)
+    return state, (*actions, Report("ready", member.number), *more)
+
+
+def _died(spec: ServiceSpec, state: State, event: Event) -> Step:
+    member = state.get(event.generation)
+    if member is None or not isinstance(event, Died):
+        return state, ()
+    state = _without(state, member.number)
+    gone = tuple(ClearTimer(name, member.number) for name in ("start", "probe", "drain", "close", "stop", "dump"))
+    if member.role is Role.DRAINING:
+        return state, gone
+    if member.role is Role.STANDBY:
+        state = state._replace(standby_deaths=state.standby_deaths + 1)
+        return state, (*gone, SetTimer("standby", 0, _delay(spec, state.standby_deaths + 1)))
+    state, actions = _lost(spec, state, member, event)
+    return state, (*gone, *actions)
+
+
+def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
+    """The serving or the incoming generation has died."""
+    old = state.one(Role.SERVING)
+    if member.role is Role.INCOMING and old is not None:
+        return _keep_old(state, old, member.number, f"generation {member.number} ended before it was ready")
+    incoming = state.one(Role.INCOMING)
+    if incoming is not None:  # the old generation died during a reload: the new one is all there is
+        release = (Release(incoming.number),) if incoming.stage is Stage.PARKED else ()
+        return state._replace(phase=Phase.STARTING), release
+    if state.restarting:
+        return _again(spec, state._replace(restarting=False), event.now, 0.0)
+    if not _must_restart(spec, state, member, event):
+        return state._replace(phase=Phase.ENDED), (Exit(shell_status(event.status, event.signal)),)
+    if member.role is Role.INCOMING:
+        state = state._replace(failed_starts=state.failed_starts + 1)
+        if state.failed_starts >= spec.start_limit:
+            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), Exit(EX_TEMPFAIL))
+    healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
+    state = state._replace(crashes=1 if healthy else state.crashes + 1)
+    return _again(spec, state, event.now, _delay(spec, state.crashes))
+
+
+def _must_restart(spec: ServiceSpec, state: State, member: Member, event: Died) -> bool:
+    if not state.ever_ready and member.role is Role.INCOMING and spec.restart != "always":
         return False  # what never worked is not repeated
     if spec.restart == "on-crash":
         return event.signal != 0
     return spec.restart == "always" or (spec.restart == "on-failure" and (event.status != 0 or event.signal != 0))
 
 
-def _died(spec: ServiceSpec, state: State, event: Event) -> Step:
-    if not isinstance(event, Died):
+def _delay(spec: ServiceSpec, deaths: int) -> float:
+    """Return the wait before the next start: none after the first death, then doubling from `backoff_first`."""
+    return 0.0 if deaths <= 1 else min(spec.backoff_first * 2.0 ** min(deaths - 2, 32), spec.backoff_max)
+
+
+def _again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
+    """Start the next generation: a standby at once, a new one after the back-off."""
+    standby = next((member for member in state.all(Role.STANDBY) if member.stage is Stage.PARKED), None)
+    if standby is not None:
+        state = _with(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED))
+        start = SetTimer("start", standby.number, spec.start_timeout)
+        return state._replace(phase=Phase.STARTING), (Release(standby.number), start)
+    if seconds <= 0:
+        return _spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, now, parked=False)
+    return state._replace(phase=Phase.BACKING_OFF), (Report("back-off", 0, seconds), SetTimer("back-off", 0, seconds))
+
+
+def _keep_old(state: State, old: Member, failed: int, why: str) -> Step:
+    """A reload has failed: the old generation gets its listeners back and serves on."""
+    state = _with(state, old)._replace(phase=Phase.UP)
+    return state, (Undrain(old.number), ReportReload(failed, failure=why))
+
+
+def _abort_reload(state: State, why: str) -> Step:
+    incoming, old = state.one(Role.INCOMING), state.one(Role.SERVING)
+    if incoming is None or old is None:
         return state, ()
-    if not _must_restart(spec, state, event):
-        return state._replace(phase=Phase.ENDED), (Exit(shell_status(event.status, event.signal)),)
-    return _back_off(spec, state, event.now)
+    # Gone from its role at once; its death is then that of a drained generation.
+    state = _with(state, incoming._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
+    state, actions = _keep_old(state, old, incoming.number, why)
+    timers = (ClearTimer("start", incoming.number), ClearTimer("probe", incoming.number))
+    return state, (Report("dump", incoming.number), *timers, *actions, *_end(incoming.number, 2.0, SIGQUIT))
 
 
-def _back_off(spec: ServiceSpec, state: State, now: float) -> Step:
-    """Wait before the next start: not at all after a healthy life, then doubling from `backoff_first` to `backoff_max`."""
-    healthy = state.phase is Phase.UP and now - state.started >= spec.backoff_reset
-    crashes = 1 if healthy else state.crashes + 1
-    seconds = 0.0 if crashes == 1 else min(spec.backoff_first * 2.0 ** min(crashes - 2, 32), spec.backoff_max)
-    after = state._replace(phase=Phase.BACKING_OFF, crashes=crashes)
-    return after, (ReportBackoff(seconds), SetTimer(seconds))
+def _end(number: int, seconds: float, signal: int = SIGTERM) -> tuple[Action, ...]:
+    """Send a signal; a thread dump after `seconds`, then SIGKILL."""
+    return (Kill(number, signal), SetTimer("dump" if signal == SIGQUIT else "stop", number, seconds))
 
 
 def _spawn_failed(spec: ServiceSpec, state: State, event: Event) -> Step:
-    if isinstance(event, SpawnFailed) and not state.ever_up:
-        return state._replace(phase=Phase.ENDED), (Exit(event.status),)
-    return _back_off(spec, state, event.now)
+    if not isinstance(event, SpawnFailed):
+        return state, ()
+    if not state.ever_ready and state.phase is Phase.STARTING:
+        return _without(state, event.generation)._replace(phase=Phase.ENDED), (Exit(event.status),)
+    return _died(spec, state, Died(event.now, event.generation, event.status, SIGKILL))
 
 
-def _next(spec: ServiceSpec, state: State, event: Event) -> Step:
-    generation = state.generation + 1
-    after = state._replace(phase=Phase.STARTING, generation=generation, started=event.now)
-    return after, (Spawn(generation), SetTimer(spec.start_timeout))
+def _timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
+    if not isinstance(event, Timeout):
+        return state, ()
+    number = event.generation
+    member = state.get(number)
+    if event.name == "standby":
+        return _fill_standby(spec, state, event.now) if state.phase is Phase.UP else (state, ())
+    if event.name == "back-off":
+        if state.phase is not Phase.BACKING_OFF:
+            return state, ()
+        return _spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, event.now, parked=False)
+    if member is None:
+        return state, ()
+    if event.name in {"start", "probe"}:
+        return _start_timeout(spec, state, member, event.name)
+    if event.name == "drain" and member.stage is not Stage.TERMINATING:
+        return state, (HalfClose(number), SetTimer("close", number, CLOSE_SECONDS))
+    if event.name == "close" and member.stage is not Stage.TERMINATING:
+        return _terminate(spec, state, member, state.stop_signal or SIGTERM)
+    if event.name == "stop":
+        return state, (Report("hangs", number, spec.stop_timeout), Kill(number, SIGQUIT), SetTimer("dump", number, DUMP_SECONDS))
+    return (state, (Kill(number, SIGKILL),)) if event.name == "dump" else (state, ())
+
+
+def _start_timeout(spec: ServiceSpec, state: State, member: Member, name: str) -> Step:
+    if state.phase is Phase.RELOADING and member.role is Role.INCOMING:
+        seconds = PROBE_SECONDS if name == "probe" else spec.start_timeout
+        what = "did not take the probe connection" if name == "probe" else "was not ready"
+        state, actions = _abort_reload(state, f"generation {member.number} {what} within {seconds:g} s")
+        return state, (Report("unclaimed", member.number), *actions)
+    return state, (Report("unclaimed", member.number),) if name == "start" else ()
+
+
+def _terminate(spec: ServiceSpec, state: State, member: Member, signal: int) -> Step:
+    state = _with(state, member._replace(stage=Stage.TERMINATING))
+    timers = (ClearTimer("drain", member.number), ClearTimer("close", member.number))
+    return state, (*timers, *_end(member.number, spec.stop_timeout, signal))
+
+
+def _drained(spec: ServiceSpec, state: State, event: Event) -> Step:
+    member = state.get(event.generation)
+    if member is None or member.role is not Role.DRAINING or member.stage is Stage.TERMINATING:
+        return state, ()
+    return _terminate(spec, state, member, SIGTERM)
+
+
+def _quiet(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """While stopping, a generation with no request in work is asked to end at once."""
+    member = state.get(event.generation)
+    if member is None or member.stage is Stage.TERMINATING:
+        return state, ()
+    return _terminate(spec, state, member, state.stop_signal)
+
+
+def _reload(spec: ServiceSpec, state: State, event: Event) -> Step:
+    return _spawn(spec, state._replace(phase=Phase.RELOADING), Role.INCOMING, event.now, parked=True)
+
+
+def _refuse_reload(_spec: ServiceSpec, state: State, _event: Event) -> Step:
+    return state, (ReportReload(0, failure=f"the service is {state.phase.value}; a reload needs one that is up"),)
+
+
+def _restart(spec: ServiceSpec, state: State, _event: Event) -> Step:
+    serving = state.one(Role.SERVING)
+    if serving is None or state.restarting:
+        return state, ()
+    state = _with(state._replace(restarting=True, stop_signal=SIGTERM), serving._replace(stage=Stage.TERMINATING))
+    return state, (Drain(serving.number), *_end(serving.number, spec.stop_timeout))
 
 
 def _stop(spec: ServiceSpec, state: State, event: Event) -> Step:
-    return state._replace(phase=Phase.STOPPING), (*_signal(event), SetTimer(spec.stop_timeout))
+    """Drain whoever serves and end it once no request is in work; end the others at once."""
+    if not isinstance(event, Stop):
+        return state, ()
+    state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
+    if not state.members:
+        return state._replace(phase=Phase.ENDED), (Exit(128 + event.signal),)
+    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0)]
+    for member in state.members:
+        actions += [ClearTimer("start", member.number), ClearTimer("probe", member.number)]
+        if member.stage is Stage.TERMINATING:
+            continue
+        if event.delivered:
+            state = _with(state, member._replace(stage=Stage.TERMINATING))
+            actions.append(SetTimer("stop", member.number, spec.stop_timeout))
+        elif member.role in {Role.SERVING, Role.DRAINING}:
+            actions += [Drain(member.number), SetTimer("drain", member.number, spec.drain_timeout)]
+        else:
+            state, more = _terminate(spec, state, member, event.signal)
+            actions += more
+    return state, tuple(actions)
 
 
 def _stop_again(_spec: ServiceSpec, state: State, event: Event) -> Step:
-    return state, _signal(event)
+    """A second request does not wait for connections any more."""
+    if not isinstance(event, Stop):
+        return state, ()
+    actions: list[Action] = []
+    for member in state.members:
+        if member.stage is not Stage.TERMINATING or not event.delivered:
+            state = _with(state, member._replace(stage=Stage.TERMINATING))
+            actions.append(Kill(member.number, event.signal))
+    return state, tuple(actions)
 
 
-def _signal(event: Event) -> tuple[Action, ...]:
-    return (Kill(event.signal),) if isinstance(event, Stop) and not event.delivered else ()
+def _died_stopping(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """The status is that of the generation that served; the last death ends the service."""
+    member = state.get(event.generation)
+    if member is None or not isinstance(event, Died):
+        return state, ()
+    state = _without(state, member.number)
+    if member.role in {Role.SERVING, Role.INCOMING} or state.status is None:
+        state = state._replace(status=shell_status(event.status, event.signal))
+    if state.members:
+        return state, ()
+    return state._replace(phase=Phase.ENDED), (Exit(state.status or 0),)
 
 
-def _stop_waiting(_spec: ServiceSpec, state: State, event: Event) -> Step:
-    number = event.signal if isinstance(event, Stop) else signal.SIGTERM
-    return state._replace(phase=Phase.ENDED), (Exit(128 + number),)
-
-
-def _stop_timeout(_spec: ServiceSpec, state: State, _event: Event) -> Step:
-    return state._replace(phase=Phase.DUMPING), (Kill(signal.SIGQUIT), SetTimer(DUMP_SECONDS))
-
-
-def _kill(_spec: ServiceSpec, state: State, _event: Event) -> Step:
-    return state, (Kill(signal.SIGKILL),)
-
-
-def _stopped(_spec: ServiceSpec, state: State, event: Event) -> Step:
-    status = shell_status(event.status, event.signal) if isinstance(event, Died) else 0
-    return state._replace(phase=Phase.ENDED), (Exit(status),)
-
-
-def _stop_spawning(_spec: ServiceSpec, state: State, event: Event) -> Step:
+def _spawn_failed_stopping(spec: ServiceSpec, state: State, event: Event) -> Step:
     status = event.status if isinstance(event, SpawnFailed) else 0
-    return state._replace(phase=Phase.ENDED), (Exit(status),)
+    return _died_stopping(spec, state, Died(event.now, event.generation, status, 0))
 
 
-TABLE: dict[tuple[Phase, type], Callable[[ServiceSpec, State, Event], Step]] = {
-    (Phase.STARTING, Claimed): _claimed,
-    (Phase.STARTING, Died): _died,
-    (Phase.STARTING, Stop): _stop,
-    (Phase.STARTING, Timeout): _start_timeout,
-    (Phase.STARTING, SpawnFailed): _spawn_failed,
-    (Phase.UP, Claimed): _ignore,
-    (Phase.UP, Died): _died,
-    (Phase.UP, Stop): _stop,
-    (Phase.UP, Timeout): _ignore,
-    (Phase.UP, SpawnFailed): _ignore,
-    (Phase.BACKING_OFF, Claimed): _ignore,
-    (Phase.BACKING_OFF, Died): _ignore,
-    (Phase.BACKING_OFF, Stop): _stop_waiting,
-    (Phase.BACKING_OFF, Timeout): _next,
-    (Phase.BACKING_OFF, SpawnFailed): _ignore,
-    (Phase.STOPPING, Claimed): _ignore,
-    (Phase.STOPPING, Died): _stopped,
-    (Phase.STOPPING, Stop): _stop_again,
-    (Phase.STOPPING, Timeout): _stop_timeout,
-    (Phase.STOPPING, SpawnFailed): _stop_spawning,
-    (Phase.DUMPING, Claimed): _ignore,
-    (Phase.DUMPING, Died): _stopped,
-    (Phase.DUMPING, Stop): _stop_again,
-    (Phase.DUMPING, Timeout): _kill,
-    (Phase.DUMPING, SpawnFailed): _stop_spawning,
-    (Phase.ENDED, Claimed): _ignore,
-    (Phase.ENDED, Died): _ignore,
-    (Phase.ENDED, Stop): _ignore,
-    (Phase.ENDED, Timeout): _ignore,
-    (Phase.ENDED, SpawnFailed): _ignore,
-}
+def _table() -> dict[tuple[Phase, type], Callable[[ServiceSpec, State, Event], Step]]:
+    living = {
+        Parked: _parked, Accepting: _accepting, Ready: _ready, Died: _died, Timeout: _timeout, Drained: _drained,
+        Quiet: _ignore, Reload: _refuse_reload, Restart: _ignore, Stop: _stop, SpawnFailed: _spawn_failed,
+    }  # fmt: skip
+    up = {**living, Reload: _reload, Restart: _restart}
+    stopping = {
+        **dict.fromkeys(living, _ignore),
+        Timeout: _timeout, Drained: _quiet, Quiet: _quiet, Died: _died_stopping, Stop: _stop_again,
+        SpawnFailed: _spawn_failed_stopping, Reload: _refuse_reload,
+    }  # fmt: skip
+    phases: Sequence[tuple[Phase, dict[type, Callable[[ServiceSpec, State, Event], Step]]]] = (
+        (Phase.STARTING, living),
+        (Phase.UP, up),
+        (Phase.RELOADING, living),
+        (Phase.BACKING_OFF, living),
+        (Phase.STOPPING, stopping),
+        (Phase.ENDED, dict.fromkeys(living, _ignore)),
+    )
+    return {(phase, event): handler for phase, handlers in phases for event, handler in handlers.items()}
+
+
+TABLE = _table()
 
 
 def step(spec: ServiceSpec, state: State, event: Event) -> Step:

@@ -65,7 +65,7 @@ class UserSpec(NamedTuple):
 
 
 class ServiceSpec(NamedTuple):
-    """One service as the supervisor and the worker see it, after everything was read, checked and bound."""
+    """One service as the supervisor and the worker see it, after everything was read, checked and bound. Times in seconds."""
 
     name: str
     java_home: str
@@ -75,12 +75,24 @@ class ServiceSpec(NamedTuple):
     strict_binds: bool = False
     direct: bool = False
     quiet: bool = False
-    start_timeout: float = 60.0  # seconds
-    stop_timeout: float = 30.0  # seconds
-    restart: str = "on-crash"
-    backoff_first: float = 0.5  # seconds
-    backoff_max: float = 30.0  # seconds
-    backoff_reset: float = 60.0  # seconds of life after which a crash counts as the first again
+    daemon: str = ""  # a commons-daemon class to run instead of a main class; "" = none
+    script: tuple[str, ...] = ()  # a wrapper script and its arguments to run instead of Java; () = none
+    ready: str = "accept"  # READY_MODES, or the http(s) address of a probe
+    ready_status: int = 0  # the HTTP status that the probe expects; 0 = any from 200 to 399
+    start_timeout: float = 60.0
+    stop_timeout: float = 30.0
+    drain_timeout: float = 30.0
+    restart: str = "on-crash"  # RESTART_POLICIES
+    backoff_first: float = 0.5
+    backoff_max: float = 30.0
+    backoff_reset: float = 60.0  # a life this long makes the next crash count as the first again
+    start_limit: int = 5  # deaths in a row before any of them was ready, then the service ends
+    standby: int = 0  # generations parked at their first bind
+    queue_timeout: float = 0.0  # an accept queue that does not drain for so long is a sign of a hung JVM; 0 = off
+    heartbeat_timeout: float = 0.0  # a JVM that does not answer for so long is one; 0 = off
+    watchdog: tuple[str, ...] = ("log", "dump", "restart")  # WATCHDOG_ACTIONS in the order in which they are taken
+    control: str = ""  # path of the control socket; "" = none
+    config: str = ""  # the file that a reload reads again; "" = none
 
     def to_json(self) -> bytes:
         """Return this specification as JSON, for the next role of the same service."""
@@ -93,11 +105,14 @@ class ServiceSpec(NamedTuple):
         """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
         values = json.loads(data)
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
-        values["java_arguments"] = tuple(values["java_arguments"])
+        for name in ("java_arguments", "script", "watchdog"):
+            values[name] = tuple(values[name])
         return cls(**values)
 
 
 RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")
+READY_MODES = ("accept", "listen", "notify")
+WATCHDOG_ACTIONS = ("log", "dump", "restart")
 
 
 def host_port(host: str | None, port: int) -> str:

@@ -1,7 +1,8 @@
-"""Messages between a worker and its supervisor: a closed set, each checked for length and range.
+"""Messages between a supervisor and its workers: a closed set, each checked for length and range.
 
 Used by both sides, as the service user; pure. A worker may be hijacked, so the supervisor takes nothing from a message
-but what is defined here, and no message changes what runs. One message is one packet of a SOCK_SEQPACKET socket.
+but what is defined here, and no message changes what runs. One message is one packet of a SOCK_SEQPACKET socket: a byte
+for its kind, then its numbers in network order, or text.
 """
 
 from __future__ import annotations
@@ -10,72 +11,144 @@ import struct
 from typing import NamedTuple
 
 MAX_SIZE = 1024
-_INDEXED = struct.Struct("!BHI")
 
 
 class Main(NamedTuple):
-    """The JVM is up and the application's main begins."""
+    """Worker: the JVM is up and the application's main begins."""
+
+
+class Parked(NamedTuple):
+    """Worker: the application waits at its first bind on a declared listener."""
 
 
 class Claimed(NamedTuple):
-    """The application bound the address of a listener and was given it, as descriptor `fd`."""
+    """Worker: the application bound the address of a listener and was given it, as descriptor `fd`."""
 
     listener: int
     fd: int
 
 
 class Listening(NamedTuple):
-    """The application called listen on a listener."""
+    """Worker: the application called listen on a listener."""
 
     listener: int
 
 
+class Waiting(NamedTuple):
+    """Worker: on every listener that has been claimed somebody waits for connections."""
+
+
+class Notified(NamedTuple):
+    """Worker: the application said through the Java API that it is ready."""
+
+
+class Connections(NamedTuple):
+    """Worker, while it is drained: how many connections it has, and on how many of them a request is in work."""
+
+    total: int
+    busy: int
+
+
+class Heartbeat(NamedTuple):
+    """Worker: the JVM has answered just now."""
+
+
 class Tried(NamedTuple):
-    """The application bound an address that no listener has, or was refused one; `text` says which and what came of it."""
+    """Worker: the application bound an address that no listener has, or was refused one; `text` says what came of it."""
 
     text: str
 
 
 class Note(NamedTuple):
-    """Something for the log."""
+    """Worker: something for the log."""
 
     text: str
 
 
-Message = Main | Claimed | Listening | Tried | Note
+class Status(NamedTuple):
+    """Worker: what the application says of itself through the Java API."""
 
-_MAIN, _CLAIMED, _LISTENING, _TRIED, _NOTE = 1, 2, 3, 4, 5
-
-
-def encode(message: Message) -> bytes:
-    """Return the packet of a message."""
-    if isinstance(message, Main):
-        return bytes([_MAIN])
-    if isinstance(message, Claimed):
-        return _INDEXED.pack(_CLAIMED, message.listener, message.fd)
-    if isinstance(message, Listening):
-        return _INDEXED.pack(_LISTENING, message.listener, 0)
-    kind = _TRIED if isinstance(message, Tried) else _NOTE
-    text = message.text.encode("utf-8", "replace")[: MAX_SIZE - 1]
-    return bytes([kind]) + text.decode("utf-8", "ignore").encode()
+    text: str
 
 
-def decode(packet: bytes) -> Message:
-    """Return the message of a packet; raises ValueError for anything that `encode` cannot have made."""
+class Release(NamedTuple):
+    """Supervisor: let the parked application have the listeners."""
+
+
+class Drain(NamedTuple):
+    """Supervisor: put idle sockets in the place of the listeners (1: of datagram listeners only) and report connections."""
+
+    datagrams_only: int
+
+
+class Undrain(NamedTuple):
+    """Supervisor: give the listeners back."""
+
+
+class HalfClose(NamedTuple):
+    """Supervisor: let the application see the end of input on the connections that are left."""
+
+
+Message = Main | Parked | Claimed | Listening | Waiting | Notified | Connections | Heartbeat | Tried | Note | Status
+Command = Release | Drain | Undrain | HalfClose
+
+_NUMBERS: dict[int, tuple[type, struct.Struct]] = {
+    1: (Main, struct.Struct("!")),
+    2: (Parked, struct.Struct("!")),
+    3: (Claimed, struct.Struct("!HI")),
+    4: (Listening, struct.Struct("!H")),
+    5: (Waiting, struct.Struct("!")),
+    6: (Notified, struct.Struct("!")),
+    7: (Connections, struct.Struct("!II")),
+    8: (Heartbeat, struct.Struct("!")),
+    32: (Release, struct.Struct("!")),
+    33: (Drain, struct.Struct("!B")),
+    34: (Undrain, struct.Struct("!")),
+    35: (HalfClose, struct.Struct("!")),
+}
+_TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status}
+_FIRST_COMMAND = 32
+_KINDS = {cls: kind for kind, (cls, _) in _NUMBERS.items()} | {cls: kind for kind, cls in _TEXTS.items()}
+
+
+def encode(message: Message | Command) -> bytes:
+    """Return the packet of a message; text that is too long is cut."""
+    kind = _KINDS[type(message)]
+    if isinstance(message, Tried | Note | Status):
+        text = message.text.encode("utf-8", "replace")[: MAX_SIZE - 1]
+        return bytes([kind]) + text.decode("utf-8", "ignore").encode()
+    return bytes([kind]) + _NUMBERS[kind][1].pack(*message)
+
+
+def _decode(packet: bytes) -> Message | Command:
     if not packet or len(packet) > MAX_SIZE:
         msg = f"a message of {len(packet)} bytes, expected 1 to {MAX_SIZE}"
         raise ValueError(msg)
-    kind = packet[0]
-    if kind == _MAIN and len(packet) == 1:
-        return Main()
-    if kind in {_CLAIMED, _LISTENING} and len(packet) == _INDEXED.size:
-        _, index, fd = _INDEXED.unpack(packet)
-        if kind == _CLAIMED:
-            return Claimed(index, fd)
-        if fd == 0:
-            return Listening(index)
-    if kind in {_TRIED, _NOTE}:
-        text = packet[1:].decode("utf-8")  # UnicodeDecodeError is a ValueError
-        return Tried(text) if kind == _TRIED else Note(text)
-    msg = f"a message of kind {kind} and {len(packet)} bytes, which is none of the known ones"
-    raise ValueError(msg)
+    kind, rest = packet[0], packet[1:]
+    if kind in _TEXTS:
+        message: Message | Command = _TEXTS[kind](rest.decode("utf-8"))  # UnicodeDecodeError is a ValueError
+        return message
+    cls, layout = _NUMBERS.get(kind, (None, None))
+    if cls is None or layout is None or len(rest) != layout.size:
+        msg = f"a message of kind {kind} and {len(packet)} bytes, which is none of the known ones"
+        raise ValueError(msg)
+    message = cls(*layout.unpack(rest))
+    return message
+
+
+def decode(packet: bytes) -> Message:
+    """Return a worker's message; raises ValueError for anything that a worker cannot have encoded."""
+    message = _decode(packet)
+    if isinstance(message, Release | Drain | Undrain | HalfClose):
+        msg = f"{type(message).__name__}, which only a supervisor says"
+        raise ValueError(msg)  # noqa: TRY004 - a packet's value, not a Python type, is wrong
+    return message
+
+
+def decode_command(packet: bytes) -> Command:
+    """Return a supervisor's command; raises ValueError for anything else."""
+    message = _decode(packet)
+    if not isinstance(message, Release | Drain | Undrain | HalfClose):
+        msg = f"{type(message).__name__}, which only a worker says"
+        raise ValueError(msg)  # noqa: TRY004 - see decode
+    return message

@@ -21,9 +21,10 @@ from support.runner import Runner
 from support.users import SERVICE_USER, User, user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 _FAILED = pytest.StashKey[bool]()
+
 
 def pytest_sessionstart() -> None:
     """Keep crash tests from writing core files."""
@@ -31,7 +32,7 @@ def pytest_sessionstart() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember whether the test failed, so that its files are kept."""
     report = yield
     if report.failed:
@@ -111,9 +112,7 @@ def service_user() -> User:
 
 
 @pytest.fixture
-def runner(
-    jvmbind: list[str], network: Network, workspace: Path, probes: Path, request: pytest.FixtureRequest
-) -> Iterator[Runner]:
+def runner(jvmbind: list[str], network: Network, workspace: Path, probes: Path, request: pytest.FixtureRequest) -> Iterator[Runner]:
     """Start services; at the end each is killed, shown if the test failed, and must not have printed noise."""
     made = Runner(jvmbind, network, workspace, probes)
     yield made

@@ -19,11 +19,15 @@ _VARIABLE = "JVMBIND_ROLE"
 
 
 class Role(NamedTuple):
-    """What a started role finds: the specification, its supervisor's socket (-1: none) and that process (0: none)."""
+    """What a started role finds: the specification, its supervisor's socket (-1: none) and that process (0: none).
+
+    `parked`: the application waits at its first bind on a declared listener until the supervisor says otherwise.
+    """
 
     spec: ServiceSpec
     control: int
     parent: int
+    parked: bool
 
 
 def command(role: str, words: tuple[str, ...]) -> list[str]:
@@ -32,15 +36,15 @@ def command(role: str, words: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-I", os.path.join(package, role, "__main__.py"), *words]
 
 
-def announce(spec_fd: int, control: int = -1, parent: int = 0) -> dict[str, str]:
+def announce(spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool = False) -> dict[str, str]:
     """Return the environment variable that tells a role how it was started."""
-    return {_VARIABLE: f"{spec_fd}:{control}:{parent}"}
+    return {_VARIABLE: f"{spec_fd}:{control}:{parent}:{int(parked)}"}
 
 
 def take_role() -> Role:
     """Read and remove what `announce` set; raises SystemFailureError where this process was not started by jvmbind."""
     try:
-        spec_fd, control, parent = (int(number) for number in os.environ.pop(_VARIABLE).split(":"))
+        spec_fd, control, parent, parked = (int(number) for number in os.environ.pop(_VARIABLE).split(":"))
         spec = ServiceSpec.from_json(read_memory(spec_fd))
     except (KeyError, ValueError, TypeError, OSError) as error:
         msg = f"this process is started by jvmbind itself, not by hand ({error})"
@@ -49,7 +53,7 @@ def take_role() -> Role:
         os.set_inheritable(control, False)
     if "LC_CTYPE" not in without_coercion(dict(os.environ)):
         os.environ.pop("LC_CTYPE", None)
-    return Role(spec, control, parent)
+    return Role(spec, control, parent, bool(parked))
 
 
 def _initial_environment() -> bytes:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import prctl
 
 from jvmbind.errors import NotPermittedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -130,7 +133,7 @@ def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding
             doubts.append(f"{who} lacks no_new_privs")
     if uid == 0:
         doubts.append("the user is root")
-    attempts = {
+    attempts: dict[str, Callable[[], None]] = {
         "setuid(0)": lambda: os.setuid(0),
         "seteuid(0)": lambda: os.seteuid(0),
         "setresuid(0, 0, 0)": lambda: os.setresuid(0, 0, 0),

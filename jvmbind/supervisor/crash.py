@@ -1,34 +1,67 @@
-"""What is known of a worker's death: the signal by name, and HotSpot's report where there is one.
+"""What is known of a worker's death, kept as a record.
 
-Runs in the supervisor. Source: the JDK's troubleshooting guide on -XX:ErrorFile (%p is the process id; the default is the
-working directory, then /tmp).
+Runs in the supervisor. Sources: the JDK's troubleshooting guide on -XX:ErrorFile (%p is the process id; the default is
+the working directory, then /tmp); proc(5) and the kernel's cgroup documents on memory.events and memory.oom_control.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jvmbind.posix.process import Ended
+    from jvmbind.supervisor.generation import Generation
 
 _ERROR_FILE = "-XX:ErrorFile="
 
 
-def describe_death(pid: int, ended: Ended, java_arguments: Sequence[str]) -> str:
-    """Return one line: how the process ended, whether a core was written, and the path of hs_err_pidN.log."""
-    try:
-        name = signal.Signals(ended.signal).name
-    except ValueError:
-        name = f"signal {ended.signal}"
-    text = f"killed by {name}" if ended.signal else f"exit status {ended.status}"
-    if ended.core:
-        text += ", core dumped"
-    report = error_report(pid, java_arguments)
-    return f"{text}; the JVM's report is {report}" if report else text
+class Death(NamedTuple):
+    """One death record. `time` is wall clock, `uptime` seconds; `signal` is "" after an exit."""
+
+    time: float
+    generation: int
+    pid: int
+    status: int
+    signal: str
+    core: bool
+    uptime: float
+    during_start: bool
+    hs_err: str
+
+    @property
+    def text(self) -> str:
+        """Return the death in words, to stand behind "died"."""
+        how = f"killed by {self.signal}" if self.signal else f"exit status {self.status}"
+        text = f"{' during its start' if self.during_start else ''} after {self.uptime:.1f} s: {how}"
+        if self.core:
+            text += ", core dumped"
+        return f"{text}; the JVM's report is {self.hs_err}" if self.hs_err else text
+
+
+def describe(generation: Generation, ended: Ended, now: float) -> Death:
+    """Return the record of a generation that ended at `now` (monotonic)."""
+    name = ""
+    if ended.signal:
+        try:
+            name = signal.Signals(ended.signal).name
+        except ValueError:
+            name = f"signal {ended.signal}"
+    return Death(
+        time=time.time(),
+        generation=generation.number,
+        pid=generation.process.pid,
+        status=ended.status,
+        signal=name,
+        core=ended.core,
+        uptime=round(now - generation.started, 3),
+        during_start=not generation.main_runs,
+        hs_err=error_report(generation.process.pid, generation.spec.java_arguments),
+    )
 
 
 def error_report(pid: int, java_arguments: Sequence[str]) -> str:

@@ -1,24 +1,25 @@
 """One generation: the life of one worker, as its supervisor sees it.
 
 Runs in the supervisor as the service user. What a worker says is checked (jvmbind.wire) and changes no decision but
-whether its listeners count as claimed.
+how far this generation has come.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
 import time
 from typing import TYPE_CHECKING
 
+from jvmbind import wire
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.process import Process
-from jvmbind.wire import MAX_SIZE, Claimed, Listening, Message, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jvmbind.spec import ServiceSpec
 
@@ -26,16 +27,23 @@ _TRIED_MAX = 20
 
 
 class Generation:
-    """A started worker: its process, its socket, and which listeners it has claimed."""
+    """A started worker: its process, its socket, and how far it has come."""
 
-    def __init__(self, number: int, spec: ServiceSpec, listeners: Sequence[int]) -> None:
+    def __init__(
+        self, number: int, spec: ServiceSpec, listeners: Sequence[int], environ: Mapping[str, str], *, parked: bool
+    ) -> None:
         """Start the worker with the listeners on 3, 4, 5, ...; raises OSError."""
         self.number = number
+        self.spec = spec
         self.started = time.monotonic()
         self.main_runs = False
+        self.notified = False
+        self.waiting = False
         self.claimed: set[int] = set()
+        self.listening: set[int] = set()
         self.tried: list[str] = []
-        self._count = len(listeners)
+        self.status_text = ""
+        self.last_heartbeat = 0.0
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         memory = sealed_memory("jvmbind-spec", spec.to_json())
         above: list[int] = []
@@ -45,12 +53,10 @@ class Generation:
             spec_at = LISTEN_FDS_START + len(listeners)
             # Moved above the numbers that they get in the worker, so that no move there overwrites the next one's source.
             above += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2) for fd in (memory, theirs.fileno())]
-            fds = {LISTEN_FDS_START + i: fd for i, fd in enumerate(listeners)} | {
-                spec_at: above[0],
-                spec_at + 1: above[1],
-            }
-            environ = {**os.environ, **role.announce(spec_at, spec_at + 1, os.getpid())}
-            self.process = Process(role.command("worker", spec.java_arguments), environ, fds)
+            fds = {LISTEN_FDS_START + i: fd for i, fd in enumerate(listeners)}
+            fds |= {spec_at: above[0], spec_at + 1: above[1]}
+            announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked)
+            self.process = Process(role.command("worker", spec.java_arguments), {**environ, **announced}, fds)
         except OSError:
             self.socket.close()
             raise
@@ -62,15 +68,31 @@ class Generation:
 
     @property
     def has_claimed_all(self) -> bool:
-        """Whether every listener is claimed, and main runs."""
-        return self.main_runs and len(self.claimed) == self._count
+        """Whether every declared listener is in the application's hands, and main runs."""
+        return self.main_runs and len(self.claimed) == len(self.spec.listeners)
 
-    def messages(self) -> list[Message]:
+    @property
+    def listens_on_all(self) -> bool:
+        """Whether the application listens on each listener that takes connections, besides having claimed all."""
+        return self.has_claimed_all and all(
+            i in self.listening for i, listener in enumerate(self.spec.listeners) if listener.listens
+        )
+
+    @property
+    def would_accept(self) -> bool:
+        """Whether a client would be accepted, by what the specification's way of being ready goes by."""
+        if self.spec.ready == "notify":
+            return self.main_runs and self.notified
+        if self.spec.ready == "listen" or not any(listener.listens for listener in self.spec.listeners):
+            return self.listens_on_all
+        return self.listens_on_all and self.waiting
+
+    def messages(self) -> list[wire.Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
-        found: list[Message] = []
+        found: list[wire.Message] = []
         while True:
             try:
-                packet = self.socket.recv(MAX_SIZE + 1)
+                packet = self.socket.recv(wire.MAX_SIZE + 1)
             except BlockingIOError:
                 return found
             except ConnectionResetError:
@@ -78,13 +100,37 @@ class Generation:
             if not packet:
                 self.socket.close()
                 return found
-            message = decode(packet)
-            if isinstance(message, Claimed | Listening) and message.listener >= self._count:
-                msg = f"a message about listener {message.listener} of {self._count}"
+            message = wire.decode(packet)
+            if isinstance(message, wire.Claimed | wire.Listening) and message.listener >= len(self.spec.listeners):
+                msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)
             found.append(message)
+            self._remember(message)
 
-    def remember_tried(self, text: str) -> None:
-        """Keep what the application tried to bind, for the report of unclaimed listeners; the first few are enough."""
-        if text not in self.tried and len(self.tried) < _TRIED_MAX:
-            self.tried.append(text)
+    def _remember(self, message: wire.Message) -> None:
+        if isinstance(message, wire.Main):
+            self.main_runs = True
+        elif isinstance(message, wire.Claimed):
+            self.claimed.add(message.listener)
+        elif isinstance(message, wire.Listening):
+            self.listening.add(message.listener)
+        elif isinstance(message, wire.Waiting):
+            self.waiting = True
+        elif isinstance(message, wire.Notified):
+            self.notified = True
+        elif isinstance(message, wire.Heartbeat):
+            self.last_heartbeat = time.monotonic()
+        elif isinstance(message, wire.Status):
+            self.status_text = message.text
+        elif isinstance(message, wire.Tried) and message.text not in self.tried and len(self.tried) < _TRIED_MAX:
+            self.tried.append(message.text)
+
+    def say(self, command: wire.Command) -> None:
+        """Send a command; a worker that has ended or reads nothing is not waited for."""
+        if self.socket.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self.socket.send(wire.encode(command), socket.MSG_NOSIGNAL)
+
+    def close(self) -> None:
+        """Close the socket to the worker."""
+        self.socket.close()

@@ -1,203 +1,147 @@
 """The supervisor's loop: waits, tells the state table what happened, carries out what it says.
 
-Runs in the supervisor as the service user. One thread, no callbacks: signals, deaths and messages are descriptors.
+Runs in the supervisor as the service user. One thread, no callbacks: signals, deaths, messages and requests are
+descriptors. What happens to the world is in `jvmbind.supervisor.actions`.
 """
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from jvmbind import machine, wire
-from jvmbind.errors import EX_OSERR
+from jvmbind import lifecycle, machine
 from jvmbind.posix.signals import read_signals
-from jvmbind.supervisor.crash import describe_death
-from jvmbind.supervisor.generation import Generation
+from jvmbind.supervisor.actions import Actions
+from jvmbind.supervisor.control import Control
+from jvmbind.supervisor.probe import PROBE_INTERVAL
+from jvmbind.supervisor.status import status_of
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Sequence
 
-    from jvmbind.posix.process import Ended
     from jvmbind.spec import ServiceSpec
+    from jvmbind.supervisor.generation import Generation
 
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 _PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-FORWARDED = tuple(number for number in (*_STOPS, *_PASSED_ON) if signal.getsignal(number) is not signal.SIG_IGN)
+FORWARDED = tuple(number for number in (*_STOPS, signal.SIGHUP, *_PASSED_ON) if signal.getsignal(number) is not signal.SIG_IGN)
 
 
 class Loop:
     """Supervises one service until it ends."""
 
     def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int) -> None:
-        """Prepare for `spec` with the descriptors of its listeners and a signalfd for FORWARDED."""
-        self._spec = spec
-        self._listeners = listeners
+        """Start the first generation of `spec` with the descriptors of its listeners; `signals` is a signalfd for FORWARDED."""
         self._signals = signals
-        self._generation: Generation | None = None
-        self._deadline: float | None = None
-        self._status: int | None = None
-        self._events: list[machine.Event] = []
         self._state, actions = machine.begin(spec, time.monotonic())
+        self._world = Actions(spec, listeners)
         self._carry_out(actions)
-        self._log = self._open_log()
-
-    def _open_log(self) -> logging.Logger:
-        from jvmbind.supervisor.log import open_log  # noqa: PLC0415 - after the worker was started: see jvmbind.supervisor.log
-
-        return open_log(quiet=self._spec.quiet)
+        self._world.open_log()
+        self._control = Control(spec.control, self._world.log) if spec.control else None
 
     def run(self) -> int:
         """Return the exit status of the service once it has ended."""
-        while self._status is None:
+        while self._world.status is None:
             self._wait()
-            while self._events and self._status is None:
-                self._state, actions = machine.step(self._spec, self._state, self._events.pop(0))
-                self._carry_out(actions)
-        return self._status
+            while self._world.events and self._world.status is None:
+                self._step(self._world.events.pop(0))
+        if self._control is not None:
+            self._control.close()
+        self._world.close()
+        return self._world.status
+
+    def _step(self, event: lifecycle.Event) -> None:
+        self._state, actions = machine.step(self._world.spec, self._state, event)
+        if self._state.phase is not self._world.phase and self._state.phase is lifecycle.Phase.STOPPING:
+            self._world.stopping()
+        self._world.phase = self._state.phase
+        self._carry_out(actions)
+
+    def _carry_out(self, actions: Sequence[lifecycle.Action]) -> None:
+        for action in actions:
+            self._world.do(action)
 
     def _wait(self) -> None:
+        world = self._world
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
-        generation = self._generation
-        if generation is not None:
-            poll.register(generation.process.pidfd, select.POLLIN)
+        by_socket: dict[int, Generation] = {}
+        by_pidfd: dict[int, Generation] = {}
+        for generation in world.generations.values():
+            by_pidfd[generation.process.pidfd] = generation
             if generation.socket.fileno() >= 0:
-                poll.register(generation.socket, select.POLLIN)
-        milliseconds = None
-        if self._deadline is not None:
-            milliseconds = max(0.0, self._deadline - time.monotonic()) * 1000 + 1
-        ready = {fd for fd, _ in poll.poll(milliseconds)}
+                by_socket[generation.socket.fileno()] = generation
+        for fd in (*by_socket, *by_pidfd, *(self._control.fds() if self._control else ())):
+            poll.register(fd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(self._patience())}
         if self._signals in ready:
             self._take_signals()
-        if generation is not None:
-            if generation.socket.fileno() in ready:
-                self._take_messages(generation)
-            if generation.process.pidfd in ready:
-                self._take_death(generation)
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            self._deadline = None
-            self._events.append(machine.Timeout(time.monotonic()))
+        for fd, generation in by_socket.items():
+            if fd in ready:
+                world.take_messages(generation)
+        for fd, generation in by_pidfd.items():
+            if fd in ready:
+                world.take_death(generation)
+        if self._control is not None:
+            self._answer_requests(self._control.requests(ready))
+        world.look()
+
+    def _patience(self) -> float | None:
+        """Return milliseconds until something is due, None for ever."""
+        world = self._world
+        if world.probe is not None:
+            return PROBE_INTERVAL * 1000
+        deadline = world.next_deadline()
+        return None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
 
     def _take_signals(self) -> None:
         for received in read_signals(self._signals):
-            # The terminal sends its signals to the whole foreground group, so to the worker as well.
-            if received.number in _STOPS:
-                stop = machine.Stop(time.monotonic(), received.number, delivered=received.from_kernel)
-                self._events.append(stop)
-            elif self._generation is not None and not received.from_kernel:
-                self._generation.process.kill(received.number)
+            now = time.monotonic()
+            # The terminal sends its signals to the whole foreground group, so to the workers as well.
+            if received.number in _STOPS or (received.number == signal.SIGHUP and received.from_kernel):
+                stop = lifecycle.Stop(now, received.number, delivered=received.from_kernel)
+                self._world.events.append(stop)
+            elif received.number == signal.SIGHUP:
+                self._reload()
+            elif not received.from_kernel:
+                self._world.pass_on(received.number)
 
-    def _take_messages(self, generation: Generation) -> None:
-        try:
-            messages = generation.messages()
-        except ValueError as error:
-            self._log.error("generation %d sent %s; its messages are no longer read", generation.number, error)
-            generation.socket.close()
+    def _reload(self) -> str:
+        """Begin a reload; return why not, or ""."""
+        if self._state.phase is not lifecycle.Phase.UP:
+            failure = f"the service is {self._state.phase.value}; a reload needs one that is up"
+        else:
+            failure = self._world.plan_reload()
+        if failure:
+            self._world.report_reload(0, failure)
+        else:
+            self._step(lifecycle.Reload(time.monotonic()))
+        return failure
+
+    def _answer_requests(self, requests: Sequence[tuple[int, str]]) -> None:
+        control = self._control
+        if control is None:
             return
-        was_up = generation.has_claimed_all
-        for message in messages:
-            self._take_message(generation, message)
-        if generation.has_claimed_all and not was_up:
-            self._events.append(machine.Claimed(time.monotonic()))
-
-    def _take_message(self, generation: Generation, message: wire.Message) -> None:
-        if isinstance(message, wire.Main):
-            generation.main_runs = True
-        elif isinstance(message, wire.Claimed):
-            generation.claimed.add(message.listener)
-            listener = self._spec.listeners[message.listener]
-            self._log.info(
-                "listener %r (%s/%s) handed over to generation %d, fd %d",
-                listener.name,
-                listener.address,
-                listener.protocol,
-                generation.number,
-                message.fd,
-            )
-        elif isinstance(message, wire.Tried):
-            generation.remember_tried(message.text)
-            if "refused" in message.text:
-                self._log.warning("generation %d: bind of %s", generation.number, message.text)
-        elif isinstance(message, wire.Note):
-            self._log.warning("generation %d: %s", generation.number, message.text)
-
-    def _take_death(self, generation: Generation) -> None:
-        ended = generation.process.reap()
-        if ended is None:
-            return
-        if generation.socket.fileno() >= 0:
-            self._take_messages(generation)
-            generation.socket.close()
-        self._generation = None
-        self._report_death(generation, ended)
-        self._events.append(machine.Died(time.monotonic(), ended.status, ended.signal))
-
-    def _report_death(self, generation: Generation, ended: Ended) -> None:
-        asked = self._state.phase in {machine.Phase.STOPPING, machine.Phase.DUMPING}
-        if ended.signal and not (asked and ended.signal == signal.SIGKILL):
-            uptime = time.monotonic() - generation.started
-            text = describe_death(generation.process.pid, ended, self._spec.java_arguments)
-            when = "" if generation.main_runs else " during its start"
-            self._log.error(
-                "generation %d (pid %d) died%s after %.1f s: %s",
-                generation.number,
-                generation.process.pid,
-                when,
-                uptime,
-                text,
-            )
-
-    def _carry_out(self, actions: Sequence[machine.Action]) -> None:
-        for action in actions:
-            if isinstance(action, machine.Spawn):
-                self._spawn(action.generation)
-            elif isinstance(action, machine.Kill):
-                self._kill(action.signal)
-            elif isinstance(action, machine.SetTimer):
-                self._deadline = time.monotonic() + action.seconds
-            elif isinstance(action, machine.ClearTimer):
-                self._deadline = None
-            elif isinstance(action, machine.ReportUnclaimed):
-                self._report_unclaimed()
-            elif isinstance(action, machine.ReportBackoff):
-                self._log.info("the next generation starts in %.1f s; the listeners stay bound", action.seconds)
-            else:
-                self._status = action.status
-
-    def _spawn(self, number: int) -> None:
-        try:
-            self._generation = Generation(number, self._spec, self._listeners)
-        except OSError as error:
-            os.write(2, f"jvmbind: cannot start a worker: {error}\n".encode())
-            self._events.append(machine.SpawnFailed(time.monotonic(), EX_OSERR))
-
-    def _kill(self, number: int) -> None:
-        if self._generation is None:
-            return
-        if number == signal.SIGQUIT:
-            self._log.warning(
-                "generation %d has not stopped after %.0f s; thread dump, then SIGKILL",
-                self._generation.number,
-                self._spec.stop_timeout,
-            )
-        self._generation.process.kill(number)
-
-    def _report_unclaimed(self) -> None:
-        generation = self._generation
-        if generation is None:
-            return
-        tried = ", ".join(generation.tried) or "none"
-        for index, listener in enumerate(self._spec.listeners):
-            if index not in generation.claimed:
-                self._log.warning(
-                    "listener %r (%s/%s) was not claimed within %.0f s; other addresses that the application bound: %s",
-                    listener.name,
-                    listener.address if listener.app_port == listener.port else f"{listener.address}:{listener.app_port}",
-                    listener.protocol,
-                    self._spec.start_timeout,
-                    tried,
-                )
+        for client, command in requests:
+            if command == "status":
+                control.answer(client, {"ok": True, **status_of(self._world, self._state)})
+            elif command == "dump":
+                self._world.pass_on(signal.SIGQUIT)
+                control.answer(client, {"ok": True})
+            elif command == "stop":
+                control.answer(client, {"ok": True})
+                self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
+            elif command == "restart":
+                ok = self._state.phase is lifecycle.Phase.UP
+                control.answer(client, {"ok": ok, "error": "" if ok else f"the service is {self._state.phase.value}"})
+                self._world.events.append(lifecycle.Restart(time.monotonic()))
+            elif command == "reload":
+                failure = self._reload()
+                if failure:
+                    control.answer(client, {"ok": False, "error": failure})
+                else:
+                    self._world.when_reloaded.append(
+                        lambda result, client=client: control.answer(client, result)  # type: ignore[misc]
+                    )

@@ -1,4 +1,4 @@
-"""Who answers the notifications: a process while the JVM starts, a thread afterwards.
+"""Who attends to the application: a process while the JVM starts, a thread afterwards.
 
 Runs in the worker. JPype holds the interpreter's lock during JNI_CreateJavaVM, and Java code already binds there (the
 JMX agent, the debugger, a -javaagent): a Python thread could not answer it, and the JVM would wait for ever. So the first
@@ -25,61 +25,68 @@ from jvmbind.errors import SystemFailureError
 from jvmbind.posix import seccomp
 
 if TYPE_CHECKING:
-    from jvmbind.worker.handover import HandOver
+    from jvmbind.worker.attendant import Attendant
 
 _CLONE_FILES = 0x400
-_LENGTH = struct.Struct("=I")
+_LENGTH = struct.Struct("=i")
 
 
 class Answering:
-    """Answers the notifications of this worker, from `start` on."""
+    """Runs an attendant from `start` on. Without a filter (`program` is None) it only obeys the supervisor."""
 
-    def __init__(self, handover: HandOver, machine: seccomp.Machine, libc: ctypes.CDLL) -> None:
+    def __init__(self, attendant: Attendant, libc: ctypes.CDLL) -> None:
         """Prepare; nothing runs yet."""
-        self._handover = handover
-        self._machine = machine
+        self._attendant = attendant
         self._libc = libc
-        self._notify = -1
         self._jvm_is_up = _thread.allocate_lock()
         self._child = 0
         self._stop = -1
         self._results = -1
         self._close: tuple[int, ...] = ()
 
-    def start(self, program: bytes) -> None:
-        """Start the process and the thread, then install the filter on the calling thread; raises SystemFailureError."""
+    def start_thread(self) -> None:
+        """Start the thread alone: there is no filter, so nothing to answer. Call `jvm_is_up` all the same."""
+        self._jvm_is_up.acquire()
+        _thread.start_new_thread(self._be_the_thread, ())
+
+    def start(self, program: bytes, machine: seccomp.Machine) -> None:
+        """Start the process and the thread, then install the filter on the calling thread.
+
+        Raises SystemFailureError, and then only the thread runs.
+        """
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         numbers, start = os.pipe()
         self._results, results = os.pipe()
+        self._close = (numbers, start, self._results, results, self._stop)
         parent = os.getpid()
-        self._child = int(self._libc.syscall(self._machine.clone, _CLONE_FILES | signal.SIGCHLD, 0, 0, 0, 0))
-        if self._child == 0:
+        child = int(self._libc.syscall(machine.clone, _CLONE_FILES | signal.SIGCHLD, 0, 0, 0, 0))
+        if child == 0:
             self._be_the_child(parent, numbers, results)
-        if self._child < 0:
+        self.start_thread()
+        if child < 0:
             msg = f"cannot start the process that answers during the start of the JVM: {os.strerror(ctypes.get_errno())}"
             raise SystemFailureError(msg)
-        self._jvm_is_up.acquire()
-        _thread.start_new_thread(self._be_the_thread, ())
         try:
-            self._notify = seccomp.install(program, self._libc)
+            self._attendant.notify = seccomp.install(program, self._libc)
         except SystemFailureError:
-            os.kill(self._child, signal.SIGKILL)
-            os.waitpid(self._child, 0)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
             raise
-        os.write(start, _LENGTH.pack(self._notify))
-        self._close = (numbers, start, self._results, results, self._stop)
+        self._child = child
+        os.write(start, _LENGTH.pack(self._attendant.notify))
 
     def jvm_is_up(self) -> None:
         """Let the thread take over from the process; raises SystemFailureError where that died."""
-        os.eventfd_write(self._stop, 1)
-        data = self._read_result()
-        os.waitpid(self._child, 0)
+        if self._child:
+            os.eventfd_write(self._stop, 1)
+            data = self._read_result()
+            os.waitpid(self._child, 0)
+            if data is None:
+                msg = "the process that answered during the start of the JVM died"
+                raise SystemFailureError(msg)
+            self._attendant.restore(json.loads(data))
         for fd in self._close:
             os.close(fd)
-        if data is None:
-            msg = "the process that answered during the start of the JVM died"
-            raise SystemFailureError(msg)
-        self._handover.restore(json.loads(data))
         self._jvm_is_up.release()
 
     def _read_result(self) -> bytes | None:
@@ -100,23 +107,15 @@ class Answering:
         return data[_LENGTH.size :]
 
     def _be_the_child(self, parent: int, numbers: int, results: int) -> None:
-        """Answer until told to stop, then pass the state on; never returns. Descriptors are shared: close none."""
+        """Attend until told to stop, then pass the state on; never returns. Descriptors are shared: close none."""
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             prctl.set_pdeathsig(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
-            (notify,) = _LENGTH.unpack(os.read(numbers, _LENGTH.size))
-            poll = select.poll()
-            poll.register(notify, select.POLLIN)
-            poll.register(self._stop, select.POLLIN)
-            while True:
-                ready = {fd for fd, _ in poll.poll()}
-                if notify in ready:
-                    _answer_one(notify, self._handover)
-                elif self._stop in ready:
-                    break
-            state = json.dumps(self._handover.state()).encode()
+            (self._attendant.notify,) = _LENGTH.unpack(os.read(numbers, _LENGTH.size))
+            self._attendant.run(self._stop, jvm_is_up=False)
+            state = json.dumps(self._attendant.state()).encode()
             data = _LENGTH.pack(len(state)) + state
             while data:
                 data = data[os.write(results, data) :]
@@ -127,12 +126,4 @@ class Answering:
     def _be_the_thread(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._jvm_is_up.acquire()
-        while True:
-            _answer_one(self._notify, self._handover)
-
-
-def _answer_one(notify: int, handover: HandOver) -> None:
-    call = seccomp.receive(notify)
-    if call is not None:
-        answer = handover.answer(call)
-        seccomp.send(notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
+        self._attendant.run()

@@ -16,9 +16,9 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix import epoll
-from jvmbind.wire import Claimed, Listening, Message, Note, Tried
+from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, find, parse_sockaddr
-from jvmbind.worker.options import carry_over, disconnect
+from jvmbind.worker.options import carry_over, disconnect, idle_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +55,7 @@ class HandOver:
         libc: ctypes.CDLL,
         strict: bool,
         inherit: str,
+        parked: bool,
         report: Callable[[Message], None],
     ) -> None:
         """Prepare for `specs` with their descriptors `fds`; `memory` reads this worker's memory, `pid` is the worker."""
@@ -74,25 +75,38 @@ class HandOver:
         self._claimed = [False] * len(specs)
         self._channel_given = False
         self._jvm_starts = True
+        self._parked = parked
+        self._said_parked = False
+        self._idle: dict[int, int] = {}  # listener -> the idle socket that stands in for it while drained
 
     def state(self) -> dict[str, Any]:
         """Return what has been handed over, as JSON values, for `restore` in another process."""
-        return {"given": self._given, "claimed": self._claimed, "channel": self._channel_given}
+        return {
+            "given": self._given,
+            "claimed": self._claimed,
+            "channel": self._channel_given,
+            "parked": self._parked,
+            "said_parked": self._said_parked,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what another process that shares the descriptors has answered while the JVM started."""
         self._given, self._claimed, self._channel_given = state["given"], state["claimed"], state["channel"]
+        self._parked, self._said_parked = state["parked"], state["said_parked"]
         self._jvm_starts = False
 
-    def answer(self, call: Notification) -> Answer:
-        """Answer one system call. Never raises: a failure here becomes EIO for the application and a line in the log."""
+    def answer(self, call: Notification) -> Answer | None:
+        """Answer one system call; None while it must wait, parked, until `release` was called.
+
+        Never raises: a failure here becomes EIO for the application and a line in the log.
+        """
         try:
             return self._answer(call)
         except Exception as error:  # noqa: BLE001 - a thread of the application waits for an answer, whatever happened
             self._report(Note(f"hand-over failed: {type(error).__name__}: {error}"))
             return Answer(error=errno.EIO)
 
-    def _answer(self, call: Notification) -> Answer:
+    def _answer(self, call: Notification) -> Answer | None:
         own = os.path.exists(f"/proc/{self._pid}/task/{call.tid}")
         fd = ctypes.c_int(call.args[0] & 0xFFFFFFFF).value
         if call.number == self._machine.bind:
@@ -114,7 +128,7 @@ class HandOver:
         self._report(Tried(f"a child process (thread {call.tid}): refused, strict_binds"))
         return Answer(error=errno.EACCES)
 
-    def _bind(self, fd: int, pointer: int, length: int) -> Answer:
+    def _bind(self, fd: int, pointer: int, length: int) -> Answer | None:
         if not 2 <= length <= SOCKADDR_MAX:
             return PROCEED  # the kernel says EINVAL
         try:
@@ -142,7 +156,18 @@ class HandOver:
             return PROCEED
         if not match.indexes:
             return self._unmatched(wanted, match.refusal)
+        if self._parked:
+            return self._park()
         return self._choose(fd, wanted, match.indexes)
+
+    def _park(self) -> None:
+        if not self._said_parked:
+            self._said_parked = True
+            self._report(Parked())
+
+    def release(self) -> None:
+        """Answer from now on; what waits must be put to `answer` again."""
+        self._parked = False
 
     def _unmatched(self, wanted: Wanted, refusal: str) -> Answer:
         if refusal or self._strict:
@@ -154,10 +179,9 @@ class HandOver:
     def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer:
         inode = os.fstat(fd).st_ino
         for index in indexes:
-            if inode == self._inodes[index]:
+            if inode in self._inodes_of(index):
                 return DONE  # answered already: a signal interrupted the call and repeated it
-        for index in indexes:
-            self._given[index] = [given for given in self._given[index] if _inode(given) == self._inodes[index]]
+            self._given[index] = self._still_given(index)
         free = [index for index in indexes if not self._given[index]]
         if not free and not _shares(fd, wanted.protocol):
             self._report(Tried(f"{wanted}: refused, bound already by this application"))
@@ -165,8 +189,16 @@ class HandOver:
         self._give(fd, (free or list(indexes))[0])
         return DONE
 
+    def _inodes_of(self, index: int) -> set[int]:
+        return {self._inodes[index], _inode(self._idle[index])} if index in self._idle else {self._inodes[index]}
+
+    def _still_given(self, index: int) -> list[int]:
+        """Return the application's descriptors of a listener that it has not closed."""
+        inodes = self._inodes_of(index)
+        return [fd for fd in self._given[index] if _inode(fd) in inodes]
+
     def _give(self, fd: int, index: int) -> None:
-        listener, spec = self._fds[index], self._specs[index]
+        listener, spec = self._idle.get(index, self._fds[index]), self._specs[index]
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
         # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
         # that listens while the JVM starts does not (the debugger's dt_socket), so until then its own mode counts.
@@ -175,17 +207,47 @@ class HandOver:
             disconnect(self._libc, listener)
         for problem in carry_over(fd, listener, spec):
             self._report(Note(f"listener {spec.name!r}: {problem}"))
-        watched = epoll.registrations(fd, self._known())
-        for registration in watched:
-            epoll.remove(self._libc, registration)
-        os.dup2(listener, fd, inheritable=False)
-        for registration in watched:
-            epoll.add(self._libc, registration)
+        self._replace(fd, listener)
         self._given[index].append(fd)
         self._claim(index, fd)
 
-    def _known(self) -> set[int]:
-        return {*self._fds, *(fd for given in self._given for fd in given)}
+    def _replace(self, fd: int, by: int) -> None:
+        """Make the application's `fd` another open file, with the epoll registrations that it had.
+
+        They are deleted first: one lives on as long as any process holds the open file that it was made for.
+        """
+        watched = epoll.registrations(fd, self.known_fds())
+        for registration in watched:
+            epoll.remove(self._libc, registration)
+        os.dup2(by, fd, inheritable=False)
+        for registration in watched:
+            epoll.add(self._libc, registration)
+
+    def known_fds(self) -> set[int]:
+        """Return the descriptors that are listeners or stand in for one."""
+        return {*self._fds, *self._idle.values(), *(given for fds in self._given for given in fds)}
+
+    def drain(self, *, datagrams_only: bool) -> None:
+        """Put an idle socket in the place of each listener: the application sees a quiet socket and keeps what it has."""
+        for index, spec in enumerate(self._specs):
+            if index in self._idle or (datagrams_only and spec.protocol != "udp" and not spec.bind_only):
+                continue
+            given = self._still_given(index)
+            self._idle[index] = idle_like(self._fds[index])
+            for fd in given:
+                self._replace(fd, self._idle[index])
+
+    def undrain(self) -> None:
+        """Give the listeners back."""
+        for index, idle in list(self._idle.items()):
+            for fd in self._still_given(index):
+                self._replace(fd, self._fds[index])
+            del self._idle[index]
+            os.close(idle)
+
+    def accepting_fds(self) -> list[list[int]]:
+        """Return for each claimed listener that takes connections the descriptors on which the application has it."""
+        return [self._still_given(i) for i, spec in enumerate(self._specs) if self._claimed[i] and spec.listens]
 
     def _claim(self, index: int, fd: int) -> None:
         if not self._claimed[index]:
@@ -194,7 +256,10 @@ class HandOver:
 
     def _listen(self, fd: int) -> Answer:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
-        index = self._by_inode.get(_inode(fd), -1)
+        inode = _inode(fd)
+        index = self._by_inode.get(inode, -1)
+        if index < 0 and any(inode == _inode(idle) for idle in self._idle.values()):
+            return DONE
         if index < 0:
             if self._strict and _kind(fd)[0] == "tcp":
                 self._report(Tried("listen on a TCP socket that is no listener: refused, strict_binds"))
@@ -210,13 +275,15 @@ class HandOver:
         self._report(Listening(index))
         return DONE
 
-    def _inherited_channel(self) -> Answer:
+    def _inherited_channel(self) -> Answer | None:
         """Answer dup(0), with which System.inheritedChannel() begins: a duplicate of the chosen listener, once."""
         index = self._inherited
         if index < 0 or self._channel_given:
             return PROCEED
+        if self._parked:
+            return self._park()
         os.set_blocking(self._fds[index], False)
-        duplicate = os.dup(self._fds[index])
+        duplicate = os.dup(self._idle.get(index, self._fds[index]))
         self._channel_given = True
         self._given[index].append(duplicate)
         self._claim(index, duplicate)

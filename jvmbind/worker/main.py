@@ -23,8 +23,10 @@ from jvmbind.spec import ServiceSpec, is_wildcard
 from jvmbind.wire import Claimed, Main, Message, Note, Tried, encode
 from jvmbind.worker import arguments
 from jvmbind.worker.answering import Answering
+from jvmbind.worker.attendant import Attendant
 from jvmbind.worker.handover import HandOver
 from jvmbind.worker.java_home import libjvm
+from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +52,7 @@ def main() -> NoReturn:
             _say(note)
         if command.delegate is not None:
             _delegate(spec)
-        _Worker(spec, command, feature, report).run()
+        _Worker(role, command, feature, report).run()
     except JvmbindError as error:
         _fail(error)
     except Exception as error:  # noqa: BLE001 - one line and a status, never a traceback
@@ -122,25 +124,23 @@ def _delegate(spec: ServiceSpec) -> NoReturn:
 
 
 class _Worker:
-    def __init__(self, spec: ServiceSpec, command: arguments.JavaCommand, feature: int, report: Callable[[Message], None]) -> None:
-        self._spec = spec
+    def __init__(self, role: Role, command: arguments.JavaCommand, feature: int, report: Callable[[Message], None]) -> None:
+        self._role = role
+        self._spec = role.spec
         self._command = command
         self._feature = feature
         self._report = report
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._libjvm = libjvm(spec.java_home, command.vm)
-        self._answering: Answering | None = None
+        self._libjvm = libjvm(role.spec.java_home, command.vm)
+        self._fds = list(range(LISTEN_FDS_START, LISTEN_FDS_START + len(role.spec.listeners)))
+        self._pipes = LifecyclePipes() if role.control >= 0 else None
 
     def run(self) -> NoReturn:
-        fds = range(LISTEN_FDS_START, LISTEN_FDS_START + len(self._spec.listeners))
-        for fd in fds:
+        for fd in self._fds:
             os.set_inheritable(fd, False)  # the application's children get none of them
         _restore_signals()
         self._exit_at_once()
-        try:
-            self._prepare_hand_over(list(fds))
-        except SystemFailureError as error:
-            self._fall_back(list(fds), error)
+        self._answering = self._attend()
         _thread.stack_size(self._stack_size())
         waiting = _thread.allocate_lock()
         waiting.acquire()
@@ -158,33 +158,46 @@ class _Worker:
         libc.on_exit(ctypes.cast(libc["_exit"], ctypes.c_void_p), None)
         libc["__cxa_atexit"](ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
 
-    def _prepare_hand_over(self, fds: list[int]) -> None:
-        if not fds and not self._spec.strict_binds:
-            return
+    def _attend(self) -> Answering | None:
+        """Start whoever answers the application's calls and obeys the supervisor; None where there is neither."""
+        filtered = bool(self._fds) or self._spec.strict_binds
+        if not filtered and self._role.control < 0:
+            return None
         machine = seccomp.this_machine()
+        memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
         handover = HandOver(
             self._spec.listeners,
-            fds,
+            self._fds,
             machine,
-            memory=os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC),
+            memory=memory,
             pid=os.getpid(),
             libc=self._libc,
             strict=self._spec.strict_binds,
             inherit=self._spec.inherit,
+            parked=self._role.parked,
             report=self._report,
         )
-        answering = Answering(handover, machine, self._libc)
-        answering.start(seccomp.filter_program(machine, strict=self._spec.strict_binds))
-        self._answering = answering
+        control = self._role.control
+        attendant = Attendant(handover, self._spec.listeners, control, memory=memory, pipes=self._pipes, report=self._report)
+        answering = Answering(attendant, self._libc)
+        if not filtered:
+            answering.start_thread()
+            return answering
+        try:
+            answering.start(seccomp.filter_program(machine, strict=self._spec.strict_binds), machine)
+        except SystemFailureError as error:
+            self._fall_back(error)
+        return answering
 
-    def _fall_back(self, fds: list[int], error: SystemFailureError) -> None:
+    def _fall_back(self, error: SystemFailureError) -> None:
         """Without user notification System.inheritedChannel() still works: the listener goes on fd 0."""
         if self._spec.strict_binds:
             raise error
         names = [listener.name for listener in self._spec.listeners]
         index = names.index(self._spec.inherit) if self._spec.inherit else 0
         self._report(Note(f"{error}; only System.inheritedChannel() gets a listener ({names[index]!r}, on standard input)"))
-        os.dup2(fds[index], 0)
+        os.dup2(self._fds[index], 0)
+        self._report(Claimed(index, 0))
 
     def _stack_size(self) -> int:
         """Return what the launcher gives Java's main thread, and what Python needs below it; in bytes, whole pages."""
@@ -224,6 +237,9 @@ class _Worker:
         launch.tidy_up(jni, self._command.class_path or "", close_native_access=mine)
         if self._spec.listeners:
             launch.set_property(jni, "jvmbind.listeners", "\n".join(map(_line, self._spec.listeners)))
+        if self._pipes is not None:
+            launch.set_property(jni, "jvmbind.lifecycle.out", str(self._pipes.java_out))
+            launch.set_property(jni, "jvmbind.lifecycle.in", str(self._pipes.java_in))
         if self._answering is not None:
             self._answering.jvm_is_up()
         self._report(Main())

@@ -54,8 +54,9 @@ def jar(path: Path, folder: Path | None, manifest: Mapping[str, str] | None, mor
         if manifest is not None:
             lines = [f"{key}: {value}\r\n" for key, value in {"Manifest-Version": "1.0", **manifest}.items()]
             archive.writestr("META-INF/MANIFEST.MF", "".join(lines) + "\r\n")
-        for file in sorted(folder.rglob("*")) if folder is not None else []:
-            archive.write(file, file.relative_to(folder))
+        if folder is not None:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, file.relative_to(folder))
         for name, data in (more or {}).items():
             archive.writestr(name, data)
 

@@ -6,6 +6,7 @@ Run by pytest as root: bound low, dropped to an unprivileged user. Must not impo
 from __future__ import annotations
 
 import pytest
+
 from support.clients import http_get, http_get_unix, http_get_when_served, udp_ask
 from support.jdks import Jdk
 from support.network import Network
@@ -105,22 +106,16 @@ def test_datagram_socket_on_port_53(runner: Runner, network: Network, jdk: Jdk) 
 
 def test_datagram_channel_of_the_ipv4_family(runner: Runner, network: Network, jdk: Jdk) -> None:
     """A DatagramChannel opened for IPv4 gets a listener on an IPv4 address."""
-    service = runner.probe(
-        ["-l", "127.0.0.1:514/udp", "-u", SERVICE_USER], jdk, "DatagramChannelEcho", "127.0.0.1", "514", "inet"
-    )
+    service = runner.probe(["-l", "127.0.0.1:514/udp", "-u", SERVICE_USER], jdk, "DatagramChannelEcho", "127.0.0.1", "514", "inet")
 
     service.expect(r"^READY$")
     assert udp_ask(network, "127.0.0.1", 514, b"log") == b"channel:log"
     assert service.stop() == 143
 
 
-def test_datagram_channel_of_the_ipv4_family_on_a_dual_stack_listener(
-    runner: Runner, network: Network, jdk: Jdk
-) -> None:
+def test_datagram_channel_of_the_ipv4_family_on_a_dual_stack_listener(runner: Runner, network: Network, jdk: Jdk) -> None:
     """An IPv4 DatagramChannel on the wildcard answers IPv4 clients although the listener is dual stack."""
-    service = runner.probe(
-        ["-l", "514/udp", "-u", SERVICE_USER], jdk, "DatagramChannelEcho", "0.0.0.0", "514", "inet"
-    )
+    service = runner.probe(["-l", "514/udp", "-u", SERVICE_USER], jdk, "DatagramChannelEcho", "0.0.0.0", "514", "inet")
 
     service.expect(r"^READY$")
     assert udp_ask(network, "127.0.0.1", 514, b"log") == b"channel:log"

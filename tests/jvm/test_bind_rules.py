@@ -9,6 +9,7 @@ import re
 import subprocess
 
 import pytest
+
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.network import Network
@@ -144,9 +145,7 @@ def test_strict_binds(runner: Runner, network: Network, jdk: Jdk) -> None:
 @pytest.mark.skipif(PLAIN, reason="jvmbind's own rule")
 def test_wildcard_listener_is_not_given_for_a_specific_address(runner: Runner, jdk: Jdk) -> None:
     """A program that asks for 127.0.0.1:80 is refused the listener on every address: it would be exposed by it."""
-    service = runner.probe(
-        ["-l", "web=80", "-u", SERVICE_USER], jdk, "TryBind", "tcp", "127.0.0.1", "80", "tcp", "::1", "80"
-    )
+    service = runner.probe(["-l", "web=80", "-u", SERVICE_USER], jdk, "TryBind", "tcp", "127.0.0.1", "80", "tcp", "::1", "80")
 
     service.expect(r"^READY$")
     assert re.match(DENIED, outcome(service.stdout, "tcp 127.0.0.1 80")), service.stdout
@@ -172,9 +171,7 @@ def test_hand_over_is_logged_once(runner: Runner, jdk: Jdk) -> None:
 @pytest.mark.skipif(PLAIN, reason="jvmbind's own log")
 def test_unclaimed_listener_is_reported(runner: Runner, jdk: Jdk) -> None:
     """A listener that the program never claims is reported by name, with the address that it bound instead."""
-    service = runner.probe(
-        ["-l", "web=80", "--start-timeout", "3", "-u", SERVICE_USER], jdk, "TryBind", "tcp", "*", "8080"
-    )
+    service = runner.probe(["-l", "web=80", "--start-timeout", "3", "-u", SERVICE_USER], jdk, "TryBind", "tcp", "*", "8080")
 
     line = service.expect(r"^.*\bweb\b.*8080.*$", stream="stderr", timeout=20).group(0)
     assert "80" in line

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+
 from support import procfs
 from support.jdks import Jdk
 from support.runner import PLAIN, Runner

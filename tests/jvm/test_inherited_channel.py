@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+
 from support.clients import http_get, http_get_unix, udp_ask
 from support.jdks import Jdk
 from support.network import Network
@@ -40,9 +41,7 @@ def finish(service: Service) -> None:
 @WAYS
 def test_tcp(runner: Runner, network: Network, jdk: Jdk, way: list[str]) -> None:
     """The first TCP listener comes as a ServerSocketChannel that serves."""
-    service = runner.probe(
-        [*way, "-l", "80", "-l", "other=81", "-u", SERVICE_USER], jdk, "Inherited", "2", stdin=subprocess.PIPE
-    )
+    service = runner.probe([*way, "-l", "80", "-l", "other=81", "-u", SERVICE_USER], jdk, "Inherited", "2", stdin=subprocess.PIPE)
 
     assert service.expect(r"^CHANNEL server (\S+)").group(1).endswith(":80")
     assert http_get(network, 80).body == "inherited"

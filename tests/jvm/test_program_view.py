@@ -9,6 +9,7 @@ import re
 import subprocess
 
 import pytest
+
 from support.jdks import Jdk
 from support.runner import PLAIN, Runner, as_user
 from support.users import SERVICE_USER, User
@@ -35,9 +36,7 @@ def test_main_thread_properties_and_threads(runner: Runner, jdk: Jdk, way: list[
         "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8",
     }  # fmt: skip
     arguments = ["one", "", "two words", "*", "ünïcode", "@nofile"]
-    plain = runner.start(
-        [*as_user(SERVICE_USER), jdk.java, *runner.java_arguments("Facts", *arguments)], environment=environment
-    )
+    plain = runner.start([*as_user(SERVICE_USER), jdk.java, *runner.java_arguments("Facts", *arguments)], environment=environment)
     assert plain.wait() == 0, plain.report()
 
     service = runner.probe([*way, "-l", "80", "-u", SERVICE_USER], jdk, "Facts", *arguments, environment=environment)

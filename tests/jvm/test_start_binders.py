@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.network import Network
@@ -25,7 +26,8 @@ def exchange(network: Network, port: int, sent: bytes, length: int) -> bytes:
         try:
             with network.connect("127.0.0.1", port) as connection:
                 connection.sendall(sent)
-                return connection.recv(length)
+                answer: bytes = connection.recv(length)
+                return answer
         except ConnectionRefusedError:
             return b""
 

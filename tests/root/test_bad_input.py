@@ -12,10 +12,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from support import procfs
+
 from support.jdks import Jdk
 from support.network import Network
 from support.runner import Runner
@@ -112,7 +113,7 @@ def test_no_java_arguments(runner: Runner, jvmbind: list[str]) -> None:
 def test_port_taken(runner: Runner, network: Network, jdk: Jdk) -> None:
     """A taken port is status 69, says who has it, and what was bound before it is released: port, Unix socket and all."""
     path = runner.workspace / "own.sock"
-    with network.socket(socket.AF_INET6, socket.SOCK_STREAM) as holder:
+    with network.open_socket(socket.AF_INET6, socket.SOCK_STREAM) as holder:
         holder.bind(("::", 80))
         holder.listen()
         options = ["-l", "81", "-l", f"unix:{path}", "-l", "taken=80", "-u", SERVICE_USER]
@@ -180,6 +181,11 @@ def test_no_java_anywhere(runner: Runner, jvmbind: list[str]) -> None:
     assert_refused(service, CONFIGURATION, "JAVA_HOME.*PATH|/usr/lib/jvm")
 
 
+def has_processes(service: Service, count: int) -> bool:
+    """Tell whether the service has that many processes."""
+    return len(service.processes()) >= count
+
+
 class JavaFailure:
     """What the launcher of the JDK prints for one kind of failure: it is compared with that launcher itself."""
 
@@ -244,7 +250,7 @@ def test_no_such_jar(runner: Runner, jdk: Jdk, way: list[str]) -> None:
     service.assert_nothing_left()
 
 
-def test_worker_killed_during_its_start(runner: Runner, jdk: Jdk, agent_jar: Path) -> None:
+def test_worker_killed_during_its_start(runner: Runner, jdk: Jdk) -> None:
     """A worker killed before main runs is reported as such and, having never worked, is not tried again."""
     # suspend=y stops the JVM before main until a debugger comes: a start that can be caught.
     jvm = ["-agentlib:jdwp=transport=dt_socket,server=y,suspend=y,address=127.0.0.1:5005"]
@@ -263,9 +269,9 @@ def test_stop_while_the_worker_starts(runner: Runner, jdk: Jdk) -> None:
     for moment in ("at once", "two processes", "a JVM"):
         service = runner.probe([*AS_SERVICE, "--stop-timeout", "5"], jdk, "ChannelServer", "*", "80")
         if moment == "two processes":
-            wait_until(lambda s=service: len(s.processes()) >= 2, 10, "the worker's process")
+            wait_until(partial(has_processes, service, 2), 10, "the worker's process")
         elif moment == "a JVM":
-            wait_until(lambda s=service: any(map(procfs.is_jvm, s.processes())), 10, "a JVM")
+            service.worker()
         assert service.stop(timeout=15) in {143, 137}, service.report()
         service.assert_nothing_left()
 

@@ -10,8 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import pytest
+
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.network import Network
@@ -51,20 +54,30 @@ for outcome, count in seen.items():
     print(outcome, count, flush=True)
 """
 
+Start = Callable[[str], Service]
+
 
 @pytest.fixture
-def start_contender(runner: Runner, network: Network) -> object:
+def start_contender(runner: Runner, network: Network) -> Start:
     """Start a rival of another user in the namespace."""
     network.set_sysctl("net/ipv4/ip_unprivileged_port_start", "0")
 
     def start(user: str) -> Service:
-        contender = runner.start(
-            [*as_user(user), sys.executable, "-I", "-c", CONTENDER], stdin=subprocess.PIPE
-        )
+        contender = runner.start([*as_user(user), sys.executable, "-I", "-c", CONTENDER], stdin=subprocess.PIPE)
         contender.expect(r"^started$")
         return contender
 
     return start
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether the process is no more."""
+    return not os.path.exists(f"/proc/{pid}")
+
+
+def has_been_ready(service: Service, times: int) -> bool:
+    """Tell whether so many generations have bound everything."""
+    return service.stdout.count("READY") == times
 
 
 def outcomes(contender: Service) -> dict[str, int]:
@@ -76,13 +89,13 @@ def outcomes(contender: Service) -> dict[str, int]:
     return {" ".join(line[:-1]): int(line[-1]) for line in words}
 
 
-def test_rival_takes_a_free_port(start_contender) -> None:  # type: ignore[no-untyped-def]
+def test_rival_takes_a_free_port(start_contender: Start) -> None:
     """The rival of these tests does get the port when nobody holds it."""
     assert outcomes(start_contender(OTHER_USER))["got it"] > 0
 
 
-def test_no_rival_gets_the_port_while_the_worker_is_killed_again_and_again(  # type: ignore[no-untyped-def]
-    runner: Runner, network: Network, jdk: Jdk, start_contender
+def test_no_rival_gets_the_port_while_the_worker_is_killed_again_and_again(
+    runner: Runner, network: Network, jdk: Jdk, start_contender: Start
 ) -> None:
     """Over three kill -9 of the worker another user never binds the port, and clients that come meanwhile are served."""
     options = ["-l", "80", "-l", "log=80/udp", "-u", SERVICE_USER, "--restart", "on-crash"]
@@ -94,10 +107,10 @@ def test_no_rival_gets_the_port_while_the_worker_is_killed_again_and_again(  # t
     for number in range(1, 4):
         worker = service.worker()
         os.kill(worker, signal.SIGKILL)
-        wait_until(lambda dead=worker: not os.path.exists(f"/proc/{dead}"), 10, "the worker's end")
+        wait_until(partial(is_gone, worker), 10, "the worker's end")
         # Connected while nobody can accept: queued by the kernel, served by the next generation.
         assert http_get(network, 80, timeout=30).body == "tcp"
-        wait_until(lambda want=number + 1: service.stdout.count("READY") == want, 20, "the next generation")
+        wait_until(partial(has_been_ready, service, number + 1), 20, "the next generation")
 
     seen = outcomes(rival)
     assert "got it" not in seen, seen
@@ -108,9 +121,7 @@ def test_no_rival_gets_the_port_while_the_worker_is_killed_again_and_again(  # t
     service.assert_nothing_left()
 
 
-def test_the_services_own_user_cannot_share_the_port(  # type: ignore[no-untyped-def]
-    runner: Runner, network: Network, jdk: Jdk, start_contender
-) -> None:
+def test_the_services_own_user_cannot_share_the_port(runner: Runner, network: Network, jdk: Jdk, start_contender: Start) -> None:
     """Another program of the service's own user cannot bind the port either, SO_REUSEPORT or not."""
     service = runner.probe(["-l", "80", "-l", "log=80/udp", "-u", SERVICE_USER], jdk, "AllKinds", "80", "80", "")
 
@@ -121,18 +132,16 @@ def test_the_services_own_user_cannot_share_the_port(  # type: ignore[no-untyped
     assert service.stop() == 143
 
 
-def test_port_is_held_when_the_program_does_not_start(  # type: ignore[no-untyped-def]
-    runner: Runner, network: Network, jdk: Jdk, start_contender
-) -> None:
+def test_port_is_held_when_the_program_does_not_start(runner: Runner, network: Network, jdk: Jdk, start_contender: Start) -> None:
     """A program that crashes at every start is tried again with growing pauses while the port stays held."""
     options = ["-l", "80", "-l", "log=80/udp", "-u", SERVICE_USER, "--restart", "always"]
     service = runner.probe(options, jdk, "Ending", "halt", "3")
     service.quiet = False
+    wait_until(lambda: {"tcp6 [::]:80", "udp6 [::]:80"} <= set(network.bound()), 10, "the listeners")
     rival = start_contender(OTHER_USER)
 
     # The second start has come and gone: some time with a worker, some without.
     wait_until(lambda: service.stderr.count("next generation") >= 2, 20, "two restarts")
-    assert {"tcp6 [::]:80", "udp6 [::]:80"} <= set(network.bound())
     seen = outcomes(rival)
     assert service.stop() in {143, 3}
     assert set(seen) == {"EADDRINUSE"}, seen

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from support import procfs
 from support.clients import http_get, http_get_unix, udp_ask
 from support.jdks import Jdk
@@ -40,6 +41,12 @@ for i, fd in enumerate(spare):
     os.close(fd)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
 os.execvp(command[0], command)
+"""
+
+LIAR = """
+import os, sys
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="-1")
+os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -111,9 +118,13 @@ class Sockets:
         made.listen(64)
         return made
 
+    def close(self) -> None:
+        """Close all of them now."""
+        self._stack.close()
+
     def _new(self, kind: int, host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        made = self._stack.enter_context(self._network.socket(family, kind))
+        made = self._stack.enter_context(self._network.open_socket(family, kind))
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         made.bind((host, port))
@@ -134,14 +145,10 @@ def give(prefix: list[str], names: str, *given: socket.socket) -> tuple[list[str
 
 
 @pytest.mark.parametrize("way", [["--direct"], []], ids=["direct", "supervised"])
-def test_inherited_sockets_need_no_privilege(
-    runner: Runner, network: Network, jdk: Jdk, sockets: Sockets, way: list[str]
-) -> None:
+def test_inherited_sockets_need_no_privilege(runner: Runner, network: Network, jdk: Jdk, sockets: Sockets, way: list[str]) -> None:
     """An ordinary user with sockets from LISTEN_FDS serves on 80, 53/udp and a Unix path without any privilege."""
     path = runner.workspace / "given.sock"
-    prefix, fds = give(
-        ORDINARY, "web:dns:local", sockets.tcp("::", 80), sockets.udp("::", 53), sockets.unix(path)
-    )
+    prefix, fds = give(ORDINARY, "web:dns:local", sockets.tcp("::", 80), sockets.udp("::", 53), sockets.unix(path))
     options = [*way, "-l", "web=80", "-l", "dns=53/udp", "-l", f"local=unix:{path}"]
     service = runner.probe(options, jdk, "AllKinds", "80", "53", str(path), prefix=prefix, pass_fds=fds)
 
@@ -154,9 +161,7 @@ def test_inherited_sockets_need_no_privilege(
     assert service.stop() == 143
 
 
-def test_inherited_sockets_are_matched_by_what_they_are(
-    runner: Runner, network: Network, jdk: Jdk, sockets: Sockets
-) -> None:
+def test_inherited_sockets_are_matched_by_what_they_are(runner: Runner, network: Network, jdk: Jdk, sockets: Sockets) -> None:
     """Names that do not match and another order do not matter: each socket is recognised by its address and type."""
     prefix, fds = give(ORDINARY, "unknown:unknown:unknown", sockets.udp("::", 53), sockets.tcp("::", 81), sockets.tcp("::", 80))
     options = ["-l", "web=80", "-l", "admin=81", "-l", "dns=53/udp"]
@@ -180,17 +185,23 @@ def test_inherited_sockets_need_not_be_declared(runner: Runner, network: Network
     assert service.stop() == 143
 
 
-def test_inherited_ipv4_sockets(runner: Runner, network: Network, jdk: Jdk, sockets: Sockets) -> None:
-    """Sockets of the IPv4 family serve a JVM that opens IPv6 sockets, datagrams and their answers included."""
+@pytest.mark.parametrize("stack", ["IPv6", "IPv4"])
+def test_inherited_ipv4_sockets(runner: Runner, network: Network, jdk: Jdk, sockets: Sockets, stack: str) -> None:
+    """Inherited IPv4 sockets: TCP serves any JVM; UDP serves a JVM told to use IPv4, any other is warned at the start.
+
+    A JVM with IPv6 sends with IPv6 addresses only, which sendto(2) refuses on an IPv4 socket.
+    """
     prefix, fds = give(ORDINARY, "web:dns", sockets.tcp("127.0.0.1", 80), sockets.udp("127.0.0.1", 53))
     options = ["-l", "web=127.0.0.1:80", "-l", "dns=127.0.0.1:53/udp"]
-    service = runner.probe(
-        options, jdk, "AllKinds", "80", "53", "", "127.0.0.1", prefix=prefix, pass_fds=fds
-    )
+    jvm = ["-Djava.net.preferIPv4Stack=true"] if stack == "IPv4" else []
+    service = runner.probe(options, jdk, "AllKinds", "80", "53", "", "127.0.0.1", jvm=jvm, prefix=prefix, pass_fds=fds)
 
     service.expect(r"^READY$")
     assert http_get(network, 80).body == "tcp"
-    assert udp_ask(network, "127.0.0.1", 53, b"x") == b"x"
+    if stack == "IPv4":
+        assert udp_ask(network, "127.0.0.1", 53, b"x") == b"x"
+    else:
+        service.expect(r"dns.*IPv4.*preferIPv4Stack", stream="stderr")
     assert service.stop() == 143
 
 
@@ -216,8 +227,8 @@ def test_inetd_wait_style(runner: Runner, network: Network, jdk: Jdk, sockets: S
 
     service.expect(r"^READY$")
     assert f"BIND {kind} * 80 ok" in service.stdout
-    worker = service.worker()
-    assert procfs.descriptors(worker)[0] == "/dev/null"
+    assert f"{kind}6 [::]:80" in network.bound()
+    assert procfs.descriptors(service.worker())[0] == "/dev/null"
     assert service.stop() == 143
 
 
@@ -233,9 +244,7 @@ def test_inetd_socket_and_inherited_channel(runner: Runner, network: Network, jd
     assert service.wait() == 0, service.report()
 
 
-@pytest.mark.parametrize(
-    "case", ["name of another", "no socket", "connected", "too few names", "negative count"]
-)
+@pytest.mark.parametrize("case", ["name of another", "no socket", "connected", "too few names", "negative count"])
 def test_bad_inheritance(runner: Runner, network: Network, jdk: Jdk, sockets: Sockets, case: str) -> None:
     """An inherited descriptor that is not what was declared is refused with one line and status 78."""
     options = ["-l", "web=80"]
@@ -244,23 +253,20 @@ def test_bad_inheritance(runner: Runner, network: Network, jdk: Jdk, sockets: So
         if case == "name of another":
             prefix, fds = give(ORDINARY, "web", sockets.tcp("::", 8080))
         elif case == "no socket":
-            file = stack.enter_context(open(os.devnull))  # noqa: PTH123
+            file = stack.enter_context(open(os.devnull))
             prefix, fds = [*ORDINARY, sys.executable, "-I", "-c", GIVER, "web", str(file.fileno())], [file.fileno()]
         elif case == "connected":
             listening = sockets.tcp("::", 80)
-            client = stack.enter_context(network.connect("127.0.0.1", 80))
+            stack.enter_context(network.connect("127.0.0.1", 80))
             served = stack.enter_context(listening.accept()[0])
-            assert client
             prefix, fds = give(ORDINARY, "web", served)
         elif case == "too few names":
             prefix, fds = give(ORDINARY, "web", sockets.tcp("::", 80), sockets.tcp("::", 81))
         else:
-            script = 'import os,sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="-1"); os.execvp(sys.argv[1], sys.argv[1:])'
-            prefix, fds = [*ORDINARY, sys.executable, "-I", "-c", script], []
-        service = runner.probe(
-            options, jdk, "ChannelServer", "*", "80", prefix=prefix, pass_fds=fds, environment=environment
-        )
+            prefix, fds = [*ORDINARY, sys.executable, "-I", "-c", LIAR], []
+        service = runner.probe(options, jdk, "ChannelServer", "*", "80", prefix=prefix, pass_fds=fds, environment=environment)
         assert service.wait() == 78, service.report()
+        sockets.close()
     assert len(service.stderr.splitlines()) == 1, service.stderr
     service.assert_nothing_left()
 

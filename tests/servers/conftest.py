@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.artifacts import LIBRARIES, artifact
 from support.jdks import JAVA_SOURCES, compile_java
 

@@ -50,9 +50,7 @@ def http_get_unix(path: Path, timeout: float = 10.0) -> Answer:
     return _request(connection, "localhost", "/")
 
 
-def http_get_when_served(
-    network: Network, port: int, path: str = "/", *, host: str = "127.0.0.1", timeout: float = 40.0
-) -> Answer:
+def http_get_when_served(network: Network, port: int, path: str = "/", *, host: str = "127.0.0.1", timeout: float = 40.0) -> Answer:
     """Ask until the server answers at all (connection refused or reset counts as "not yet")."""
 
     def ask() -> Answer | None:
@@ -68,7 +66,7 @@ def http_get_when_served(
 
 def udp_ask(network: Network, host: str, port: int, payload: bytes, timeout: float = 10.0) -> bytes:
     """Send one datagram and return the answer; TimeoutError when none comes within `timeout` seconds."""
-    with network.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
+    with network.open_socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(timeout)
         client.connect((host, port))
         client.send(payload)

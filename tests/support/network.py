@@ -96,14 +96,14 @@ class Network:
         self.kill_all()
         os.close(self._fd)
 
-    def socket(self, family: int, kind: int) -> socket.socket:
-        """Return a new socket that belongs to this namespace."""
+    def open_socket(self, family: int, kind: int) -> socket.socket:
+        """Make a socket that belongs to this namespace."""
         with self.entered():
             return socket.socket(family, kind)
 
     def connect(self, host: str, port: int, timeout: float = 10.0) -> socket.socket:
-        """Return a TCP connection made inside the namespace; OSError as connect(2) gives it."""
-        connection = self.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        """Return a TCP connection made inside the namespace; OSError as the system call gives it."""
+        connection = self.open_socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout)
             connection.connect((host, port))

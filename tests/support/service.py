@@ -142,15 +142,13 @@ class Service:
 
     def report(self) -> str:
         """Return the command and the end of both streams, for messages."""
-        return (
-            f"--- command\n{' '.join(self.command)}\n--- stdout\n{self.stdout[-4000:]}\n--- stderr\n{self.stderr[-4000:]}"
-        )
+        return f"--- command\n{' '.join(self.command)}\n--- stdout\n{self.stdout[-4000:]}\n--- stderr\n{self.stderr[-4000:]}"
 
     def assert_quiet(self) -> None:
         """Assert that neither stream holds a Python traceback, a crash report or a warning that JPype causes."""
         for stream in ("stdout", "stderr"):
-            match = _NOISE.search(getattr(self, stream))
-            assert match is None, f"{match.group(0) if match else ''!r} on {stream}\n{self.report()}"
+            noise = _NOISE.findall(getattr(self, stream))
+            assert noise == [], f"{noise[0]!r} on {stream}\n{self.report()}"
 
     def assert_nothing_left(self, timeout: float = 5.0) -> None:
         """Assert that no process and no reachable socket of the service is left in its namespace."""

@@ -118,9 +118,7 @@ def _archive(name: bytes) -> bytes:
     ("feature", "launcher", "mode_told"),
     [(17, "Main", False), (22, "SourceLauncher", False), (25, "SourceLauncher", True)],
 )
-def test_source_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feature: int, launcher: str, mode_told: bool
-) -> None:
+def test_source_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feature: int, launcher: str, mode_told: bool) -> None:
     """A source file is run by the compiler module's launcher, under the name that it has in each version."""
     monkeypatch.chdir(tmp_path)
     Path("Main.java").touch()
@@ -372,7 +370,7 @@ def test_wildcards(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()
 
-    jars = [name for name in os.listdir(tmp_path) if name in {"a.jar", "B.JAR", ".c.jar"}]  # noqa: PTH208
+    jars = [name for name in os.listdir(tmp_path) if name in {"a.jar", "B.JAR", ".c.jar"}]
     assert expand_class_path(f"{tmp_path}/*") == ":".join(f"{tmp_path}/{name}" for name in jars)
     for same in (f"{tmp_path}/empty/*", "none/*", "a*", "a*/b", "x::y", ""):
         assert expand_class_path(same) == same

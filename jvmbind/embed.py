@@ -1,0 +1,257 @@
+"""The building blocks for a Python program that runs Java in its own process: bind, drop, start the JVM.
+
+Runs in that program, with its privilege until `drop_permanently`. Call the three in this order, on the main thread, before
+any other thread is started. Afterwards `import jpype` is fully usable, and Java code that binds a declared address is
+handed the listener. Sources: clone(2), seccomp_unotify(2), prctl(2).
+
+Who answers Java's binds is a process and not a thread: it shares the program's descriptors, not its interpreter lock. A
+thread could not answer while Python holds the lock over the very call that waits: subprocess.Popen and os.posix_spawn
+hold it until their child has called exec, and that child's dup2 onto 0, 1 and 2 passes the filter.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import locale
+import os
+import select
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import prctl
+
+from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError
+from jvmbind.posix import seccomp
+from jvmbind.privileged import adopt, drop
+from jvmbind.privileged import listeners as opening
+from jvmbind.privileged.identity import resolve_user
+from jvmbind.spec import ListenSpec, UserSpec, number_names, parse_listen
+from jvmbind.wire import Message, Note, Tried
+from jvmbind.worker import arguments
+from jvmbind.worker.handover import HandOver
+from jvmbind.worker.java_home import find_java_home, libjvm
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+_CLONE_FILES = 0x400
+_NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
+_NUMBER = struct.Struct("=i")
+
+_kept: list[Listener] = []  # the listeners stay open for the life of the process, whatever the program does
+
+
+class Listener(NamedTuple):
+    """A bound socket with its specification."""
+
+    spec: ListenSpec
+    socket: socket.socket
+
+
+def bind_listeners(listen: Mapping[str, str] | Sequence[str | ListenSpec], *, user: str | None = None) -> list[Listener]:
+    """Bind the listeners, or adopt those that systemd (LISTEN_FDS) has passed; all of them or none.
+
+    `listen` is a mapping of name -> listener, or listeners, each in the grammar of `jvmbind run --listen`. `user` will
+    own a Unix socket. Raises UsageError, ConfigurationError, PortUnavailableError, NotPermittedError, SystemFailureError.
+    """
+    texts = [f"{name}={text}" for name, text in listen.items()] if hasattr(listen, "items") else list(listen)
+    declared = number_names([text if isinstance(text, ListenSpec) else parse_listen(text) for text in texts])
+    inherited = [adopt.identify(name, fd) for name, fd in adopt.inherited_fds(os.environ)]
+    specs, adopted = adopt.match_inherited(declared, inherited)
+    owner = resolve_user(user) if user is not None else None
+    return [Listener(spec, sock) for spec, sock in opening.bind_listeners(specs, adopted, owner)]
+
+
+def drop_permanently(user: str | None = None) -> UserSpec:
+    """Become `user` (USER, USER:GROUP or :GROUP; None is the caller) for good, with no capability, and prove it.
+
+    HOME, USER, LOGNAME and SHELL of this process follow. Raises NotPermittedError when a step fails, when a doubt
+    remains or when another thread runs, and the program must then end; ConfigurationError for a user that does not exist.
+    """
+    who = resolve_user(user)
+    changes_user = os.geteuid() == 0
+    drop.drop_permanently(who.uid, who.gid, who.groups)
+    if changes_user:
+        os.environ.update({"HOME": who.home, "USER": who.name, "LOGNAME": who.name, "SHELL": who.shell})
+    return who
+
+
+def start_jvm(
+    listeners: Sequence[Listener | tuple[ListenSpec, socket.socket]] = (),
+    *,
+    options: Sequence[str] = (),
+    java_home: str | None = None,
+    strict_binds: bool = False,
+    inherit: str = "",
+) -> None:
+    """Start the JVM in this process and hand it a listener whenever Java code binds the address of one.
+
+    `options` are those of the `java` command, such as "-cp", "lib/*", "-Xmx1g". `inherit` names the listener that
+    System.inheritedChannel() gives, default the first. `strict_binds` refuses every other bind and listen, of Python code
+    too. JPype is imported by this call and ready afterwards, as after jpype.startJVM.
+
+    The JVM handles SIGTERM, SIGINT and SIGHUP: shutdown hooks run and the process ends with 128 plus the signal. With
+    "-Xrs" among the options Python keeps these signals. JPype's shutdown hook stays: it makes proxies unusable and
+    interrupts Java's non-daemon threads as soon as the shutdown begins, so stop a server before the program ends.
+
+    Raises NotPermittedError where a privilege is left, JavaLaunchError where the JVM refuses, UsageError,
+    ConfigurationError, SystemFailureError.
+    """
+    _check_ready()
+    pairs = [Listener(spec, sock) for spec, sock in listeners]
+    names = [listener.spec.name for listener in pairs]
+    if inherit and inherit not in names:
+        msg = f"start_jvm: no listener {inherit!r}; expected one of {', '.join(names) or 'the listeners (there is none)'}"
+        raise UsageError(msg)
+    home = find_java_home(java_home, os.environ)
+    feature = arguments.jdk_feature(Path(home))
+    command = arguments.parse(options, os.environ, jdk_feature=feature, java_home=Path(home))
+    if command.what is not None:
+        msg = f"start_jvm: {command.what!r} in the options: expected options only; run a main class through jpype"
+        raise UsageError(msg)
+    library = libjvm(home, command.vm)
+    if not os.path.isfile(library):
+        msg = f"start_jvm: no {library}"
+        raise ConfigurationError(msg)
+    prctl.set_no_new_privs(1)
+    _kept.extend(pairs)
+    answering = _Answering(pairs, strict=strict_binds, inherit=inherit) if pairs or strict_binds else None
+    vm_options = list(command.options)
+    if feature >= _NATIVE_ACCESS_WARNS and not any(o.startswith("--enable-native-access=") for o in vm_options):
+        vm_options.insert(0, "--enable-native-access=ALL-UNNAMED")
+    _create_jvm(library, vm_options)
+    if answering is not None:
+        answering.jvm_is_up()
+
+
+def _check_ready() -> None:
+    if os.getpid() != _thread.get_native_id() or len(os.listdir("/proc/self/task")) != 1:
+        msg = "start_jvm: expected a call on the main thread before any other thread is started (a filter covers only what follows)"
+        raise SystemFailureError(msg)
+    thread = drop.credentials()[0]
+    left = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if thread.capabilities[name]]
+    if 0 in thread.uids or left:
+        what = "root" if 0 in thread.uids else "a process with capabilities"
+        msg = f"start_jvm: this is {what}; expected jvmbind.drop_permanently(USER) before"
+        raise NotPermittedError(msg)
+
+
+def _create_jvm(library: str, options: list[str]) -> None:
+    before = locale.setlocale(locale.LC_ALL)
+    from jvmbind.worker import jvm  # noqa: PLC0415 - jpype's module is loaded after the filter is in place
+
+    jvm.start_jvm(library, options)
+    # What jpype.startJVM does after the start; jvmbind.worker.jvm has imported it.
+    sys.modules["jpype"]._core.initializeResources()  # noqa: SLF001
+    try:
+        locale.setlocale(locale.LC_ALL, before)  # the JVM sets the locale of the environment, as `java` does
+    except locale.Error:
+        pass
+    # The JVM ends the process by exit(3) after a signal or System.exit, and the destructors of Python and JPype crash
+    # while Java's threads still run: flush, then _exit. Handlers run last registered first. on_exit(3).
+    libc = ctypes.CDLL(None)
+    libc.on_exit(ctypes.cast(libc["_exit"], ctypes.c_void_p), None)
+    libc["__cxa_atexit"](ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
+
+
+class _Answering:
+    """The process that answers, and the filter. One of each for the life of the program."""
+
+    def __init__(self, pairs: Sequence[Listener], *, strict: bool, inherit: str) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        machine = seccomp.this_machine()
+        self._handover = HandOver(
+            [listener.spec for listener in pairs],
+            [listener.socket.fileno() for listener in pairs],
+            machine,
+            memory=_own_memory(),
+            pid=os.getpid(),
+            libc=libc,
+            strict=strict,
+            inherit=inherit,
+            parked=False,
+            report=_report,
+        )
+        self._up = os.eventfd(0, os.EFD_CLOEXEC)
+        numbers, start = os.pipe()
+        parent = os.getpid()
+        child = int(libc.syscall(machine.clone, _CLONE_FILES | signal.SIGCHLD, 0, 0, 0, 0))
+        if child == 0:
+            self._be_the_child(parent, numbers)
+        if child < 0:
+            msg = f"start_jvm: cannot start the process that answers: {os.strerror(ctypes.get_errno())}"
+            raise SystemFailureError(msg)
+        try:
+            notify = seccomp.install(seccomp.filter_program(machine, strict=strict), libc)
+        except SystemFailureError:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
+        os.write(start, _NUMBER.pack(notify))
+        _thread.start_new_thread(_guard, (os.pidfd_open(child), notify))
+
+    def jvm_is_up(self) -> None:
+        """From now on listeners are handed over in non-blocking mode."""
+        os.eventfd_write(self._up, 1)
+
+    def _be_the_child(self, parent: int, numbers: int) -> NoReturn:
+        """Answer until the program ends. Descriptors are shared with it: close none."""
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            prctl.set_pdeathsig(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            prctl.set_name("jvmbind-answers")
+            (notify,) = _NUMBER.unpack(os.read(numbers, _NUMBER.size))
+            poll = select.poll()
+            poll.register(notify, select.POLLIN)
+            poll.register(self._up, select.POLLIN)
+            while True:
+                ready = {fd for fd, _ in poll.poll()}
+                if self._up in ready:
+                    os.eventfd_read(self._up)
+                    self._handover.restore(self._handover.state())
+                if notify in ready:
+                    _answer(self._handover, notify)
+        finally:
+            os._exit(1)
+
+
+def _answer(handover: HandOver, notify: int) -> None:
+    call = seccomp.receive(notify)
+    if call is None:
+        return
+    answer = handover.answer(call)
+    if answer is not None:  # None is for a parked generation, which this never is
+        seccomp.send(notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
+
+
+def _guard(pidfd: int, notify: int) -> None:
+    """Without the process that answers a bind would wait for ever: closing the notifications makes it fail (ENOSYS)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll()
+    os.close(notify)
+    _report(Note("the process that answers Java's binds has died; no listener is handed over any more"))
+
+
+def _own_memory() -> int:
+    """Open this process's memory for reading. After a change of ids /proc/self belongs to root until dumpable is set."""
+    before = prctl.get_dumpable()
+    prctl.set_dumpable(1)
+    try:
+        return os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        prctl.set_dumpable(before)
+
+
+def _report(message: Message) -> None:
+    if isinstance(message, Note) or (isinstance(message, Tried) and "refused" in message.text):
+        os.write(2, f"jvmbind: {message.text}\n".encode("utf-8", "replace"))

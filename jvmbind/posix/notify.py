@@ -1,0 +1,98 @@
+"""What the service manager is told: sd_notify(3), with systemd-python. Does nothing without NOTIFY_SOCKET.
+
+Runs in the supervisor. The worker never sees NOTIFY_SOCKET: what Java prints there would be believed. Sources:
+sd_notify(3), sd_watchdog_enabled(3), systemd.service(5) on TimeoutStartSec= and FileDescriptorStoreMax=.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jvmbind.spec import ListenSpec
+
+_EXTEND_EVERY = 5.0  # seconds
+_EXTEND_BY = 30_000_000  # microseconds
+_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
+
+
+class Notifier:
+    """Speaks to the service manager."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Look at the environment; nothing is sent yet."""
+        self._on = bool(environ.get("NOTIFY_SOCKET"))
+        self._is_ready = False
+        self._next_extend = time.monotonic()
+        self._watchdog = 0.0
+        self.healthy = True
+        if self._on and environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
+            try:
+                self._watchdog = int(environ.get("WATCHDOG_USEC", "0")) / 2_000_000
+            except ValueError:
+                self._watchdog = 0.0
+        self._next_watchdog = time.monotonic() + self._watchdog
+
+    @staticmethod
+    def environ_for_worker(environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment without what is the supervisor's own."""
+        return {name: value for name, value in environ.items() if name not in _OURS}
+
+    def _send(self, text: str, fds: list[int] | None = None) -> None:
+        if not self._on:
+            return
+        from systemd.daemon import notify  # noqa: PLC0415 - loaded only where there is a manager
+
+        try:
+            notify(text, False, 0, fds)
+        except (OSError, TypeError):
+            return  # the manager has gone; the service goes on
+
+    def ready(self, status: str) -> None:
+        """Say that clients get served."""
+        self._is_ready = True
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def status(self, text: str) -> None:
+        """Say how things stand, in words."""
+        self._send(f"STATUS={text}")
+
+    def reloading(self) -> None:
+        """Say that a reload begins; `ready` ends it. MONOTONIC_USEC is what Type=notify-reload asks for."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """Say that the service ends."""
+        self._send("STOPPING=1")
+
+    def store_listeners(self, listeners: Iterable[tuple[ListenSpec, int]]) -> None:
+        """Give the manager a copy of each listener, so that they outlive this process.
+
+        FDPOLL=0: systemd watches what it stores and drops a TCP socket that is bound but does not listen.
+        """
+        for spec, fd in listeners:
+            self._send(f"FDSTORE=1\nFDNAME={spec.name}\nFDPOLL=0", [fd])
+
+    def forget_listener(self, name: str) -> None:
+        """Take a listener out of the manager's store."""
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def keep_alive(self, *, starting: bool) -> None:
+        """Extend the start time-out while a slow JVM starts, and feed the watchdog while the service is healthy."""
+        now = time.monotonic()
+        if self._on and starting and not self._is_ready and now >= self._next_extend:
+            self._next_extend = now + _EXTEND_EVERY
+            self._send(f"EXTEND_TIMEOUT_USEC={_EXTEND_BY}")
+        if self._watchdog and now >= self._next_watchdog:
+            self._next_watchdog = now + self._watchdog
+            if self.healthy:
+                self._send("WATCHDOG=1")
+
+    def deadlines(self) -> list[float]:
+        """Return when `keep_alive` must be called again (monotonic)."""
+        found = [self._next_watchdog] if self._watchdog else []
+        return [*found, self._next_extend] if self._on and not self._is_ready else found

@@ -1,0 +1,291 @@
+"""What the state table's actions do to the world: processes, listeners, timers, log and manager.
+
+Runs in the supervisor as the service user. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from jvmbind import lifecycle, wire
+from jvmbind.errors import EX_OSERR
+from jvmbind.posix.notify import Notifier
+from jvmbind.supervisor.crash import Death, describe
+from jvmbind.supervisor.generation import Generation
+from jvmbind.supervisor.probe import AcceptProbe, HttpProbe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jvmbind.spec import ListenSpec, ServiceSpec
+
+_DEATHS_KEPT = 100
+
+
+class Actions:
+    """The living generations and everything else that the supervisor touches."""
+
+    def __init__(self, spec: ServiceSpec, listeners: Sequence[int]) -> None:
+        """Take over the listeners of `spec`."""
+        self.spec = spec
+        self.listeners: dict[str, tuple[ListenSpec, int]] = {
+            listener.name: (listener, fd) for listener, fd in zip(spec.listeners, listeners, strict=True)
+        }
+        self.generations: dict[int, Generation] = {}
+        self.events: list[lifecycle.Event] = []
+        self.phase = lifecycle.Phase.STARTING
+        self.status: int | None = None
+        self.deaths: list[Death] = []
+        self.last_reload: dict[str, Any] | None = None
+        self.when_reloaded: list[Callable[[dict[str, Any]], None]] = []
+        self.probe: AcceptProbe | HttpProbe | None = None
+        self._probed = 0
+        self._next_spec: ServiceSpec | None = None
+        self._timers: dict[tuple[str, int], float] = {}
+        self._notifier = Notifier(os.environ)
+        self.environ = self._notifier.environ_for_worker(os.environ)
+        self.log = logging_stub()
+
+    def open_log(self) -> None:
+        """Open the log; after the first worker was started, see jvmbind.supervisor.log."""
+        from jvmbind.supervisor.log import open_log  # noqa: PLC0415 - as said above
+
+        self.log = open_log(quiet=self.spec.quiet)
+        self._notifier.store_listeners(self.listeners.values())
+
+    def do(self, action: lifecycle.Action) -> None:
+        """Carry one action out."""
+        if isinstance(action, lifecycle.Spawn):
+            self._spawn(action.generation, parked=action.parked)
+        elif isinstance(action, lifecycle.SetTimer):
+            self._timers[action.name, action.generation] = time.monotonic() + action.seconds
+        elif isinstance(action, lifecycle.ClearTimer):
+            self._timers.pop((action.name, action.generation), None)
+        elif isinstance(action, lifecycle.Report):
+            self._report(action)
+        elif isinstance(action, lifecycle.ReportReload):
+            self.report_reload(action.generation, action.failure)
+        elif isinstance(action, lifecycle.Exit):
+            self.status = action.status
+        else:
+            self._do_to(self.generations.get(action.generation), action)
+
+    def _do_to(self, generation: Generation | None, action: lifecycle.Action) -> None:
+        if generation is None:
+            return
+        if isinstance(action, lifecycle.Kill):
+            generation.process.kill(action.signal)
+        elif isinstance(action, lifecycle.Release):
+            generation.say(wire.Release())
+        elif isinstance(action, lifecycle.Undrain):
+            generation.say(wire.Undrain())
+        elif isinstance(action, lifecycle.HalfClose):
+            generation.say(wire.HalfClose())
+        elif isinstance(action, lifecycle.Drain):
+            generation.say(wire.Drain(int(action.datagrams_only)))
+            if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):
+                # There is nothing to drain, or nobody to say that it is.
+                self.events.append(lifecycle.Quiet(time.monotonic(), generation.number))
+        elif isinstance(action, lifecycle.Probe):
+            self._start_probe(generation)
+
+    def _spawn(self, number: int, *, parked: bool) -> None:
+        spec = self._next_spec or self.spec
+        fds = [self.listeners[listener.name][1] for listener in spec.listeners]
+        try:
+            self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked)
+        except OSError as error:
+            self.log.error("cannot start generation %d: %s", number, error)
+            self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
+
+    def _start_probe(self, generation: Generation) -> None:
+        self._end_probe()
+        self._probed = generation.number
+        ready = generation.spec.ready
+        try:
+            if ready == "accept":
+                fds = [self.listeners[listener.name][1] for listener in generation.spec.listeners]
+                self.probe = AcceptProbe(generation.spec.listeners, fds)
+            elif "://" in ready:
+                self.probe = HttpProbe(generation.spec, self.environ)
+            else:
+                self.events.append(lifecycle.Ready(time.monotonic(), generation.number))
+        except OSError as error:
+            self.log.error("cannot probe generation %d: %s", generation.number, error)
+
+    def _end_probe(self) -> None:
+        if self.probe is not None:
+            self.probe.close()
+            self.probe = None
+
+    def look(self) -> None:
+        """Turn what is due into events: timers, and a probe that was served."""
+        now = time.monotonic()
+        if self.probe is not None and self.probe.is_done():
+            self.probe = None
+            self.events.append(lifecycle.Ready(now, self._probed))
+        for key, deadline in list(self._timers.items()):
+            if now >= deadline:
+                del self._timers[key]
+                self.events.append(lifecycle.Timeout(now, *key))
+        self._notifier.keep_alive(starting=self.phase in {lifecycle.Phase.STARTING, lifecycle.Phase.BACKING_OFF})
+
+    def next_deadline(self) -> float | None:
+        """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
+        return min((*self._timers.values(), *self._notifier.deadlines()), default=None)
+
+    def take_messages(self, generation: Generation) -> None:
+        """Read what a worker says."""
+        would_accept = generation.would_accept
+        try:
+            messages = generation.messages()
+        except ValueError as error:
+            self.log.error("generation %d sent %s; its messages are no longer read", generation.number, error)
+            generation.close()
+            return
+        for message in messages:
+            self._take_message(generation, message)
+        if generation.would_accept and not would_accept:
+            self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
+
+    def _take_message(self, generation: Generation, message: wire.Message) -> None:
+        now = time.monotonic()
+        if isinstance(message, wire.Parked):
+            self.events.append(lifecycle.Parked(now, generation.number))
+        elif isinstance(message, wire.Connections):
+            if message.total == 0:
+                self.events.append(lifecycle.Drained(now, generation.number))
+            elif message.busy == 0:
+                self.events.append(lifecycle.Quiet(now, generation.number))
+        elif isinstance(message, wire.Claimed):
+            listener = generation.spec.listeners[message.listener]
+            where = f"listener {listener.name!r} ({listener.address}/{listener.protocol})"
+            self.log.info("%s handed over to generation %d, fd %d", where, generation.number, message.fd)
+        elif isinstance(message, wire.Tried) and "refused" in message.text:
+            self.log.warning("generation %d: bind of %s", generation.number, message.text)
+        elif isinstance(message, wire.Note):
+            self.log.warning("generation %d: %s", generation.number, message.text)
+        elif isinstance(message, wire.Status):
+            self._notifier.status(message.text)
+
+    def take_death(self, generation: Generation) -> None:
+        """Collect the end of a worker."""
+        ended = generation.process.reap()
+        if ended is None:
+            return
+        if generation.socket.fileno() >= 0:
+            self.take_messages(generation)
+            generation.close()
+        del self.generations[generation.number]
+        if self._probed == generation.number:
+            self._end_probe()
+        now = time.monotonic()
+        death = describe(generation, ended, now)
+        self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
+        stopping = self.phase is lifecycle.Phase.STOPPING
+        if ended.signal and not stopping:
+            self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text)
+        self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
+
+    def pass_on(self, number: int) -> None:
+        """Send a signal that is the application's business to every generation that has claimed a listener, or to all."""
+        claimed = [generation for generation in self.generations.values() if generation.claimed]
+        for generation in claimed or list(self.generations.values()):
+            generation.process.kill(number)
+
+    def plan_reload(self) -> str:
+        """Read the configuration again for the next generation; return why it cannot be used, or ""."""
+        from jvmbind.supervisor.replan import replan  # noqa: PLC0415 - a reload alone needs the parser
+
+        failure, spec, opened = replan(self.spec, self.listeners)
+        if failure:
+            return failure
+        self.listeners |= opened
+        self._next_spec = spec
+        self._notifier.reloading()
+        return ""
+
+    def report_reload(self, number: int, failure: str) -> None:
+        """Tell whoever asked how the reload ended, and keep the result for `status`."""
+        if failure:
+            self.log.error("reload failed: %s; the old generation serves on", failure)
+        else:
+            self.log.info("reload done: generation %d serves", number)
+            if self._next_spec is not None:
+                self.spec = self._next_spec
+        self._next_spec = None
+        self._drop_unused_listeners()
+        self.last_reload = {"ok": not failure, "error": failure, "generation": number, "time": time.time()}
+        for answer in self.when_reloaded:
+            answer({"ok": not failure, "error": failure})
+        self.when_reloaded.clear()
+        self._notifier.ready(self.status_line())
+
+    def _drop_unused_listeners(self) -> None:
+        names = {listener.name for listener in self.spec.listeners}
+        for name in set(self.listeners) - names:
+            _, fd = self.listeners.pop(name)
+            self._notifier.forget_listener(name)
+            os.close(fd)
+
+    def status_line(self) -> str:
+        """Return the state in words, for the manager."""
+        numbers = ", ".join(str(number) for number in sorted(self.generations))
+        return f"{self.spec.name}: {self.phase.value}, generation {numbers or 'none'}"
+
+    def _report(self, report: lifecycle.Report) -> None:
+        number = report.generation
+        if report.what == "ready":
+            self.log.info("generation %d is ready", number)
+            self._notifier.ready(self.status_line())
+        elif report.what == "back-off":
+            self.log.info("the next generation starts in %.1f s; the listeners stay bound", report.seconds)
+        elif report.what == "unclaimed":
+            self._report_unclaimed(self.generations.get(number))
+        elif report.what == "hangs":
+            self.log.warning("generation %d has not stopped after %g s; thread dump, then SIGKILL", number, report.seconds)
+        elif report.what == "dump":
+            self.log.warning("thread dump of generation %d, then SIGKILL", number)
+        elif report.what == "start-limit":
+            self.log.error("%d starts in a row failed; giving up", self.spec.start_limit)
+
+    def _report_unclaimed(self, generation: Generation | None) -> None:
+        if generation is None:
+            return
+        tried = ", ".join(generation.tried) or "none"
+        for index, listener in enumerate(generation.spec.listeners):
+            if index in generation.claimed:
+                continue
+            address = listener.address
+            if listener.app_port != listener.port:
+                address += f":{listener.app_port}"
+            self.log.warning(
+                "listener %r (%s/%s) was not claimed within %g s; other addresses that the application bound: %s",
+                listener.name,
+                address,
+                listener.protocol,
+                generation.spec.start_timeout,
+                tried,
+            )
+
+    def stopping(self) -> None:
+        """Tell the manager that the service ends."""
+        self._notifier.stopping()
+
+    def close(self) -> None:
+        """End what is left, once the service has its status."""
+        self._end_probe()
+        for generation in self.generations.values():
+            generation.process.kill(signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, generation.process.pidfd, os.WEXITED)
+
+
+def logging_stub() -> logging.Logger:
+    """Return the logger before it is opened: what is said so early goes to stderr by Python's last resort."""
+    return logging.getLogger("jvmbind")

@@ -1,0 +1,138 @@
+"""The control socket: who may ask, and for what. A request is one word and can never change what runs.
+
+Runs in the supervisor as the service user. The kernel says who asks (SO_PEERCRED, unix(7)). Requests and answers are
+packets of a SOCK_SEQPACKET socket; an answer is JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable
+
+COMMANDS = ("status", "reload", "restart", "stop", "dump")
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+_REQUEST_MAX = 64
+_CLIENTS_MAX = 32
+
+
+class Control:
+    """The socket and its clients."""
+
+    def __init__(self, path: str, log: logging.Logger) -> None:
+        """Listen at `path`; where that fails the service runs without, and says so."""
+        self._log = log
+        self._path = path
+        self._clients: dict[int, socket.socket] = {}
+        self._socket: socket.socket | None = None
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            remove_stale(path)
+            # SO_PEERCRED decides; the mode only lets everybody ask, to be told no by name.
+            before = os.umask(0o111)
+            try:
+                sock.bind(path)
+            finally:
+                os.umask(before)
+            sock.listen(16)
+            self._socket = sock
+        except OSError as error:
+            sock.close()
+            log.warning("no control socket at %s: %s", path, error.strerror)
+
+    def fds(self) -> list[int]:
+        """Return the descriptors to wait for."""
+        return [*self._clients, *([self._socket.fileno()] if self._socket is not None else [])]
+
+    def requests(self, ready: Iterable[int]) -> list[tuple[int, str]]:
+        """Accept who has come, and return (client, command) of what is permitted; the rest is answered here."""
+        found = []
+        for fd in ready:
+            if self._socket is not None and fd == self._socket.fileno():
+                self._accept()
+            elif fd in self._clients:
+                command = self._read(fd)
+                if command:
+                    found.append((fd, command))
+        return found
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            client = self._socket.accept()[0] if self._socket is not None else None
+            if client is None:
+                return
+            client.setblocking(False)
+            if len(self._clients) >= _CLIENTS_MAX:
+                client.close()
+                return
+            self._clients[client.fileno()] = client
+
+    def _read(self, fd: int) -> str:
+        client = self._clients[fd]
+        try:
+            request = client.recv(_REQUEST_MAX + 1)
+            _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        except BlockingIOError:
+            return ""
+        except OSError:
+            request, uid = b"", -1
+        word = request.decode("ascii", "replace")
+        if not request:
+            self._forget(fd)
+        elif uid not in {0, os.geteuid()}:
+            self._log.warning("control: uid %d asked for %r and was refused", uid, word[:_REQUEST_MAX])
+            self.answer(
+                fd, {"ok": False, "error": f"not permitted: uid {uid} is neither the owner of the service nor root", "status": 77}
+            )
+        elif word not in COMMANDS:
+            self.answer(
+                fd,
+                {
+                    "ok": False,
+                    "error": f"{word[:_REQUEST_MAX]!r} is no request; expected one of {', '.join(COMMANDS)}",
+                    "status": 64,
+                },
+            )
+        else:
+            return word
+        return ""
+
+    def answer(self, fd: int, answer: dict[str, Any]) -> None:
+        """Answer a client, if it still waits."""
+        client = self._clients.get(fd)
+        if client is None:
+            return
+        try:
+            client.send(json.dumps(answer).encode(), socket.MSG_NOSIGNAL)
+        except OSError:
+            self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        self._clients.pop(fd).close()
+
+    def close(self) -> None:
+        """Stop listening and remove the socket."""
+        for client in self._clients.values():
+            client.close()
+        if self._socket is not None:
+            self._socket.close()
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+
+def remove_stale(path: str) -> None:
+    """Remove the socket of a supervisor that is gone; raises OSError where a living one answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            os.unlink(path)

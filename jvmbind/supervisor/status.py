@@ -1,0 +1,98 @@
+"""What `jvmbind status` shows.
+
+Runs in the supervisor as the service user; reads /proc of its own workers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jvmbind.supervisor.probe import accept_queue
+
+if TYPE_CHECKING:
+    from jvmbind.lifecycle import State
+    from jvmbind.supervisor.actions import Actions
+
+_CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+
+
+def status_of(world: Actions, state: State) -> dict[str, Any]:
+    """Return the service's state as JSON values."""
+    now = time.monotonic()
+    generations = []
+    for member in state.members:
+        generation = world.generations.get(member.number)
+        if generation is None:
+            continue
+        pid = generation.process.pid
+        generations.append(
+            {
+                "number": member.number,
+                "role": member.role.name.lower(),
+                "stage": member.stage.name.lower(),
+                "pid": pid,
+                "age": round(now - generation.started, 1),
+                "memory": memory_of(pid),
+                "status": generation.status_text,
+                "privileges": privileges_of(pid),
+            }
+        )
+    return {
+        "name": world.spec.name,
+        "phase": state.phase.value,
+        "pid": os.getpid(),
+        "supervisor": {"memory": memory_of("self"), "privileges": privileges_of("self")},
+        "generations": generations,
+        "listeners": [_listener(world, name) for name in world.listeners],
+        "deaths": [death._asdict() for death in world.deaths],
+        "reload": world.last_reload,
+    }
+
+
+def _listener(world: Actions, name: str) -> dict[str, Any]:
+    spec, fd = world.listeners[name]
+    queue = accept_queue(fd) if spec.protocol == "tcp" and spec.listens else None
+    return {
+        "name": name,
+        "address": spec.address,
+        "protocol": spec.protocol,
+        "queue": queue.length if queue else None,
+        "queue_limit": queue.limit if queue else None,
+        "claimed_by": [n for n, g in world.generations.items() if _index(g.spec.listeners, name) in g.claimed],
+    }
+
+
+def _index(listeners: Any, name: str) -> int:  # noqa: ANN401 - a tuple of ListenSpec
+    return next((i for i, listener in enumerate(listeners) if listener.name == name), -1)
+
+
+def memory_of(pid: int | str) -> dict[str, int]:
+    """Return RSS and PSS of a process in KiB, from /proc/PID/smaps_rollup; empty where that is not readable."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return {name.lower(): int(fields[name].split()[0]) for name in ("Rss", "Pss") if name in fields}
+
+
+def privileges_of(pid: int | str) -> dict[str, Any]:
+    """Return what /proc says of every thread of a process: ids, capability sets that are not empty, no_new_privs."""
+    threads = 0
+    uids: set[int] = set()
+    sets: dict[str, str] = {}
+    no_new_privs = True
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            lines = Path(f"/proc/{pid}/task/{task}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+            fields = dict(line.split(":", 1) for line in lines if ":" in line)
+            threads += 1
+            uids |= {int(uid) for uid in fields["Uid"].split()}
+            sets |= {name: fields[name].strip() for name in _CAPABILITY_SETS if int(fields[name], 16)}
+            no_new_privs = no_new_privs and fields["NoNewPrivs"].strip() == "1"
+    except (OSError, KeyError, ValueError):
+        return {}
+    return {"threads": threads, "uids": sorted(uids), "capabilities": sets, "no_new_privs": no_new_privs}

@@ -1,0 +1,161 @@
+"""One loop of the worker: answers the application's system calls, and does what the supervisor says.
+
+Runs in the worker's thread that no filter covers, or in the process that stands in for it while the JVM starts. Holds
+no lock that a Java thread waits for.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from typing import TYPE_CHECKING, Any
+
+from jvmbind import wire
+from jvmbind.posix import seccomp
+from jvmbind.worker.connections import connections, half_close, somebody_waits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jvmbind.spec import ListenSpec
+    from jvmbind.worker.handover import HandOver
+    from jvmbind.worker.lifecycle_pipes import LifecyclePipes
+
+_LOOK_AGAIN = 20  # milliseconds, while the listeners are claimed and nobody waits on them yet
+_COUNT_AGAIN = 50  # milliseconds, while drained
+
+
+class Attendant:
+    """Answers and obeys. `notify` is -1 where there is no filter, `control` -1 where there is no supervisor."""
+
+    def __init__(
+        self,
+        handover: HandOver,
+        specs: Sequence[ListenSpec],
+        control: int,
+        *,
+        memory: int,
+        pipes: LifecyclePipes | None,
+        report: Callable[[wire.Message], None],
+    ) -> None:
+        """Prepare; `memory` reads this worker's memory, `pipes` lead to the Java API."""
+        self.notify = -1
+        self._handover = handover
+        self._specs = specs
+        self._control = control
+        self._memory = memory
+        self._pipes = pipes
+        self._report = report
+        self._waiting: list[seccomp.Notification] = []  # parked calls
+        self._said_waiting = False
+        self._drained = False
+        self._said: tuple[int, int] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return as JSON values what the next attendant must know."""
+        return {**self._handover.state(), "waiting": self._waiting, "drained": self._drained}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over from another attendant."""
+        self._handover.restore(state)
+        self._drained = state["drained"]
+        self._waiting = [seccomp.Notification(a, b, c, tuple(d)) for a, b, c, d in state["waiting"]]
+
+    def run(self, stop: int = -1, *, jvm_is_up: bool = True) -> None:
+        """Answer and obey until `stop` becomes readable (-1: for ever)."""
+        poll = select.poll()
+        for fd in (self.notify, self._control, stop):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        if jvm_is_up and self._pipes is not None:
+            poll.register(self._pipes.from_java, select.POLLIN)
+        while True:
+            ready = dict(poll.poll(self._patience(jvm_is_up=jvm_is_up)))
+            if self.notify in ready:
+                if ready[self.notify] & (select.POLLHUP | select.POLLERR):
+                    poll.unregister(self.notify)  # no thread is covered by the filter any more
+                else:
+                    self._answer_next()
+            elif stop in ready:
+                return
+            if self._control in ready:
+                self._obey_next(poll)
+            if self._pipes is not None and self._pipes.from_java in ready:
+                for message in self._pipes.read():
+                    self._report(message)
+            if jvm_is_up:
+                self._look()
+
+    def _patience(self, *, jvm_is_up: bool) -> int | None:
+        if self._drained:
+            return _COUNT_AGAIN
+        if jvm_is_up and not self._said_waiting and any(self._handover.accepting_fds()):
+            return _LOOK_AGAIN
+        return None
+
+    def _answer_next(self) -> None:
+        call = seccomp.receive(self.notify)
+        if call is not None:
+            self._answer(call)
+
+    def _answer(self, call: seccomp.Notification) -> None:
+        answer = self._handover.answer(call)
+        if answer is None:
+            self._waiting.append(call)
+        else:
+            seccomp.send(self.notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
+
+    def _obey_next(self, poll: select.poll) -> None:
+        try:
+            with socket.socket(fileno=os.dup(self._control)) as control:
+                packet = control.recv(wire.MAX_SIZE + 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            poll.unregister(self._control)  # the supervisor is gone; PR_SET_PDEATHSIG ends this process
+            return
+        try:
+            command = wire.decode_command(packet)
+        except ValueError as error:
+            self._report(wire.Note(f"the supervisor sent {error}"))
+            return
+        try:
+            self._obey(command)
+        except OSError as error:
+            self._report(wire.Note(f"{type(command).__name__.lower()}: {error}"))
+
+    def _obey(self, command: wire.Command) -> None:
+        if isinstance(command, wire.Release):
+            self._handover.release()
+            calls, self._waiting = self._waiting, []
+            for call in calls:
+                self._answer(call)
+        elif isinstance(command, wire.Drain):
+            self._handover.drain(datagrams_only=bool(command.datagrams_only))
+            if not command.datagrams_only:
+                self._drained, self._said = True, None
+                if self._pipes is not None:
+                    self._pipes.tell("DRAIN")
+        elif isinstance(command, wire.Undrain):
+            self._drained = False
+            self._handover.undrain()
+        else:
+            half_close(self._specs, self._handover.known_fds())
+
+    def _look(self) -> None:
+        """Report what nobody tells: that somebody waits for connections, and how many there are while drained."""
+        if not self._said_waiting and not self._drained:
+            fds = self._handover.accepting_fds()
+            expected = sum(spec.listens for spec in self._specs)
+            if len(fds) == expected and all(somebody_waits(given, self._memory) for given in fds):
+                self._said_waiting = True
+                self._report(wire.Waiting())
+        if self._drained:
+            busy = [is_busy for _, is_busy in connections(self._specs, self._handover.known_fds())]
+            count = len(busy), sum(busy)
+            if count != self._said:
+                self._said = count
+                self._report(wire.Connections(*count))

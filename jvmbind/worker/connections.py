@@ -1,0 +1,104 @@
+"""What the application does on its listeners: whether somebody waits for connections, and what connections there are.
+
+Runs in the worker; looks at this process through /proc and the sockets themselves, and needs no help from the
+application. Sources: proc(5) on /proc/PID/task/TID/syscall, tcp(7) on TCP_INFO, epoll(7).
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from jvmbind.posix import epoll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jvmbind.spec import ListenSpec
+
+_EPOLLIN = 1
+_POLLFD = struct.Struct("=ihh")
+_POLLFD_MAX = 64
+# accept, accept4, poll, ppoll by machine; poll does not exist on aarch64
+_WAITS = {"x86_64": ((43, 288), (7, 271)), "aarch64": ((202, 242), (73,))}
+_SIOCINQ = 0x541B
+_SIOCOUTQ = 0x5411
+# struct tcp_info of linux/tcp.h: tcpi_last_data_sent and tcpi_last_data_recv, milliseconds ago
+_TCP_INFO_TIMES = struct.Struct("=44xI4xI")
+
+
+def somebody_waits(fds: Sequence[int], memory: int) -> bool:
+    """Whether one of `fds` is watched by an epoll instance, or a thread sits in accept or poll on it."""
+    return any(reg.events & _EPOLLIN for fd in fds for reg in epoll.registrations(fd)) or _a_thread_waits(fds, memory)
+
+
+def _a_thread_waits(fds: Sequence[int], memory: int) -> bool:
+    accepts, polls = _WAITS.get(os.uname().machine, ((), ()))
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/syscall", encoding="ascii") as file:
+                words = file.read().split()
+            if len(words) < 3:
+                continue  # "running"
+            number, first, second = int(words[0]), int(words[1], 16), int(words[2], 16)
+            if number in accepts and first in fds:
+                return True
+            if number in polls:
+                data = os.pread(memory, _POLLFD.size * min(second, _POLLFD_MAX), first)
+                if any(fd in fds for fd, _, _ in _POLLFD.iter_unpack(data)):
+                    return True
+        except (OSError, ValueError, struct.error):
+            continue  # the thread has gone on meanwhile
+    return False
+
+
+def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[socket.socket, bool]]:
+    """Yield each connection that came through a listener, as a socket on a duplicate, and whether a request is in work.
+
+    A request is taken to be in work where bytes wait to be read or sent, or something was received after the last thing
+    that was sent. The socket is closed when the next is asked for.
+    """
+    ports = {spec.port for spec in specs if spec.protocol == "tcp"}
+    paths = {spec.path for spec in specs if spec.protocol == "unix"}
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd in skip:
+            continue
+        with contextlib.suppress(OSError):
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if sock.type != socket.SOCK_STREAM or not _came_through(sock, ports, paths):
+                    continue
+                yield sock, _is_busy(sock)
+
+
+def _came_through(sock: socket.socket, ports: set[int], paths: set[str]) -> bool:
+    sock.getpeername()  # OSError: no connection
+    if sock.family == socket.AF_UNIX:
+        return os.fsdecode(sock.getsockname()) in paths
+    return sock.family in {socket.AF_INET, socket.AF_INET6} and sock.getsockname()[1] in ports
+
+
+def _is_busy(sock: socket.socket) -> bool:
+    count = array.array("i", [0])
+    for request in (_SIOCINQ, _SIOCOUTQ):
+        fcntl.ioctl(sock.fileno(), request, count)
+        if count[0]:
+            return True
+    if sock.family == socket.AF_UNIX:
+        return False
+    sent, received = _TCP_INFO_TIMES.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_TIMES.size))
+    return bool(received < sent)
+
+
+def half_close(specs: Sequence[ListenSpec], skip: set[int]) -> None:
+    """Shut the receiving side of every connection down: the application reads what has come, then the end of input."""
+    for sock, _ in connections(specs, skip):
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RD)

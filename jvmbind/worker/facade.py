@@ -1,0 +1,175 @@
+"""A Java home in which everything is the real one's, but `bin/java` is `jvmbind java`.
+
+Runs in the worker that runs a wrapper script, and in `jvmbind java`, as the service user. Wrapper scripts find Java in
+many ways (JAVA_HOME, JRE_HOME, JAVACMD, PATH, ...) and look around in it (bin/javac, lib/, release): all of them lead
+here. The folder is made once for each Java home and used by every service of that user. Must not import jpype.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import stat
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+import jvmbind
+from jvmbind.errors import SystemFailureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+WRAP = "JVMBIND_WRAP"  # names the socket of the worker that runs the script
+REAL_HOME = "JVMBIND_JAVA_HOME"  # the Java home behind the facade; set by its bin/java alone
+_POINTERS = ("JAVA_HOME", "JRE_HOME")
+_LAUNCHERS = ("JAVA", "JAVACMD", "_RUNJAVA")
+_MARK = ".jvmbind-java-home"
+
+# What prints and ends needs no listener; scripts ask for it often, so no interpreter is started for it.
+_STUB = """#!/bin/sh
+# Written by jvmbind wrap: every java that the script starts gets the listeners.
+if [ $# -eq 1 ]; then
+    case $1 in -version|--version|-fullversion) exec {java} "$1" ;; esac
+fi
+{variable}={home} exec {command} java "$@"
+"""
+
+
+def facade(java_home: str, environ: Mapping[str, str]) -> str:
+    """Return the facade of `java_home`, made or repaired where needed; raises SystemFailureError or OSError."""
+    problems = []
+    for base in _bases(environ):
+        try:
+            _own_directory(base)
+            if os.statvfs(base).f_flag & os.ST_NOEXEC:
+                problems.append(f"{base} is mounted noexec")
+                continue
+            return _make(java_home, base)
+        except OSError as error:
+            problems.append(f"{base}: {error.strerror}")
+    msg = f"no place for the Java home that the script is shown: {'; '.join(problems)}"
+    raise SystemFailureError(msg)
+
+
+def _bases(environ: Mapping[str, str]) -> Iterator[str]:
+    for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME"):
+        folder = environ.get(variable, "").partition(":")[0]
+        if folder.startswith("/") and os.path.isdir(folder):
+            yield f"{folder}/jvmbind"
+    yield f"{tempfile.gettempdir()}/jvmbind-{os.getuid()}"
+
+
+def _own_directory(path: str) -> None:
+    """Make the directory, 0700; raises PermissionError where it is somebody else's, a link, or open to others."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        info = os.lstat(path)
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
+            raise PermissionError(1, "not a directory of this user alone", path) from None
+
+
+def _make(java_home: str, base: str) -> str:
+    wanted = _entries(java_home)
+    digest = hashlib.sha256("\0".join(f"{name}\0{what}" for name, what in sorted(wanted.items())).encode(errors="surrogateescape"))
+    target = f"{base}/java-{digest.hexdigest()[:16]}"
+    if _is_as_wanted(target, wanted):
+        return target
+    made = tempfile.mkdtemp(prefix="new-", dir=base)
+    try:
+        os.mkdir(f"{made}/bin")
+        for name, what in wanted.items():
+            if name == "bin/java":
+                fd = os.open(f"{made}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700)
+                with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(what)
+            else:
+                os.symlink(what, f"{made}/{name}")
+        if os.path.lexists(target):
+            os.rename(target, f"{made}/old")  # removed with `made`
+        os.rename(made, target)
+        made = f"{target}/old"
+    except FileExistsError:
+        pass  # another service of this user was quicker
+    except OSError:
+        if not _is_as_wanted(target, wanted):
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return target
+
+
+def _entries(java_home: str) -> dict[str, str]:
+    """Return what the facade holds: path -> target of a link; for bin/java its text."""
+    entries = {_MARK: java_home}
+    for name in os.listdir(java_home):
+        if name != "bin":
+            entries[name] = f"{java_home}/{name}"
+    for name in os.listdir(f"{java_home}/bin"):
+        entries[f"bin/{name}"] = f"{java_home}/bin/{name}"
+    entry = os.path.join(os.path.dirname(os.path.abspath(jvmbind.__file__)), "__main__.py")
+    entries["bin/java"] = _STUB.format(
+        java=shlex.quote(f"{java_home}/bin/java"),
+        variable=REAL_HOME,
+        home=shlex.quote(java_home),
+        command=shlex.join([sys.executable, "-I", entry]),
+    )
+    return entries
+
+
+def _is_as_wanted(folder: str, wanted: Mapping[str, str]) -> bool:
+    """Whether every entry is there and is what it is to be; only this user can write there (see `_own_directory`)."""
+    try:
+        for name, what in wanted.items():
+            path = f"{folder}/{name}"
+            if name != "bin/java":
+                if os.readlink(path) != what:
+                    return False
+                continue
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                if file.read() != what or not os.fstat(file.fileno()).st_mode & stat.S_IXUSR:
+                    return False
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def real_home(home: str) -> str:
+    """Return the Java home behind `home` where that is a facade, else `home` itself."""
+    try:
+        return os.readlink(f"{home}/{_MARK}")
+    except OSError:
+        return home
+
+
+def lead_to(folder: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` with every way to find Java leading to the facade `folder`."""
+    changed = dict(environ)
+    changed |= dict.fromkeys(_POINTERS, folder)
+    changed |= dict.fromkeys(_LAUNCHERS, f"{folder}/bin/java")
+    changed["PATH"] = f"{folder}/bin:{environ.get('PATH', os.defpath)}"
+    return changed
+
+
+def lead_back(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` as the application is to see it: with the real Java home, and nothing of `jvmbind wrap`.
+
+    A `java` that the application starts is an ordinary one: the filter of its parent would forbid it one of its own.
+    """
+    changed = {}
+    for name, value in environ.items():
+        if name in {WRAP, REAL_HOME}:
+            continue
+        if name == "PATH":
+            folders = [folder for folder in value.split(":") if not os.path.lexists(f"{folder}/../{_MARK}")]
+            changed[name] = ":".join(folders)
+        elif name in _POINTERS:
+            changed[name] = real_home(value)
+        elif name in _LAUNCHERS and value.endswith("/bin/java"):
+            changed[name] = real_home(value[: -len("/bin/java")]) + "/bin/java"
+        else:
+            changed[name] = value
+    return changed

@@ -1,0 +1,47 @@
+"""The two pipes to dev.jvmbind.ServiceLifecycle: lines of text, each way.
+
+Runs in the worker. Java opens them through /proc/self/fd, so that the shim needs nothing but files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jvmbind.wire import Message, Notified, Status
+
+_LINE_MAX = 1024
+
+
+class LifecyclePipes:
+    """What the application says (`READY`, `STATUS text`), and what it is told (`DRAIN`, `RELOAD`)."""
+
+    def __init__(self) -> None:
+        """Open both; the ends of Java are numbers in system properties. Raises OSError."""
+        self.from_java, self.java_out = os.pipe()
+        self.java_in, self._to_java = os.pipe()
+        for fd in (self.from_java, self._to_java):
+            os.set_blocking(fd, False)
+        self._rest = b""
+
+    def read(self) -> list[Message]:
+        """Return what the application has said since the last call."""
+        try:
+            self._rest += os.read(self.from_java, 65536)
+        except BlockingIOError:
+            return []
+        *lines, self._rest = self._rest.split(b"\n")
+        self._rest = self._rest[:_LINE_MAX]
+        found: list[Message] = []
+        for line in lines:
+            word, _, text = line[:_LINE_MAX].decode("utf-8", "replace").partition(" ")
+            if word == "READY":
+                found.append(Notified())
+            elif word == "STATUS":
+                found.append(Status(text))
+        return found
+
+    def tell(self, word: str) -> None:
+        """Tell the application; a reader that never reads is not waited for."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._to_java, f"{word}\n".encode())

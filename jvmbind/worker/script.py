@@ -1,0 +1,375 @@
+"""Runs a wrapper script as one generation, and gives the listeners to every `java` that it starts.
+
+Runs in the worker as the service user: towards the supervisor this process is the worker. The script knows nothing of
+listeners: inherited descriptors would not survive scripts that close or reuse them. A `jvmbind java` that the script
+starts asks for them over the socket that JVMBIND_WRAP names (abstract, a random name, same user only), and the same
+connection is its control socket, passed on to the supervisor. Must not import jpype.
+Sources: unix(7), prctl(2) on PR_SET_CHILD_SUBREAPER, fcntl(2) on F_SETSIG.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+import prctl
+
+from jvmbind.errors import ConfigurationError
+from jvmbind.posix.fds import sealed_memory
+from jvmbind.posix.signals import block_and_open, read_signals
+from jvmbind.wire import MAX_SIZE, Claimed, Note, decode, encode
+from jvmbind.worker import facade
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jvmbind.posix.role import Role
+
+FDS_PER_PACKET = 128  # SCM_MAX_FD is 253: unix(7)
+_LEFT_SECONDS = 2.0  # for processes that the script left behind, from SIGTERM to SIGKILL
+_CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FOR_JAVA = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_FATAL = (
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGKILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+)
+
+
+class Java:
+    """One `jvmbind java` that was given the listeners: its process, its connection, and the pipe that it dies with."""
+
+    def __init__(self, connection: socket.socket, pid: int, lifeline: int) -> None:
+        """Take over the descriptors; raises ProcessLookupError where the process has ended."""
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.connection = connection
+        self.claimed = False
+        self.ended = False
+        self._lifeline = lifeline
+        self.folder = ""
+        try:
+            self.folder = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            return
+
+    def kill(self, number: int) -> None:
+        """Send a signal; nothing happens where the process has ended."""
+        if not self.ended:
+            try:
+                signal.pidfd_send_signal(self.pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def close(self) -> None:
+        """Give up all descriptors."""
+        self.connection.close()
+        os.close(self.pidfd)
+        os.close(self._lifeline)
+
+
+class Script:
+    """The script, and every JVM below it, from start to end."""
+
+    def __init__(self, role: Role, fds: Sequence[int]) -> None:
+        """Prepare for the listeners `fds`; raises OSError."""
+        self._spec = role.spec
+        self._fds = fds
+        self._control = socket.socket(fileno=role.control) if role.control >= 0 else None
+        self._signals = block_and_open((*_STOPS, *_FOR_JAVA, signal.SIGCHLD))
+        prctl.set_child_subreaper(1)  # a JVM that the script leaves in the background stays below this process
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        name = f"jvmbind-wrap-{secrets.token_hex(16)}"
+        self._server.bind(f"\0{name}")
+        self._server.listen()
+        self._javas: list[Java] = []
+        self._children: dict[int, int] = {}  # pid -> status of an ended child that was a registered JVM
+        self._commands: list[bytes] = []  # what the supervisor has said, for JVMs that come later
+        self._status: int | None = None  # of the script, as waitpid(2) has it
+        self._stopping = 0
+        self._any_java = False
+        shown = facade.facade(self._spec.java_home, os.environ)
+        self._environ = facade.lead_to(shown, os.environ) | {facade.WRAP: name}
+        self._pid = self._start()
+
+    def _start(self) -> int:
+        """Start the script; it is killed if this process dies (PR_SET_PDEATHSIG, which posix_spawn has not)."""
+        command = list(self._spec.script)
+        parent = os.getpid()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            prctl.set_pdeathsig(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execvpe(command[0], command, self._environ)
+        except OSError as error:
+            os.write(2, f"jvmbind: cannot run {command[0]}: {error.strerror}\n".encode(errors="surrogateescape"))
+        finally:
+            os._exit(ConfigurationError.status)
+
+    def run(self) -> int:
+        """Return the status of the generation, as waitpid(2) has it, once the script and its JVMs have ended."""
+        deadline = 0.0
+        while True:
+            if self._status is not None and not any(not java.ended for java in self._javas):
+                # A JVM in the background may not have come so far yet as to ask for listeners.
+                deadline = deadline or time.monotonic() + self._spec.start_timeout
+                waits = not self._any_java and self._status == 0 and not self._stopping and time.monotonic() < deadline
+                if not waits or not self._has_children():
+                    break
+            self._wait(0.2 if deadline else None)
+        self._end_what_is_left()
+        return self._final_status()
+
+    def _has_children(self) -> bool:
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
+    def _wait(self, seconds: float | None) -> None:
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        poll.register(self._server, select.POLLIN)
+        if self._control is not None:
+            poll.register(self._control, select.POLLIN)
+        by_fd: dict[int, Java] = {}
+        for java in self._javas:
+            for fd in (java.connection.fileno(), java.pidfd):
+                if fd >= 0:
+                    by_fd[fd] = java
+                    poll.register(fd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
+        if self._server.fileno() in ready:
+            self._accept()
+        for fd in ready & by_fd.keys():
+            self._serve(by_fd[fd], fd)
+        if self._control is not None and self._control.fileno() in ready:
+            self._take_command()
+        if self._signals in ready:
+            self._take_signals()
+        for java in [java for java in self._javas if java.ended]:
+            java.close()
+            self._javas.remove(java)
+
+    def _accept(self) -> None:
+        """Give the listeners to a process of this user, and to no other."""
+        try:
+            connection, _ = self._server.accept()
+        except OSError:
+            return
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid != os.getuid():
+            connection.close()
+            return
+        alive, lifeline = os.pipe()
+        memory = sealed_memory("jvmbind-spec", self._spec._replace(script=()).to_json())
+        try:
+            fds = [memory, alive, *self._fds]
+            for start in range(0, len(fds), FDS_PER_PACKET):
+                socket.send_fds(connection, [str(len(fds)).encode()], fds[start : start + FDS_PER_PACKET])
+            java = Java(connection, pid, lifeline)
+        except OSError:
+            connection.close()
+            os.close(lifeline)
+            return
+        finally:
+            os.close(memory)
+            os.close(alive)
+        connection.setblocking(False)
+        self._javas.append(java)
+        self._any_java = True
+        if self._stopping:
+            java.kill(self._stopping)
+
+    def _serve(self, java: Java, fd: int) -> None:
+        if fd == java.pidfd:
+            self._read(java)
+            java.ended = True
+            if java.claimed:
+                self._report_crash(java)
+        else:
+            self._read(java)
+
+    def _read(self, java: Java) -> None:
+        """Pass on what a JVM says; the supervisor checks it as it would that of any worker."""
+        while java.connection.fileno() >= 0:
+            try:
+                packet = java.connection.recv(MAX_SIZE + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                java.connection.close()
+                return
+            if not java.claimed and _serves(packet):
+                java.claimed = True
+                for command in self._commands:
+                    _tell(java, command)
+            if self._control is not None:
+                self._send(packet)
+            else:
+                _show(self._spec.quiet, packet)
+
+    def _send(self, packet: bytes) -> None:
+        assert self._control is not None
+        try:
+            self._control.send(packet, socket.MSG_NOSIGNAL)
+        except OSError:
+            return  # the supervisor is gone; PR_SET_PDEATHSIG ends this process in a moment
+
+    def _take_command(self) -> None:
+        assert self._control is not None
+        try:
+            packet = self._control.recv(MAX_SIZE + 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self._control.close()
+            self._control = None
+            return
+        self._commands.append(packet)
+        for java in self._javas:
+            if java.claimed:
+                _tell(java, packet)
+
+    def _take_signals(self) -> None:
+        for received in read_signals(self._signals):
+            if received.number == signal.SIGCHLD:
+                self._reap()
+            elif received.number in _STOPS:
+                self._stopping = received.number
+                # The terminal sends its signals to the whole foreground group, so to all of these as well.
+                if not received.from_kernel:
+                    self._stop(received.number)
+            elif not received.from_kernel:
+                for java in self._javas:
+                    java.kill(received.number)
+
+    def _stop(self, number: int) -> None:
+        """Signal the script and every JVM, as a service manager signals a control group: shells pass nothing on."""
+        pids = {java.pid for java in self._javas}
+        for java in self._javas:
+            java.kill(number)
+        if self._status is None and self._pid not in pids:
+            os.kill(self._pid, number)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._pid:
+                self._status = status
+            elif any(java.pid == pid for java in self._javas):
+                self._children[pid] = status
+
+    def _end_what_is_left(self) -> None:
+        """End what the script left behind, so that nothing of a generation outlives it; JVMs have ended already."""
+        deadline = time.monotonic() + _LEFT_SECONDS
+        number = signal.SIGTERM
+        for _ in range(1000):
+            if not self._has_children():
+                return
+            for pid in _children_of(os.getpid()):
+                os.kill(pid, number)
+            select.select([self._signals], [], [], 0.05)
+            read_signals(self._signals)
+            self._reap()
+            if time.monotonic() > deadline:
+                number = signal.SIGKILL
+
+    def _final_status(self) -> int:
+        """The script's own status; after a script that left its JVM in the background, that of the JVM."""
+        assert self._status is not None
+        if self._status == 0 and self._children:
+            return list(self._children.values())[-1]
+        return self._status
+
+    def _report_crash(self, java: Java) -> None:
+        for folder in (java.folder, "/tmp"):  # noqa: S108 - HotSpot's own default, only looked at
+            path = f"{folder}/hs_err_pid{java.pid}.log"
+            if os.path.isfile(path):
+                note = encode(Note(f"the JVM (pid {java.pid}) that the script started crashed; its report is {path}"))
+                if self._control is not None:
+                    self._send(note)
+                else:
+                    _show(self._spec.quiet, note)
+                return
+
+
+def _children_of(parent: int) -> list[int]:
+    with open(f"/proc/self/task/{parent}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def _serves(packet: bytes) -> bool:
+    try:
+        return isinstance(decode(packet), Claimed)
+    except ValueError:
+        return False
+
+
+def _tell(java: Java, packet: bytes) -> None:
+    try:
+        java.connection.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError:
+        return  # it has ended, or will see the next one
+
+
+def _show(quiet: bool, packet: bytes) -> None:
+    try:
+        message = decode(packet)
+    except ValueError:
+        return
+    if isinstance(message, Note):
+        os.write(2, f"jvmbind: {message.text}\n".encode())
+    elif isinstance(message, Claimed) and not quiet:
+        os.write(2, f"jvmbind: listener {message.listener + 1} handed over, fd {message.fd}\n".encode())
+
+
+def run_script(role: Role, fds: Sequence[int]) -> NoReturn:
+    """Run the script of `role.spec` to its end, and end this process as it ended; raises JvmbindError or OSError."""
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    status = Script(role, fds).run()
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
+    if not number and code - 128 in _FATAL:
+        number = code - 128  # a shell's way to say that the JVM which it waited for was killed by that signal
+    if number:
+        prctl.set_dumpable(0)  # the JVM has left its core, this process needs none
+        if number not in {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.kill(os.getpid(), number)
+    os._exit(code or 128 + number)

@@ -1,0 +1,49 @@
+"""Every test of this folder runs in an interpreter of its own, as root in a network namespace of its own.
+
+What is tested changes its process for good: filters, credentials, descriptors, signal masks. And a fork needs a process
+with one thread. So pytest only starts `in_child.py`, which calls the test, and reports what that says. Fixtures are those
+of tests/conftest.py; their values are passed on by pickle.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_CHILD = Path(__file__).with_name("in_child.py")
+_SKIPPED = 77
+# For the modules that the tests of this folder share; they are no package, as `posix` is a built-in module.
+sys.path.append(str(_CHILD.parent))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
+    """Run the test function in a child process; True tells pytest that it has been called."""
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = base64.b64encode(pickle.dumps({name: pyfuncitem.funcargs[name] for name in names})).decode()
+    command = [sys.executable, "-I", "-W", "error", str(_CHILD), str(pyfuncitem.path), pyfuncitem.function.__name__, arguments]
+    if os.geteuid() == 0:
+        command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False)
+    sys.stdout.write(ended.stdout)
+    sys.stderr.write(ended.stderr)
+    if ended.returncode == _SKIPPED:
+        pytest.skip(ended.stdout.strip().splitlines()[-1])
+    if ended.returncode != 0:
+        pytest.fail(f"ended with {ended.returncode}\n{ended.stdout}{ended.stderr}", pytrace=False)
+    return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs root where there is none."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))

@@ -1,0 +1,34 @@
+"""Every failure has one line and the documented exit status."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jvmbind import errors
+from jvmbind.errors import JvmbindError
+
+STATUSES = {
+    "UsageError": 64,
+    "PortUnavailableError": 69,
+    "SystemFailureError": 71,
+    "NotPermittedError": 77,
+    "ConfigurationError": 78,
+    "JavaLaunchError": 1,
+}
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_status(name: str) -> None:
+    """Each failure ends a command with the status of sysexits.h, or with the launcher's 1."""
+    error = getattr(errors, name)("x")
+
+    assert isinstance(error, JvmbindError)
+    assert error.status == STATUSES[name]
+
+
+@given(st.text())
+def test_one_line(text: str) -> None:
+    """Whatever is put into a message, it is shown on one line."""
+    assert len(str(JvmbindError(text)).splitlines()) <= 1

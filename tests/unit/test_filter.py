@@ -1,0 +1,185 @@
+"""The seccomp filter, run by a small interpreter of classic BPF for both architectures: what is notified and what is not."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jvmbind.posix.seccomp import MACHINES, RET_ALLOW, RET_ERRNO, RET_USER_NOTIF, Machine, filter_program
+
+ENOSYS = RET_ERRNO | errno.ENOSYS
+EPERM = RET_ERRNO | errno.EPERM
+X32_BIT = 0x40000000
+AUDIT_ARCH_I386 = 0x40000003
+AUDIT_ARCH_ARM = 0x40000028
+HIGH = 1 << 32
+
+# linux/audit.h and the syscall tables of both machines, written down here a second time on purpose.
+NUMBERS = {
+    "x86_64": {"arch": 0xC000003E, "bind": 49, "listen": 50, "dup": 32, "dup2": 33, "dup3": 292, "io_uring_setup": 425},
+    "aarch64": {"arch": 0xC00000B7, "bind": 200, "listen": 201, "dup": 23, "dup2": -1, "dup3": 24, "io_uring_setup": 425},
+}
+
+
+class Call(NamedTuple):
+    """struct seccomp_data, without the instruction pointer's meaning."""
+
+    number: int
+    arch: int
+    arguments: tuple[int, ...] = (0, 0, 0, 0, 0, 0)
+
+    def pack(self) -> bytes:
+        """Return the bytes that the filter reads."""
+        return struct.pack("<iIQ6Q", _signed(self.number), self.arch, 0x7FFF00001234, *self.arguments)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number
+
+
+def run(program: bytes, data: bytes) -> int:
+    """Interpret the few instructions of classic BPF that a seccomp filter needs (linux/filter.h, bpf_check_classic)."""
+    code = list(struct.iter_unpack("=HBBI", program))
+    accumulator = 0
+    position = 0
+    while True:
+        operation, if_true, if_false, operand = code[position]
+        position += 1
+        if operation == 0x20:  # BPF_LD | BPF_W | BPF_ABS; seccomp wants whole, aligned words inside the structure
+            assert operand % 4 == 0
+            assert operand + 4 <= len(data)
+            (accumulator,) = struct.unpack_from("<I", data, operand)
+        elif operation in {0x15, 0x25, 0x35}:  # BPF_JMP with BPF_JEQ, BPF_JGT, BPF_JGE and BPF_K
+            holds = {0x15: accumulator == operand, 0x25: accumulator > operand, 0x35: accumulator >= operand}[operation]
+            position += if_true if holds else if_false
+        elif operation == 0x05:  # BPF_JMP | BPF_JA
+            position += operand
+        else:
+            assert operation == 0x06, f"instruction {operation:#x} is not known here"  # BPF_RET | BPF_K
+            return int(operand)
+
+
+def expected(machine: str, call: Call, *, strict: bool) -> int:
+    """Say in plain words what must become of a call."""
+    numbers = NUMBERS[machine]
+    other = ENOSYS if strict else RET_ALLOW
+    if call.arch != numbers["arch"]:
+        return other
+    if machine == "x86_64" and call.number >= X32_BIT:
+        return other
+    if call.number in {numbers["bind"], numbers["listen"]}:
+        return RET_USER_NOTIF
+    if strict and call.number == numbers["io_uring_setup"]:
+        return EPERM
+    if call.number == numbers["dup"] and call.arguments[0] % HIGH == 0:
+        return RET_USER_NOTIF
+    if call.number in {numbers["dup2"], numbers["dup3"]} and call.arguments[1] % HIGH in {0, 1, 2}:
+        return RET_USER_NOTIF
+    return RET_ALLOW
+
+
+STRICT = pytest.mark.parametrize("strict", [False, True], ids=["", "strict"])
+ON_EACH = pytest.mark.parametrize("machine", sorted(NUMBERS))
+
+
+def verdict(machine: str, call: Call, *, strict: bool) -> int:
+    """Run the product's filter."""
+    return run(filter_program(MACHINES[machine], strict=strict), call.pack())
+
+
+def test_machines() -> None:
+    """The numbers of both machines are those of their system call tables, and no other machine is known."""
+    assert sorted(MACHINES) == sorted(NUMBERS)
+    for name, numbers in NUMBERS.items():
+        machine: Machine = MACHINES[name]
+        assert machine.audit == numbers["arch"]
+        assert (machine.bind, machine.listen, machine.dup) == (numbers["bind"], numbers["listen"], numbers["dup"])
+        assert (machine.dup2, machine.dup3) == (numbers["dup2"], numbers["dup3"])
+        assert machine.io_uring_setup == numbers["io_uring_setup"]
+    assert (MACHINES["x86_64"].seccomp, MACHINES["aarch64"].seccomp) == (317, 277)
+    assert (MACHINES["x86_64"].clone, MACHINES["aarch64"].clone) == (56, 220)
+
+
+@STRICT
+@ON_EACH
+def test_every_number(machine: str, strict: bool) -> None:
+    """Each system call from 0 to 500, with first and second arguments around 0 to 3, is answered as the table says."""
+    arch = NUMBERS[machine]["arch"]
+    values = (0, 1, 2, 3, 4, 1000, HIGH - 1, HIGH, HIGH + 2, HIGH + 3)
+    for number in range(501):
+        for first in values:
+            for second in values:
+                call = Call(number, arch, (first, second, 0, 0, 0, 0))
+                assert verdict(machine, call, strict=strict) == expected(machine, call, strict=strict), call
+
+
+@STRICT
+@ON_EACH
+def test_what_is_notified(machine: str, strict: bool) -> None:
+    """Of all calls with harmless arguments bind and listen alone are notified, and dup and dup2/3 only onto 0, 1 and 2."""
+    arch = NUMBERS[machine]["arch"]
+    harmless = (7, 8, 0, 0, 0, 0)
+    notified = {n for n in range(501) if verdict(machine, Call(n, arch, harmless), strict=strict) == RET_USER_NOTIF}
+    assert notified == {NUMBERS[machine]["bind"], NUMBERS[machine]["listen"]}
+
+
+@STRICT
+@ON_EACH
+@pytest.mark.parametrize("arch", [AUDIT_ARCH_I386, AUDIT_ARCH_ARM, 0, 0xFFFFFFFF, 0xC000003E, 0xC00000B7], ids=hex)
+def test_foreign_architecture(machine: str, strict: bool, arch: int) -> None:
+    """A call of another architecture is allowed, and with strict binds there is no such call, whatever its number."""
+    for number in (0, 49, 50, 200, 361, 425):
+        call = Call(number, arch)
+        assert verdict(machine, call, strict=strict) == expected(machine, call, strict=strict)
+    if arch not in {0xC000003E, 0xC00000B7}:
+        assert verdict(machine, Call(49, arch), strict=strict) == (ENOSYS if strict else RET_ALLOW)
+
+
+@STRICT
+def test_x32(strict: bool) -> None:
+    """The x32 forms of bind and listen on x86-64 cannot be used to pass by the notification of strict binds."""
+    arch = NUMBERS["x86_64"]["arch"]
+    for number in (49, 50, 0, 425, 0x3FFFFFFF, 0x7FFFFFFF, 0xBFFFFFFF):
+        assert verdict("x86_64", Call(X32_BIT | number, arch), strict=strict) == (ENOSYS if strict else RET_ALLOW)
+
+
+@ON_EACH
+def test_io_uring(machine: str) -> None:
+    """Setting up io_uring, which can bind since Linux 6.11, is refused with EPERM under strict binds and only there."""
+    call = Call(425, NUMBERS[machine]["arch"])
+
+    assert verdict(machine, call, strict=True) == EPERM
+    assert verdict(machine, call, strict=False) == RET_ALLOW
+
+
+WORDS = st.integers(0, 2**64 - 1)
+CALLS = st.builds(
+    Call,
+    st.one_of(st.integers(0, 500), st.integers(0, 2**32 - 1)),
+    st.one_of(st.sampled_from([0xC000003E, 0xC00000B7, AUDIT_ARCH_I386]), st.integers(0, 2**32 - 1)),
+    st.tuples(*[st.one_of(st.integers(0, 5), WORDS)] * 6),
+)
+
+
+@given(st.sampled_from(sorted(NUMBERS)), CALLS, st.booleans())
+def test_any_call(machine: str, call: Call, strict: bool) -> None:
+    """Any call at all gets the verdict that the table says."""
+    assert verdict(machine, call, strict=strict) == expected(machine, call, strict=strict)
+
+
+@STRICT
+@ON_EACH
+def test_the_kernel_would_take_it(machine: str, strict: bool) -> None:
+    """Every jump stays inside the program and goes forward, and the program ends in a return, as the kernel demands."""
+    code = list(struct.iter_unpack("=HBBI", filter_program(MACHINES[machine], strict=strict)))
+
+    assert 0 < len(code) <= 4096
+    assert code[-1][0] == 0x06
+    for position, (operation, if_true, if_false, _) in enumerate(code):
+        if operation & 0x07 == 0x05:
+            assert position + 1 + max(if_true, if_false) < len(code)
