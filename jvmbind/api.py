@@ -161,7 +161,7 @@ class Service:
         from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
 
         service = cls.__new__(cls)
-        service._request = load(os.fspath(path))
+        service._request = load(os.fspath(path))  # noqa: SLF001 - its own class
         return service
 
     @property

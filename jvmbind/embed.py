@@ -12,6 +12,7 @@ hold it until their child has called exec, and that child's dup2 onto 0, 1 and 2
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import locale
 import os
@@ -149,10 +150,8 @@ def _create_jvm(library: str, options: list[str]) -> None:
     jvm.start_jvm(library, options)
     # What jpype.startJVM does after the start; jvmbind.worker.jvm has imported it.
     sys.modules["jpype"]._core.initializeResources()  # noqa: SLF001
-    try:
+    with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_ALL, before)  # the JVM sets the locale of the environment, as `java` does
-    except locale.Error:
-        pass
     # The JVM ends the process by exit(3) after a signal or System.exit, and the destructors of Python and JPype crash
     # while Java's threads still run: flush, then _exit. Handlers run last registered first. on_exit(3).
     libc = ctypes.CDLL(None)

@@ -19,6 +19,7 @@ from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.privileged.preflight import check_own_code, check_readable
+from jvmbind.privileged.runtime_dir import name_service
 from jvmbind.spec import number_names
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import find_java_home, libjvm
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # What the service manager tells its main process: sd_notify(3), sd_watchdog_enabled(3). For the supervisor alone.
-_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
 
 def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
@@ -48,10 +49,14 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
         check_own_code(user)
     check_readable(user, needed(request, java_home, command), changes_user=changes_user)
     _set_limits(request.limits)
+    name, control = request.name or default_name(request, command), ""
+    if not request.template.direct:
+        name, control = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
     listeners = _open(declared, user if changes_user else None, environ)
     _check_inherit(request.template.inherit, listeners)
     spec = request.template._replace(
-        name=request.name or default_name(request, command),
+        name=name,
+        control=control,
         java_home=java_home,
         java_arguments=request.java_arguments,
         listeners=tuple(listener for listener, _ in listeners),

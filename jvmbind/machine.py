@@ -49,9 +49,12 @@ from jvmbind.lifecycle import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from jvmbind.spec import ServiceSpec
+
+    Handler = Callable[[ServiceSpec, State, Event], Step]
+    Handlers = dict[type, Handler]
 
 DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SIGKILL
 CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
@@ -356,18 +359,18 @@ def _spawn_failed_stopping(spec: ServiceSpec, state: State, event: Event) -> Ste
     return _died_stopping(spec, state, Died(event.now, event.generation, status, 0))
 
 
-def _table() -> dict[tuple[Phase, type], Callable[[ServiceSpec, State, Event], Step]]:
-    living = {
+def _table() -> dict[tuple[Phase, type], Handler]:
+    living: Handlers = {
         Parked: _parked, Accepting: _accepting, Ready: _ready, Died: _died, Timeout: _timeout, Drained: _drained,
         Quiet: _ignore, Reload: _refuse_reload, Restart: _ignore, Stop: _stop, SpawnFailed: _spawn_failed,
     }  # fmt: skip
-    up = {**living, Reload: _reload, Restart: _restart}
-    stopping = {
+    up: Handlers = {**living, Reload: _reload, Restart: _restart}
+    stopping: Handlers = {
         **dict.fromkeys(living, _ignore),
         Timeout: _timeout, Drained: _quiet, Quiet: _quiet, Died: _died_stopping, Stop: _stop_again,
         SpawnFailed: _spawn_failed_stopping, Reload: _refuse_reload,
     }  # fmt: skip
-    phases: Sequence[tuple[Phase, dict[type, Callable[[ServiceSpec, State, Event], Step]]]] = (
+    phases: tuple[tuple[Phase, Handlers], ...] = (
         (Phase.STARTING, living),
         (Phase.UP, up),
         (Phase.RELOADING, living),

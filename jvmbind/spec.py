@@ -93,6 +93,7 @@ class ServiceSpec(NamedTuple):
     watchdog: tuple[str, ...] = ("log", "dump", "restart")  # WATCHDOG_ACTIONS in the order in which they are taken
     control: str = ""  # path of the control socket; "" = none
     config: str = ""  # the file that a reload reads again; "" = none
+    command_line: tuple[str, ...] = ()  # what stood after `jvmbind run`, for a reload to read again
 
     def to_json(self) -> bytes:
         """Return this specification as JSON, for the next role of the same service."""
@@ -105,7 +106,7 @@ class ServiceSpec(NamedTuple):
         """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
         values = json.loads(data)
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
-        for name in ("java_arguments", "script", "watchdog"):
+        for name in ("java_arguments", "script", "watchdog", "command_line"):
             values[name] = tuple(values[name])
         return cls(**values)
 

@@ -132,8 +132,8 @@ def _decode(packet: bytes) -> Message | Command:
     if cls is None or layout is None or len(rest) != layout.size:
         msg = f"a message of kind {kind} and {len(packet)} bytes, which is none of the known ones"
         raise ValueError(msg)
-    message = cls(*layout.unpack(rest))
-    return message
+    numbers: Message | Command = cls(*layout.unpack(rest))
+    return numbers
 
 
 def decode(packet: bytes) -> Message:

@@ -14,7 +14,15 @@ from typing import NoReturn
 import jvmbind
 from jvmbind.errors import JvmbindError, UsageError
 
-COMMANDS = {"run": "run a JVM server with listeners that are bound before privilege is dropped"}
+COMMANDS = {
+    "run": "run a JVM server with listeners that are bound before privilege is dropped",
+    "status": "show a running service: generations, listeners, privileges, deaths",
+    "reload": "start a new generation of a service beside the old one, on the same listeners",
+    "restart": "stop the serving generation and start it anew",
+    "stop": "drain and stop a service",
+    "check": "validate a service's configuration and show what would be done",
+    "dump": "write a thread dump of a service's JVM to its log",
+}
 
 _HELP = """usage: jvmbind COMMAND [OPTIONS]
 

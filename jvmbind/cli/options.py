@@ -219,12 +219,14 @@ def read_request(argv: list[str], *, command: str, words: str, description: str)
     and for the file ConfigurationError and NotPermittedError.
     """
     split = argv.index("--") if "--" in argv else len(argv)
-    options = vars(_parser(command, words, description).parse_args(argv[:split]))
     behind = argv[split + 1 :]
+    without = UsageError(f"{command}: no {words}; expected jvmbind {command} [OPTIONS] -- {words}")
+    if split == len(argv) and not any(word in {"-h", "--help"} or word.startswith(("-c", "--config")) for word in argv):
+        raise without
+    options = vars(_parser(command, words, description).parse_args(argv[:split]))
     path = options["config"]
     if split == len(argv) and path is None:
-        msg = f"{command}: no {words}; expected jvmbind {command} [OPTIONS] -- {words}"
-        raise UsageError(msg)
+        raise without
     if not behind and split < len(argv):
         what = "a script and its arguments" if command == "wrap" else "what stands after java"
         msg = f"{command}: nothing after '--'; expected {what}: {words}"

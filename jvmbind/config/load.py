@@ -39,7 +39,12 @@ def absolute(path: str) -> str:
 
 def read_file(path: str) -> Values:
     """Return the values of the file by key path, for others to be laid over them; raises as `load` does."""
-    return read_document(_parse(path, _read(path)), path)
+    return read_text(path, _read(path))
+
+
+def read_text(source: str, data: bytes) -> Values:
+    """Return the values of TOML text by key path; `source` is how messages call it. Raises ConfigurationError."""
+    return read_document(_parse(source, data), source)
 
 
 def is_privileged() -> bool:

@@ -46,10 +46,16 @@ class Actions:
         self.probe: AcceptProbe | HttpProbe | None = None
         self._probed = 0
         self._next_spec: ServiceSpec | None = None
+        self._next_listeners: dict[str, tuple[ListenSpec, int]] = {}
         self._timers: dict[tuple[str, int], float] = {}
         self._notifier = Notifier(os.environ)
         self.environ = self._notifier.environ_for_worker(os.environ)
         self.log = logging_stub()
+
+    @property
+    def planned_spec(self) -> ServiceSpec:
+        """The specification that decisions go by: that of a reload while one is on its way."""
+        return self._next_spec or self.spec
 
     def open_log(self) -> None:
         """Open the log; after the first worker was started, see jvmbind.supervisor.log."""
@@ -95,8 +101,8 @@ class Actions:
             self._start_probe(generation)
 
     def _spawn(self, number: int, *, parked: bool) -> None:
-        spec = self._next_spec or self.spec
-        fds = [self.listeners[listener.name][1] for listener in spec.listeners]
+        spec, listeners = (self._next_spec, self._next_listeners) if self._next_spec else (self.spec, self.listeners)
+        fds = [listeners[listener.name][1] for listener in spec.listeners]
         try:
             self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked)
         except OSError as error:
@@ -109,7 +115,8 @@ class Actions:
         ready = generation.spec.ready
         try:
             if ready == "accept":
-                fds = [self.listeners[listener.name][1] for listener in generation.spec.listeners]
+                known = self._next_listeners if self._next_spec else self.listeners
+                fds = [known[listener.name][1] for listener in generation.spec.listeners]
                 self.probe = AcceptProbe(generation.spec.listeners, fds)
             elif "://" in ready:
                 self.probe = HttpProbe(generation.spec, self.environ)
@@ -202,10 +209,13 @@ class Actions:
         """Read the configuration again for the next generation; return why it cannot be used, or ""."""
         from jvmbind.supervisor.replan import replan  # noqa: PLC0415 - a reload alone needs the parser
 
-        failure, spec, opened = replan(self.spec, self.listeners)
+        failure, spec, chosen = replan(self.spec, self.listeners, self.environ)
         if failure:
             return failure
-        self.listeners |= opened
+        for listener, fd in chosen.values():
+            if all(fd != known for _, known in self.listeners.values()):
+                self._notifier.store_listeners([(listener, fd)])
+        self._next_listeners = chosen
         self._next_spec = spec
         self._notifier.reloading()
         return ""
@@ -217,21 +227,27 @@ class Actions:
         else:
             self.log.info("reload done: generation %d serves", number)
             if self._next_spec is not None:
+                self._swap_listeners(self._next_listeners)
                 self.spec = self._next_spec
+        if failure and self._next_spec is not None:
+            self._close_unused(self._next_listeners, self.listeners)
         self._next_spec = None
-        self._drop_unused_listeners()
         self.last_reload = {"ok": not failure, "error": failure, "generation": number, "time": time.time()}
         for answer in self.when_reloaded:
             answer({"ok": not failure, "error": failure})
         self.when_reloaded.clear()
         self._notifier.ready(self.status_line())
 
-    def _drop_unused_listeners(self) -> None:
-        names = {listener.name for listener in self.spec.listeners}
-        for name in set(self.listeners) - names:
-            _, fd = self.listeners.pop(name)
-            self._notifier.forget_listener(name)
-            os.close(fd)
+    def _swap_listeners(self, chosen: dict[str, tuple[ListenSpec, int]]) -> None:
+        before, self.listeners = self.listeners, chosen
+        self._close_unused(before, chosen)
+
+    def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:
+        kept = {fd for _, fd in after.values()}
+        for name, (_, fd) in before.items():
+            if fd not in kept:
+                self._notifier.forget_listener(name)
+                os.close(fd)
 
     def status_line(self) -> str:
         """Return the state in words, for the manager."""

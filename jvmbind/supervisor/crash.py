@@ -32,6 +32,7 @@ class Death(NamedTuple):
     uptime: float
     during_start: bool
     hs_err: str
+    oom: bool
 
     @property
     def text(self) -> str:
@@ -60,8 +61,45 @@ def describe(generation: Generation, ended: Ended, now: float) -> Death:
         core=ended.core,
         uptime=round(now - generation.started, 3),
         during_start=not generation.main_runs,
+        oom=ended.signal == signal.SIGKILL and _counter.has_grown(),
         hs_err=error_report(generation.process.pid, generation.spec.java_arguments),
     )
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has killed in our cgroup: memory.events (v2), memory.oom_control (v1)."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            # hierarchy:controllers:path, no controllers for v2
+            paths = {line.split(":", 2)[2].strip(): line.split(":", 2)[1] for line in file}
+    except (OSError, ValueError):
+        return 0
+    for path, controllers in paths.items():
+        root = "/sys/fs/cgroup" if not controllers else "/sys/fs/cgroup/memory" if "memory" in controllers.split(",") else ""
+        if not root:
+            continue
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                with open(f"{root}{path}/{name}", encoding="ascii") as file:
+                    counts = dict(line.split() for line in file)
+                    return int(counts.get("oom_kill", 0))
+            except (OSError, ValueError):
+                continue
+    return 0
+
+
+class _Counter:
+    """The number of kills for want of memory, as last seen."""
+
+    def __init__(self) -> None:
+        self._last = _oom_kills()
+
+    def has_grown(self) -> bool:
+        before, self._last = self._last, _oom_kills()
+        return self._last > before
+
+
+_counter = _Counter()
 
 
 def error_report(pid: int, java_arguments: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ class Loop:
         return self._world.status
 
     def _step(self, event: lifecycle.Event) -> None:
-        self._state, actions = machine.step(self._world.spec, self._state, event)
+        self._state, actions = machine.step(self._world.planned_spec, self._state, event)
         if self._state.phase is not self._world.phase and self._state.phase is lifecycle.Phase.STOPPING:
             self._world.stopping()
         self._world.phase = self._state.phase

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec
 
 _QUEUE = struct.Struct("=24xII")
+_SO_MEMINFO = 55  # asm-generic/socket.h
+_MEMINFO = struct.Struct("=9I")  # SK_MEMINFO_VARS of linux/sock_diag.h; the last is SK_MEMINFO_DROPS
 PROBE_INTERVAL = 0.01  # seconds between two looks at the accept queue
 
 
@@ -37,6 +39,15 @@ def accept_queue(fd: int) -> Queue | None:
     with socket.socket(fileno=os.dup(fd)) as sock:
         try:
             return Queue(*_QUEUE.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size)))
+        except (OSError, struct.error):
+            return None
+
+
+def dropped(fd: int) -> int | None:
+    """Return how many connections a listener has lost to a full queue (sk_drops, by SO_MEMINFO), None if unknown."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        try:
+            return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8])
         except (OSError, struct.error):
             return None
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jvmbind.supervisor.probe import accept_queue
+from jvmbind.supervisor.probe import accept_queue, dropped
 
 if TYPE_CHECKING:
     from jvmbind.lifecycle import State
@@ -61,6 +61,7 @@ def _listener(world: Actions, name: str) -> dict[str, Any]:
         "protocol": spec.protocol,
         "queue": queue.length if queue else None,
         "queue_limit": queue.limit if queue else None,
+        "overflows": dropped(fd) if queue else None,
         "claimed_by": [n for n, g in world.generations.items() if _index(g.spec.listeners, name) in g.claimed],
     }
 

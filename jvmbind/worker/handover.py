@@ -160,10 +160,11 @@ class HandOver:
             return self._park()
         return self._choose(fd, wanted, match.indexes)
 
-    def _park(self) -> None:
+    def _park(self) -> Answer | None:
         if not self._said_parked:
             self._said_parked = True
             self._report(Parked())
+        return None
 
     def release(self) -> None:
         """Answer from now on; what waits must be put to `answer` again."""

@@ -6,13 +6,14 @@ declared stays where the application said nothing. Sources: socket(7), ip(7), ip
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import ctypes
+
     from jvmbind.spec import ListenSpec
 
 

@@ -1,8 +1,8 @@
 """The launch cases, as data: each is run by `java` and by jvmbind, and both must look the same.
 
 Read by test_differential.py. Paths are relative to the folder that fixtures.py builds; `{root}` stands for it. A case
-that differs on purpose says so in `difference` and names the lines that are left out of the comparison in `drop`;
-docs/java-compatibility.md lists the same reasons for users.
+that differs on purpose says so in `difference` and names the lines that are left out of the comparison in `drop` or `cut`;
+these reasons are the list of documented differences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEWEST = 1000
 ACCESS = r"(\[|, )--enable-native-access=ALL-UNNAMED(\]|(?=, |\]))"
 WHY_ACCESS = "JPype's library is loaded with this option from JDK 24 on; the right is taken back before main"
 ALL = ""
-OURS = r"^\[jvmbind\."
+OURS = r"^(\[|    )jvmbind\."
 WHY_OURS = "the Java API learns from these properties how to reach the supervisor"
 
 
@@ -220,7 +220,17 @@ MODULES = (
     main("--finalization", "--finalization=disabled", "App"),
     main("--sun-misc-unsafe-memory-access", "--sun-misc-unsafe-memory-access=deny", "App"),
     main("--show-module-resolution", "--show-module-resolution", "--limit-modules", "java.management", "App", unordered=True),
-    main("module properties", "--add-opens", "java.base/java.lang=ALL-UNNAMED", "--add-modules", "java.sql", "App", "props"),
+    main(
+        "module properties",
+        "--add-opens",
+        "java.base/java.lang=ALL-UNNAMED",
+        "--add-modules",
+        "java.sql",
+        "App",
+        "props",
+        drop=[OURS],
+        difference=WHY_OURS,
+    ),
 )
 
 FILES = (
@@ -372,7 +382,7 @@ PRINTING = (
     main("--dry-run of a missing class", "--dry-run", "None"),
     main("-XshowSettings:vm", "-XshowSettings:vm", "-Xmx96m", "-Xms16m", "-Xss1m", "App", "args"),
     main("-XshowSettings:locale", "-XshowSettings:locale", "App", "args"),
-    main("-XshowSettings:properties", "-XshowSettings:properties", "App", "args"),
+    main("-XshowSettings:properties", "-XshowSettings:properties", "App", "args", drop=[OURS], difference=WHY_OURS),
     main("-XshowSettings and -showversion", "-XshowSettings:vm", "-showversion", "App", "args"),
     main("-XshowSettings and --show-version", "-XshowSettings:vm", "--show-version", "App", "args"),
     main("--show-resolved-modules", "--show-resolved-modules", "--limit-modules", "java.management", "App"),
@@ -476,6 +486,8 @@ STREAMS = (
     app("non-ASCII file", "files", "größe/args"),
     app("non-ASCII file in C", "files", "größe/args", env={"LC_ALL": "C"}),
     app("properties in C", "props", env={"LC_ALL": "C"}, drop=[OURS], difference=WHY_OURS),
+    app("environment of LANG=C", "env", env={"LANG": "C"}),
+    app("environment without LANG", "env", env={"LANG": ""}),
     app("environment of LC_CTYPE", "env", env={"LANG": "C", "LC_CTYPE": "POSIX"}),
     app("environment", "env", env={"SOME": "value", "WITH_SPACE": "a b", "UMLAUT": "ü", "EMPTY": ""}),
     app("working directory", "cwd"),

@@ -60,7 +60,7 @@ def test_same_as_java(jdk: Jdk, case: Case, supervised: bool, jvmbind: list[str]
 
     actual = run(command_of(jvmbind, jdk, supervised=supervised), case, jdk, place)
 
-    assert not differences(by_java.of(jdk, case), actual, case)
+    assert not differences(by_java.of(jdk, case), actual, case, supervised=supervised)
 
 
 def test_table() -> None:

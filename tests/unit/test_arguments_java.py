@@ -236,8 +236,9 @@ def compare(jdk: Jdk, folder: Path, argv: list[str], environ: dict[str, str]) ->
         assert stderr.splitlines()[len(printed)].startswith("Picked up JAVA_TOOL_OPTIONS")
 
 
-CASES: list[tuple[list[str], dict[str, str]]] = [(argv, {}) for argv in COMMANDS] + [
-    (["-Dz=1", "Main", "@args"], environ) for environ in ENVIRONMENTS
+CASES: list[tuple[list[str], dict[str, str]]] = [
+    *((argv, {}) for argv in COMMANDS),
+    *((["-Dz=1", "Main", "@args"], environ) for environ in ENVIRONMENTS),
 ]
 
 

@@ -49,7 +49,7 @@ def test_everything() -> None:
         (["-l", "http", "--", "Main"], "a port from 1 to 65535"),
         (["--lis", "80", "--", "Main"], "unrecognized arguments: --lis"),
         (["Main", "--", "Main"], "unrecognized arguments: Main"),
-        (["--restart", "sometimes", "--", "Main"], "invalid choice"),
+        (["--restart", "sometimes", "--", "Main"], "expected one of"),
         (["--stop-timeout", "soon", "--", "Main"], "expected seconds"),
         (["--stop-timeout", "0", "--", "Main"], "expected seconds"),
         (["--stop-timeout", "-1", "--", "Main"], "expected"),

@@ -1,0 +1,285 @@
+"""`jvmbind check FILE [--json]`: validates a configuration and shows what would be done with it.
+
+Runs with whatever privilege the caller has, needs none, and binds, starts and changes nothing. As root the question
+what the service user may read is put to the kernel; for another user it is answered from owners and modes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import grp
+import json
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from jvmbind import launcher
+from jvmbind.config.load import load
+from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, UsageError
+from jvmbind.privileged.identity import resolve_user
+from jvmbind.privileged.preflight import check_readable
+from jvmbind.spec import ListenSpec, UserSpec, number_names
+from jvmbind.worker.arguments import JavaCommand, jdk_feature
+from jvmbind.worker.java_home import find_java_home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jvmbind.config.request import Request
+
+_PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Report wrong usage as every other failure is reported: one line, status 64."""
+        msg = f"check: {message} (jvmbind check --help)"
+        raise UsageError(msg)
+
+
+class Needed(NamedTuple):
+    """One file that the service user must be able to read or run."""
+
+    what: str
+    path: str
+    mode: int
+    problem: str  # "" = it can
+
+
+class Report(NamedTuple):
+    """What would be done. Where a step failed, what depends on it is None or empty, and `problems` says why."""
+
+    request: Request
+    name: str
+    user: UserSpec | None
+    listeners: tuple[ListenSpec, ...]
+    java_home: str
+    java_version: str
+    command: JavaCommand | None
+    files: tuple[Needed, ...]
+    environ: dict[str, str] | None  # None: the caller's own
+    problems: tuple[JvmbindError, ...]
+
+
+def main(argv: list[str]) -> None:
+    """Run the command; raises the first problem as the JvmbindError with which `run` would end."""
+    parser = _Parser(
+        prog="jvmbind check", description="Validate a service's configuration and show what would be done.", allow_abbrev=False
+    )
+    parser.add_argument("file", metavar="FILE", help="the configuration file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    report = examine(load(options.file))
+    sys.stdout.write(json.dumps(as_json(report), indent=2) + "\n" if options.json else as_text(report))
+    sys.stdout.flush()
+    if report.problems:
+        raise report.problems[0]
+
+
+def examine(request: Request) -> Report:
+    """Take every step of a start that changes nothing; what fails is collected."""
+    problems: list[JvmbindError] = []
+    listeners: tuple[ListenSpec, ...] = ()
+    user, java_home, command = None, "", None
+    files: tuple[Needed, ...] = ()
+    environ: dict[str, str] = dict(os.environ)
+    try:
+        listeners = number_names(list(request.listeners))
+        if request.template.inherit and request.template.inherit not in [listener.name for listener in listeners]:
+            # A socket from a parent may have that name: only the start can tell.
+            msg = f"inherit: no listener {request.template.inherit!r} is declared; expected one of these, or a socket from a parent"
+            problems.append(UsageError(msg))
+    except JvmbindError as error:
+        problems.append(error)
+    try:
+        user = _who(request.user)
+    except JvmbindError as error:
+        problems.append(error)
+    changes_user = user is not None and user.uid != os.geteuid()
+    if user is not None:
+        environ = launcher.environment(request, os.environ, user, changes_user=changes_user)
+    try:
+        java_home = find_java_home(request.java_home, os.environ)
+        command = launcher.understand(request, java_home, environ)
+    except JvmbindError as error:
+        problems.append(error)
+    else:
+        if user is not None:
+            wanted = launcher.needed(request, java_home, command)
+            files = tuple(Needed(what, path, mode, _problem(user, what, path, mode)) for what, path, mode in wanted)
+            problems += [ConfigurationError(file.problem) for file in files if file.problem]
+    name = request.name or (launcher.default_name(request, command) if java_home and (command or request.template.script) else "")
+    version = _java_version(java_home) if java_home else ""
+    shown = environ if changes_user else None
+    return Report(request, name, user, listeners, java_home, version, command, files, shown, tuple(problems))
+
+
+def _who(text: str | None) -> UserSpec:
+    """Resolve the user as the launcher does, without the right to become it."""
+    try:
+        return resolve_user(text)
+    except NotPermittedError:
+        if text is None:
+            raise
+    name, _, group = text.partition(":")
+    gid = None if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    try:
+        entry = pwd.getpwnam(name) if name and not name.isdigit() else pwd.getpwuid(int(name or os.geteuid()))
+    except KeyError:
+        return UserSpec(int(name), gid or 0, (gid or 0,), name, "/", "")  # a number without an entry has its group given
+    gid = entry.pw_gid if gid is None else gid
+    groups = tuple(os.getgrouplist(entry.pw_name, gid))
+    if 0 in {gid, *groups}:
+        msg = f"user {text}: group 0 is root's, and nothing of root may be left; expected another group"
+        raise ConfigurationError(msg)
+    return UserSpec(entry.pw_uid, gid, groups, entry.pw_name, entry.pw_dir, entry.pw_shell)
+
+
+def _problem(user: UserSpec, what: str, path: str, mode: int) -> str:
+    if user.uid != os.geteuid() and os.geteuid() != 0:
+        return _by_modes(user, what, os.path.abspath(path), mode)
+    try:
+        check_readable(user, [(what, path, mode)], changes_user=user.uid != os.geteuid())
+    except JvmbindError as error:
+        return str(error)
+    return ""
+
+
+def _by_modes(user: UserSpec, what: str, path: str, mode: int) -> str:
+    """Judge by owner and mode alone: access lists and security modules are not seen. path_resolution(7)."""
+    above = [str(parent) for parent in reversed(Path(path).parents)]
+    for place, wanted in [*((parent, os.X_OK) for parent in above), (path, mode)]:
+        try:
+            info = os.stat(place)
+        except OSError as error:
+            return f"{what} {path}: {place}: {error.strerror}"
+        shift = 6 if info.st_uid == user.uid else 3 if info.st_gid in {user.gid, *user.groups} else 0
+        if (info.st_mode >> shift) & wanted != wanted:
+            verb = "enter" if place != path else "execute" if wanted & os.X_OK else "read"
+            return f"{what} {path}: user {user.name} may not {verb} {place} (by its mode {info.st_mode & 0o7777:04o})"
+    return ""
+
+
+def _java_version(home: str) -> str:
+    try:
+        lines = Path(home, "release").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = [line.partition("=")[2].strip('"') for line in lines if line.startswith("JAVA_VERSION=")]
+    return found[0] if found else str(jdk_feature(Path(home)) or "")
+
+
+def _needs_privilege(listener: ListenSpec) -> bool:
+    try:
+        first = int(Path(_PORT_START).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        first = 1024
+    return listener.protocol != "unix" and listener.port < first
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the report as JSON values."""
+    request, command = report.request, report.command
+    spec = request.template
+    supervise = {
+        name: getattr(spec, name)
+        for name in ("ready", "start_timeout", "stop_timeout", "drain_timeout", "restart", "start_limit", "standby", "watchdog")
+    }
+    return {
+        "ok": not report.problems,
+        "problems": [{"status": error.status, "text": str(error)} for error in report.problems],
+        "config": spec.config,
+        "name": report.name,
+        "user": report.user._asdict() if report.user else None,
+        "listeners": [
+            {
+                "name": listener.name,
+                "address": listener.address,
+                "protocol": listener.protocol,
+                "app_port": listener.app_port,
+                "needs_privilege": _needs_privilege(listener),
+            }
+            for listener in report.listeners
+        ],
+        "java": {
+            "home": report.java_home,
+            "version": report.java_version,
+            "options": list(command.options) if command else [],
+            "mode": command.mode.name.lower() if command else "",
+            "what": command.what if command else None,
+            "arguments": list(command.arguments) if command else [],
+            "daemon": spec.daemon,
+            "script": list(spec.script),
+        },
+        "supervise": {"direct": spec.direct, **supervise},
+        "security": {
+            "strict_binds": spec.strict_binds,
+            "no_new_privs": True,
+            "umask": None if request.umask is None else f"{request.umask:04o}",
+            "limits": {limit.name: [limit.soft, limit.hard] for limit in request.limits},
+        },
+        "files": [
+            {"what": f.what, "path": f.path, "access": _verb(f.mode), "ok": not f.problem, "problem": f.problem}
+            for f in report.files
+        ],
+        "environment": report.environ,
+    }
+
+
+def _verb(mode: int) -> str:
+    return "execute" if mode & os.X_OK else "read"
+
+
+def as_text(report: Report) -> str:
+    """Return the report for people."""
+    request, spec, command = report.request, report.request.template, report.command
+    lines = [f"service      {report.name or '?'} ({spec.config})"]
+    if report.user:
+        groups = ",".join(map(str, report.user.groups)) or "none"
+        lines.append(f"user         {report.user.name}: uid {report.user.uid}, gid {report.user.gid}, groups {groups}")
+    for listener in report.listeners:
+        needs = "needs privilege to bind" if _needs_privilege(listener) else "needs no privilege"
+        sees = f", the application binds {listener.app_port}" if listener.app_port != listener.port else ""
+        lines.append(f"listener     {listener.name}: {listener.address}/{listener.protocol}{sees} ({needs})")
+    if not report.listeners:
+        lines.append("listener     none declared; sockets from a parent are adopted")
+    if report.java_home:
+        lines.append(f"java         {report.java_home} (version {report.java_version or 'unknown'})")
+    if command is not None:
+        lines += [f"JVM option   {option}" for option in command.options]
+        kind = {"CLASS": "main class", "JAR": "jar", "MODULE": "module", "SOURCE": "source file"}.get(command.mode.name)
+        what = f"{'commons-daemon class' if spec.daemon else kind} {spec.daemon or command.what}"
+        lines.append(f"runs         {what if kind or spec.daemon else 'nothing: a question to java'}")
+        lines += [f"argument     {argument!r}" for argument in command.arguments]
+    elif spec.script:
+        lines.append(f"runs         script {' '.join(spec.script)}")
+    lines.append(f"supervised   {_supervised(request)}")
+    lines += [f"file         {f.what} {f.path}: {'NO' if f.problem else 'may'} {_verb(f.mode)}" for f in report.files]
+    if request.umask is not None:
+        lines.append(f"umask        {request.umask:04o}")
+    lines += [f"limit        {limit.name} {_limit(limit.soft)}:{_limit(limit.hard)}" for limit in request.limits]
+    lines += _environment(report)
+    lines += [f"problem      {error}" for error in report.problems] or ["result       ok"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _environment(report: Report) -> Sequence[str]:
+    if report.environ is None:
+        return ["environment  the caller's own"]
+    return [f"environment  {name}={value!r}" for name, value in sorted(report.environ.items())]
+
+
+def _limit(value: int) -> str:
+    return "unlimited" if value < 0 else str(value)
+
+
+def _supervised(request: Request) -> str:
+    spec = request.template
+    if spec.direct:
+        return "no (direct)"
+    return (
+        f"yes: ready by {spec.ready} within {spec.start_timeout:g} s, restart {spec.restart}, standby {spec.standby}, "
+        f"drain {spec.drain_timeout:g} s, stop {spec.stop_timeout:g} s"
+    )

@@ -1,0 +1,192 @@
+"""`jvmbind status|reload|restart|stop|dump [NAME]`: asks a running service over its control socket.
+
+Runs as any user; the supervisor decides by the kernel's word who asks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any, NoReturn
+
+from jvmbind.errors import (
+    EX_TEMPFAIL,
+    JvmbindError,
+    NotPermittedError,
+    PortUnavailableError,
+    SystemFailureError,
+    UsageError,
+)
+from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, user_directories
+
+_ANSWER_MAX = 1 << 20
+_HELP = {
+    "status": "show generations, listeners, privileges, deaths",
+    "reload": "start a new generation beside the old one, and let it take over once it is ready",
+    "restart": "stop the serving generation and start it anew",
+    "stop": "drain and stop the service",
+    "dump": "write a thread dump of the JVM to its log",
+}
+
+
+class RefusedError(JvmbindError):
+    """The service did not do what it was asked for."""
+
+    status = EX_TEMPFAIL
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Report wrong usage in one line, with status 64."""
+        msg = f"{self.prog.removeprefix('jvmbind ')}: {message} ({self.prog} --help)"
+        raise UsageError(msg)
+
+
+def services() -> dict[str, str]:
+    """Return the control sockets that this user can see, by name; the caller's own before the system's."""
+    found: dict[str, str] = {}
+    for place in (*user_directories(os.environ, os.geteuid()), SYSTEM):
+        try:
+            names = sorted(os.listdir(place))
+        except OSError:
+            continue
+        for name in names:
+            if os.path.exists(f"{place}/{name}/{SOCKET}"):
+                found.setdefault(name, f"{place}/{name}/{SOCKET}")
+    return found
+
+
+def find(name: str | None) -> str:
+    """Return the control socket of a service: by name, by path, or the only one. Raises PortUnavailableError."""
+    if name is not None and "/" in name:
+        return name
+    found = {known: path for known, path in services().items() if name is None or known == name}
+    alive = {known: path for known, path in found.items() if _answers(path)}
+    if len(alive) == 1:
+        return next(iter(alive.values()))
+    if not alive:
+        what = "no service is running" if name is None else f"no service named {name!r} is running"
+        others = ", ".join(known for known, path in services().items() if _answers(path))
+        msg = f"{what}; expected one of {others}" if others else what
+        raise PortUnavailableError(msg)
+    msg = f"several services are running; expected one of their names: {', '.join(alive)}"
+    raise UsageError(msg)
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+def ask(path: str, command: str, timeout: float | None = None) -> dict[str, Any]:
+    """Return a service's answer; raises PortUnavailableError, NotPermittedError, RefusedError, SystemFailureError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect(path)
+            sock.send(command.encode())
+            data = sock.recv(_ANSWER_MAX)
+        except TimeoutError as error:
+            msg = f"{path}: no answer within {timeout:g} s"
+            raise SystemFailureError(msg) from error
+        except OSError as error:
+            msg = f"{path}: {error.strerror}; the service is not running"
+            raise PortUnavailableError(msg) from error
+    if not data:
+        msg = f"{path}: the service ended before it answered"
+        raise RefusedError(msg)
+    answer: dict[str, Any] = json.loads(data)
+    if not answer.pop("ok"):
+        kind = NotPermittedError if answer.get("status") == NotPermittedError.status else RefusedError
+        raise kind(f"{command}: {answer['error']}")
+    return answer
+
+
+def main(command: str, argv: list[str]) -> None:
+    """Run one of the commands; raises JvmbindError."""
+    parser = _Parser(prog=f"jvmbind {command}", description=_HELP[command].capitalize() + ".", allow_abbrev=False)
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="the service, by name or by the path of its control socket; default the only one"
+    )
+    parser.add_argument("--json", action="store_true", help="the answer as JSON")
+    if command == "status":
+        parser.add_argument("--watch", action="store_true", help="again every second")
+    options = parser.parse_args(argv)
+    path = find(options.name)
+    while True:
+        answer = ask(path, command)
+        done = render(answer) if command == "status" else f"{command}: done"
+        text = json.dumps(answer) if options.json else done
+        watch = command == "status" and options.watch
+        sys.stdout.write(("\033[H\033[2J" if watch and sys.stdout.isatty() else "") + text + "\n")
+        sys.stdout.flush()
+        if not watch:
+            return
+        time.sleep(1)
+
+
+def render(answer: dict[str, Any]) -> str:
+    """Return a status for people."""
+    supervisor = answer["supervisor"]
+    lines = [
+        f"{answer['name']}: {answer['phase']}; supervisor pid {answer['pid']}, {_memory(supervisor)}, {_privileges(supervisor)}"
+    ]
+    for generation in answer["generations"]:
+        lines.append(
+            f"  generation {generation['number']}: {generation['role']} ({generation['stage']}), pid {generation['pid']}, "
+            f"age {_age(generation['age'])}, {_memory(generation)}, {_privileges(generation)}"
+        )
+        if generation["status"]:
+            lines.append(f"    says: {generation['status']}")
+    for listener in answer["listeners"]:
+        claimed = ", ".join(f"generation {number}" for number in listener["claimed_by"]) or "nobody"
+        queue = ""
+        if listener["queue"] is not None:
+            queue = f", queue {listener['queue']} of {listener['queue_limit']}, {listener['overflows']} lost to a full queue"
+        lines.append(f"  listener {listener['name']}: {listener['address']}/{listener['protocol']}, held by {claimed}{queue}")
+    if answer["deaths"]:
+        death = answer["deaths"][-1]
+        how = f"killed by {death['signal']}" if death["signal"] else f"exit status {death['status']}"
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(death["time"]))
+        lines.append(f"  deaths: {len(answer['deaths'])}, the last {when}: generation {death['generation']}, {how}{_report(death)}")
+    if answer["reload"]:
+        result = answer["reload"]
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result["time"]))
+        outcome = f"generation {result['generation']} took over" if result["ok"] else result["error"]
+        lines.append(f"  last reload {when}: {outcome}")
+    return "\n".join(lines)
+
+
+def _report(death: dict[str, Any]) -> str:
+    oom = ", out of memory" if death["oom"] else ""
+    return f"{oom}, report {death['hs_err']}" if death["hs_err"] else oom
+
+
+def _memory(process: dict[str, Any]) -> str:
+    memory = process["memory"]
+    return f"{memory['pss'] / 1024:.0f} MiB" if "pss" in memory else "memory not readable"
+
+
+def _age(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+
+
+def _privileges(process: dict[str, Any]) -> str:
+    privileges = process["privileges"]
+    if not privileges:
+        return "privileges not readable"
+    capabilities = "no capability"
+    if privileges["capabilities"]:
+        capabilities = " ".join(f"{name}={bits}" for name, bits in privileges["capabilities"].items())
+    uids = ",".join(str(uid) for uid in privileges["uids"])
+    nnp = "no_new_privs" if privileges["no_new_privs"] else "no_new_privs MISSING"
+    return f"{privileges['threads']} threads: uid {uids}, {capabilities}, {nnp}"
