@@ -161,7 +161,9 @@ class Service:
         from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
 
         service = cls.__new__(cls)
-        service._request = load(os.fspath(path))  # noqa: SLF001 - its own class
+        request = load(os.fspath(path))
+        spec = request.template._replace(command_line=("-c", request.template.config))  # what a reload reads again
+        service._request = request._replace(template=spec)  # noqa: SLF001 - its own class
         return service
 
     @property

@@ -49,8 +49,8 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
         check_own_code(user)
     check_readable(user, needed(request, java_home, command), changes_user=changes_user)
     _set_limits(request.limits)
-    name, control = request.name or default_name(request, command), ""
-    if not request.template.direct:
+    name, control = request.name or default_name(request, command), request.template.control
+    if not request.template.direct and not control:
         name, control = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
     listeners = _open(declared, user if changes_user else None, environ)
     _check_inherit(request.template.inherit, listeners)

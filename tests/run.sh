@@ -65,7 +65,7 @@ arguments=("$@")
 set +e
 # shellcheck disable=SC2016
 unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
-    "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -p no:cacheprovider \
+    "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -p no:cacheprovider --continue-on-collection-errors \
     --basetemp="$logs/tmp" "${arguments[@]}" < /dev/null > >(tee "$logs/pytest.log") 2>&1
 status=$?
 set -e

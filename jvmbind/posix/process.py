@@ -5,12 +5,24 @@ Runs in the supervisor. Sources: posix_spawn(3), pidfd_open(2), waitid(2).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def reap_strangers(own: Iterable[int]) -> None:
+    """Collect every child that has ended and is none of `own`: orphans that PID 1 was given by the kernel."""
+    known = set(own)
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        children = [int(pid) for pid in file.read().split()]
+    for pid in children:
+        if pid not in known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 class Ended(NamedTuple):

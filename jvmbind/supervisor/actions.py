@@ -17,6 +17,7 @@ from jvmbind.errors import EX_OSERR
 from jvmbind.posix.notify import Notifier
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
+from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Actions:
         self.generations: dict[int, Generation] = {}
         self.events: list[lifecycle.Event] = []
         self.phase = lifecycle.Phase.STARTING
+        self.serving = 0  # the number of the generation that serves
         self.status: int | None = None
         self.deaths: list[Death] = []
         self.last_reload: dict[str, Any] | None = None
@@ -47,10 +49,12 @@ class Actions:
         self._probed = 0
         self._next_spec: ServiceSpec | None = None
         self._next_listeners: dict[str, tuple[ListenSpec, int]] = {}
+        self._next_liveness = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
         self._notifier = Notifier(os.environ)
         self.environ = self._notifier.environ_for_worker(os.environ)
         self.log = logging_stub()
+        self._liveness = Liveness(self.log)
 
     @property
     def planned_spec(self) -> ServiceSpec:
@@ -62,6 +66,7 @@ class Actions:
         from jvmbind.supervisor.log import open_log  # noqa: PLC0415 - as said above
 
         self.log = open_log(quiet=self.spec.quiet)
+        self._liveness = Liveness(self.log)
         self._notifier.store_listeners(self.listeners.values())
 
     def do(self, action: lifecycle.Action) -> None:
@@ -140,11 +145,23 @@ class Actions:
             if now >= deadline:
                 del self._timers[key]
                 self.events.append(lifecycle.Timeout(now, *key))
+        serving = self._serving()
+        if serving is not None and now >= self._next_liveness:
+            self._next_liveness = now + INTERVAL
+            self._liveness.look(self.spec, serving, self.listeners.values(), now)
+            self._notifier.healthy = self._liveness.healthy
         self._notifier.keep_alive(starting=self.phase in {lifecycle.Phase.STARTING, lifecycle.Phase.BACKING_OFF})
 
     def next_deadline(self) -> float | None:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
-        return min((*self._timers.values(), *self._notifier.deadlines()), default=None)
+        watched = [self._next_liveness] if self._serving() is not None else []
+        return min((*self._timers.values(), *self._notifier.deadlines(), *watched), default=None)
+
+    def _serving(self) -> Generation | None:
+        """Return the generation whose signs of life are watched."""
+        if not (self.spec.queue_timeout or self.spec.heartbeat_timeout) or self.phase is not lifecycle.Phase.UP:
+            return None
+        return self.generations.get(self.serving)
 
     def take_messages(self, generation: Generation) -> None:
         """Read what a worker says."""
@@ -198,6 +215,11 @@ class Actions:
         if ended.signal and not stopping:
             self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text)
         self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
+
+    def own_pids(self) -> set[int]:
+        """Return the processes whose end is waited for by name."""
+        pids = {generation.process.pid for generation in self.generations.values()}
+        return pids | ({self.probe.pid} if isinstance(self.probe, HttpProbe) else set())
 
     def pass_on(self, number: int) -> None:
         """Send a signal that is the application's business to every generation that has claimed a listener, or to all."""

@@ -6,12 +6,14 @@ descriptors. What happens to the world is in `jvmbind.supervisor.actions`.
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
 from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle, machine
+from jvmbind.posix.process import reap_strangers
 from jvmbind.posix.signals import read_signals
 from jvmbind.supervisor.actions import Actions
 from jvmbind.supervisor.control import Control
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-FORWARDED = tuple(number for number in (*_STOPS, signal.SIGHUP, *_PASSED_ON) if signal.getsignal(number) is not signal.SIG_IGN)
+_CHILD = (signal.SIGCHLD,) if os.getpid() == 1 else ()  # PID 1 inherits every orphan of its namespace: pid_namespaces(7)
+FORWARDED = tuple(
+    number for number in (*_STOPS, signal.SIGHUP, *_PASSED_ON, *_CHILD) if signal.getsignal(number) is not signal.SIG_IGN
+)
 
 
 class Loop:
@@ -57,6 +62,8 @@ class Loop:
         if self._state.phase is not self._world.phase and self._state.phase is lifecycle.Phase.STOPPING:
             self._world.stopping()
         self._world.phase = self._state.phase
+        serving = self._state.one(lifecycle.Role.SERVING)
+        self._world.serving = serving.number if serving is not None else 0
         self._carry_out(actions)
 
     def _carry_out(self, actions: Sequence[lifecycle.Action]) -> None:
@@ -105,6 +112,8 @@ class Loop:
                 self._world.events.append(stop)
             elif received.number == signal.SIGHUP:
                 self._reload()
+            elif received.number == signal.SIGCHLD:
+                reap_strangers(self._world.own_pids())
             elif not received.from_kernel:
                 self._world.pass_on(received.number)
 

@@ -105,6 +105,11 @@ class HttpProbe:
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ask.py")
         self._process: Process | None = Process([sys.executable, "-I", script, spec.ready, str(spec.ready_status)], environ, {})
 
+    @property
+    def pid(self) -> int:
+        """The process id of the helper, 0 once it has ended."""
+        return self._process.pid if self._process is not None else 0
+
     def is_done(self) -> bool:
         """Whether the helper has got its answer."""
         if self._process is not None and self._process.reap() is not None:

@@ -28,6 +28,7 @@ _FUNCTIONS: dict[str, tuple[int, Any, tuple[Any, ...]]] = {
     "SetBooleanField": (105, None, (_P, _P, ctypes.c_ubyte)),
     "GetStaticMethodID": (113, _P, (_P, _STR, _STR)),
     "CallStaticObjectMethodA": (116, _P, (_P, _P, _P)),
+    "CallStaticLongMethodA": (134, ctypes.c_int64, (_P, _P, _P)),
     "CallStaticVoidMethodA": (143, None, (_P, _P, _P)),
     "GetStaticFieldID": (144, _P, (_P, _STR, _STR)),
     "GetStaticObjectField": (145, _P, (_P, _P)),
@@ -38,7 +39,7 @@ _FUNCTIONS: dict[str, tuple[int, Any, tuple[Any, ...]]] = {
     "NewByteArray": (176, _P, (_INT,)),
     "SetByteArrayRegion": (208, None, (_P, _INT, _INT, _STR)),
 }
-_VM_DESTROY, _VM_DETACH, _VM_GET_ENV = 3, 5, 6
+_VM_DESTROY, _VM_DETACH, _VM_GET_ENV, _VM_ATTACH_DAEMON = 3, 5, 6, 7
 
 
 class JavaError(Exception):
@@ -52,8 +53,11 @@ def _table(pointer: Any) -> Any:
 class Jni:
     """The JVM of this process as JNI shows it to the calling thread. References are local to that thread."""
 
-    def __init__(self, libjvm: str) -> None:
-        """Find the JVM that was created from the library `libjvm`; raises OSError where there is none."""
+    def __init__(self, libjvm: str, *, attach: str = "") -> None:
+        """Find the JVM that was created from the library `libjvm`; raises OSError where there is none.
+
+        The calling thread must be known to the JVM, or becomes so as a daemon of the name `attach`.
+        """
         self._vm = _P()
         count = _INT()
         ctypes.CDLL(libjvm).JNI_GetCreatedJavaVMs(ctypes.byref(self._vm), 1, ctypes.byref(count))
@@ -61,6 +65,11 @@ class Jni:
         if count.value != 1:
             msg = f"{libjvm}: no JVM was created from it"
             raise OSError(msg)
+        if attach:
+            # struct JavaVMAttachArgs: version, name, thread group
+            arguments = (ctypes.c_uint64 * 3)(_JNI_VERSION_9, ctypes.cast(_STR(attach.encode()), _P).value or 0, 0)
+            function = ctypes.CFUNCTYPE(_INT, _P, _P, _P)(_table(self._vm)[_VM_ATTACH_DAEMON])
+            function(self._vm, ctypes.addressof(self._env), ctypes.addressof(arguments))
         get_env = ctypes.CFUNCTYPE(_INT, _P, _P, _INT)(_table(self._vm)[_VM_GET_ENV])
         if get_env(self._vm, ctypes.addressof(self._env), _JNI_VERSION_9) != 0:
             msg = f"{libjvm}: this thread is not attached to the JVM"

@@ -223,7 +223,7 @@ class _Worker:
         return status
 
     def _run_java(self) -> int:
-        from jvmbind.worker import jvm, launch  # noqa: PLC0415 - jpype's module is loaded after the filter is in place
+        from jvmbind.worker import heartbeat, jvm, launch  # noqa: PLC0415 - jpype's module is loaded after the filter is in place
         from jvmbind.worker.jni import Jni  # noqa: PLC0415
 
         options = list(self._command.options)
@@ -242,6 +242,8 @@ class _Worker:
             launch.set_property(jni, "jvmbind.lifecycle.in", str(self._pipes.java_in))
         if self._answering is not None:
             self._answering.jvm_is_up()
+        if self._spec.heartbeat_timeout and self._role.control >= 0:
+            _thread.start_new_thread(heartbeat.beat, (self._libjvm, self._report))
         self._report(Main())
         return launch.run_main(jni, self._command)
 

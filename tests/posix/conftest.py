@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,16 +28,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Run the test function in a child process; True tells pytest that it has been called."""
     names = pyfuncitem._fixtureinfo.argnames
     arguments = base64.b64encode(pickle.dumps({name: pyfuncitem.funcargs[name] for name in names})).decode()
-    command = [sys.executable, "-I", "-W", "error", str(_CHILD), str(pyfuncitem.path), pyfuncitem.function.__name__, arguments]
+    warnings = ["-W", "error", "-W", "ignore::ResourceWarning"]  # sockets are left to the end of the process
+    command = [sys.executable, "-I", *warnings, str(_CHILD), str(pyfuncitem.path), pyfuncitem.function.__name__, arguments]
     if os.geteuid() == 0:
         command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False)
-    sys.stdout.write(ended.stdout)
-    sys.stderr.write(ended.stderr)
-    if ended.returncode == _SKIPPED:
-        pytest.skip(ended.stdout.strip().splitlines()[-1])
-    if ended.returncode != 0:
-        pytest.fail(f"ended with {ended.returncode}\n{ended.stdout}{ended.stderr}", pytrace=False)
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        try:
+            out, err = child.communicate(timeout=60)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)  # with what it has started
+            raise
+    sys.stdout.write(out)
+    sys.stderr.write(err)
+    if child.returncode == _SKIPPED:
+        pytest.skip(out.strip().splitlines()[-1])
+    if child.returncode != 0:
+        pytest.fail(f"ended with {child.returncode}\n{out}{err}", pytrace=False)
     return True
 
 

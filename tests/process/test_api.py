@@ -1,0 +1,256 @@
+"""The Python API: a service started from a program, its handle, and the building blocks with Java in the program itself.
+
+Run by pytest as root. Programs that use the API run in child processes, in a network namespace of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import procfs
+from support.jdks import Jdk
+from support.network import Network
+from support.runner import Runner
+from support.service import Service
+from support.users import SERVICE_USER, user
+from support.waiting import wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.jvm]
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "embedded-python" / "serve.py"
+SERVICE = user(SERVICE_USER)
+
+PROGRAM = """
+import os, signal, sys, threading
+import jvmbind
+threading.Thread(target=threading.Event().wait, daemon=True).start()  # any number of threads is fine
+service = jvmbind.Service(
+    name="api-test",
+    user={user!r},
+    listen={{"http": "80"}},
+    java={{"main": "probe.ChannelServer", "classpath": {classes!r}, "args": ["*", "80"], "home": {home!r}, "options": {options!r}}},
+    supervise={{"stop_timeout": 5}},
+    quiet=True,
+)
+"""
+
+HANDLE = """
+with service.start() as running:
+    running.wait_ready(60)
+    print("ready", running.pid, running.status().state, os.getuid(), flush=True)
+    sys.stdin.readline()
+    status = running.reload(60)
+    print("reloaded", status.state, flush=True)
+    sys.stdin.readline()
+print("ended", running.status().state, running.status().exit_status, running.stop(), flush=True)
+try:
+    running.wait_ready(1)
+except jvmbind.ServiceEndedError as error:
+    print("error", error.status, flush=True)
+"""
+
+REFUSED = """
+import socket
+blocker = socket.create_server(("", 80))
+running = service.start()
+try:
+    running.wait_ready(60)
+except jvmbind.ServiceEndedError as error:
+    print("status", error.status, running.wait())
+"""
+
+
+def start(runner: Runner, text: str, *arguments: str) -> Service:
+    """Start a Python program in the test's namespace, with its standard input open."""
+    path = runner.workspace / "program.py"
+    path.write_text(text)
+    return runner.start([sys.executable, "-I", str(path), *arguments], stdin=subprocess.PIPE)
+
+
+def program(jdk: Jdk, probes: Path, rest: str) -> str:
+    """Return a program that makes a Service of a probe."""
+    options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx64m"]
+    return PROGRAM.format(user=SERVICE_USER, classes=str(probes), home=str(jdk.home), options=options) + rest
+
+
+def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """A service started from a program with threads is ready, reloads, stops with Java's status; the program stays root."""
+    service = start(runner, program(jdk, probes, HANDLE))
+    found = service.expect(r"^ready (\d+) ready 0$")
+    supervisor = int(found.group(1))
+    with runner.network.connect("127.0.0.1", 80):
+        pass
+
+    assert procfs.status(supervisor)["Uid"].split()[0] == str(SERVICE.uid)
+    service.send_line("")
+    service.expect(r"^reloaded ready$")
+    with runner.network.connect("127.0.0.1", 80):
+        pass
+    service.send_line("")
+    service.expect(r"^ended ended 143 143$")
+    service.expect(r"^error 143$")
+    assert service.wait() == 0
+    service.assert_nothing_left()
+
+
+def test_start_that_is_refused(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """A port that is in use ends the child with 69, which wait_ready reports; the launcher's line is on stderr."""
+    service = start(runner, program(jdk, probes, REFUSED))
+
+    assert service.wait() == 0, service.report()
+    assert service.stdout == "status 69 69\n"
+    assert re.search(r"^jvmbind: listener 'http'.*address already in use", service.stderr)
+
+
+def test_messages_of_others_are_not_believed(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """READY=1 from a process that is not the service changes nothing."""
+    code = """
+running = service.start()
+import socket, time
+names = [line.split()[-1] for line in open("/proc/net/unix") if "@jvmbind-" in line]
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.connect("\\0" + names[0][1:])
+os.kill(running.pid, signal.SIGSTOP)
+for _ in range(50):
+    sock.send(b"READY=1\\nSTATUS=lies")
+try:
+    running.wait_ready(1)
+except TimeoutError as error:
+    print(running.status().state, "lies" in str(error))
+os.kill(running.pid, signal.SIGKILL)
+print(running.wait(10))
+"""
+    service = start(runner, program(jdk, probes, code))
+
+    assert service.wait() == 0, service.report()
+    assert service.stdout == "starting False\n137\n"
+
+
+def test_embedded_example(network: Network, runner: Runner, jdk: Jdk) -> None:
+    """The example binds 443 as root, drops, and answers in Python from the Java server's threads in the same process."""
+    service = runner.start(
+        [sys.executable, "-I", str(EXAMPLE), "--listen", "443", "--user", SERVICE_USER, "--java-home", str(jdk.home)]
+    )
+    service.expect(rf"^serving on port 443 as uid {SERVICE.uid}$")
+
+    for number in range(20):
+        with network.connect("127.0.0.1", 443) as client:
+            client.sendall(f"GET /{number} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda c=client: c.recv(4096), b""))  # type: ignore[misc]
+        assert f"/{number} answered by Python".encode() in answer, service.report()
+    for task in Path(f"/proc/{service.pid}/task").iterdir():
+        fields = procfs.status(int(task.name))
+        assert set(fields["Uid"].split()) == {str(SERVICE.uid)}
+        assert {fields[name].strip().strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {""}
+        assert fields["NoNewPrivs"].strip() == "1"
+    assert service.stop() == 143
+    wait_until(lambda: not network.processes(), 10, "the end of the process that answers")
+    assert service.stderr == ""
+
+
+BLOCKS = """
+import os, socket, subprocess, sys
+import jvmbind
+listeners = jvmbind.bind_listeners({"http": "80", "udp": "53/udp"})
+jvmbind.drop_permanently("www-data")
+print([listener.spec.name for listener in listeners], os.environ["USER"])
+jvmbind.start_jvm(listeners, options=["-cp", sys.argv[2], "-Xmx64m"], java_home=sys.argv[1], strict_binds=True)
+import jpype
+print(jpype.isJVMStarted(), str(jpype.java.lang.System.getProperty("java.version"))[:2])
+channel = jpype.java.nio.channels.ServerSocketChannel.open().bind(jpype.java.net.InetSocketAddress(80))
+print(channel.getLocalAddress().getPort())
+# The child's dup2 onto 1 passes the filter while this interpreter's lock is held.
+for _ in range(20):
+    assert subprocess.run(["echo", "x"], stdout=subprocess.PIPE, timeout=20).stdout == b"x\\n"
+pid = os.posix_spawn("/bin/true", ["true"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+print(os.waitpid(pid, 0)[1])
+try:
+    jpype.java.net.ServerSocket(8080)
+except jpype.java.net.BindException as error:
+    print("refused")
+try:
+    socket.create_server(("127.0.0.1", 8081))
+except PermissionError:
+    print("refused in Python")
+sys.stdout.flush()
+"""
+
+
+def test_building_blocks(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """A program binds, drops and starts Java itself: JPype is complete, children start, strict_binds holds for both languages."""
+    service = start(runner, BLOCKS, str(jdk.home), str(probes))
+
+    assert service.wait(60) == 0, service.report()
+    assert service.stdout.splitlines() == [
+        "['http', 'udp'] www-data",
+        f"True {jdk.feature}",
+        "80",
+        "0",
+        "refused",
+        "refused in Python",
+    ]
+    wait_until(lambda: not service.processes(), 10, "the end of the process that answers")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("jvmbind.start_jvm()", "NotPermittedError: start_jvm: this is root"),
+        ("jvmbind.drop_permanently('www-data'); jvmbind.start_jvm(inherit='x')", "UsageError: start_jvm: no listener 'x'"),
+        (
+            "jvmbind.drop_permanently('www-data'); jvmbind.start_jvm(options=['Main'])",
+            "UsageError: start_jvm: 'Main' in the options",
+        ),
+        (
+            "jvmbind.drop_permanently('www-data'); import threading; t = threading.Thread(target=threading.Event().wait, daemon=True);"
+            "t.start(); jvmbind.start_jvm()",
+            "SystemFailureError: start_jvm: expected a call on the main thread before any other thread",
+        ),
+        (
+            "import threading; t = threading.Thread(target=threading.Event().wait, daemon=True); t.start();"
+            "jvmbind.drop_permanently('www-data')",
+            "NotPermittedError: drop: 2 threads",
+        ),
+        ("jvmbind.bind_listeners(['x'])", "UsageError: listener 'x'"),
+        ("jvmbind.nosuch", "AttributeError"),
+    ],
+)
+def test_wrong_order_is_refused(runner: Runner, code: str, error: str) -> None:
+    """Java is not started with a privilege left, nor where a thread would escape the filter."""
+    text = f"import jvmbind\ntry:\n    {code}\nexcept Exception as e:\n    print(type(e).__name__ + ': ' + str(e))\nimport os; os._exit(0)\n"
+    service = start(runner, text.replace("import os; os._exit", "import os, sys; sys.stdout.flush(); os._exit"))
+
+    assert service.wait() == 0, service.report()
+    assert service.stdout.startswith(error)
+
+
+def test_public_names() -> None:
+    """Every public name can be had, and importing the package alone loads none of them."""
+    code = (
+        "import sys, jvmbind; before = [m for m in sys.modules if m.startswith('jvmbind.')];"
+        "names = [getattr(jvmbind, name) for name in jvmbind.__all__]; sys.exit(bool(before) or not all(names))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], check=False, env=dict(os.environ), timeout=60)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_service_outlives_the_program(runner: Runner, jdk: Jdk, probes: Path, how: signal.Signals) -> None:
+    """The end of the program that started a service is not the end of the service, which can still say what it has to."""
+    code = "running = service.start()\nrunning.wait_ready(60)\nprint(running.pid, flush=True)\nsignal.pause()\n"
+    service = start(runner, program(jdk, probes, code))
+    supervisor = int(service.expect(r"^(\d+)$").group(1))
+    service.stop(how)
+
+    with runner.network.connect("127.0.0.1", 80):
+        pass
+    os.kill(supervisor, signal.SIGTERM)
+    wait_until(lambda: not runner.network.processes(), 20, "the end of the service")
