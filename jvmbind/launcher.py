@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import jvmbind
-from jvmbind.errors import NotPermittedError, SystemFailureError, UsageError
+from jvmbind.errors import JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
 from jvmbind.privileged import adopt
 from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners
-from jvmbind.privileged.preflight import check_own_code, check_readable
+from jvmbind.privileged.preflight import as_user, check_own_code, check_readable
 from jvmbind.privileged.runtime_dir import name_service
 from jvmbind.spec import number_names
 from jvmbind.worker import arguments
@@ -44,12 +44,11 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     java_home = find_java_home(request.java_home, environ)
     declared = number_names(list(request.listeners))
     service_environ = environment(request, environ, user, changes_user=changes_user)
-    command = understand(request, java_home, service_environ)
     if changes_user:
         check_own_code(user)
-    check_readable(user, needed(request, java_home, command), changes_user=changes_user)
+    found_name = as_user(user, lambda: _check(request, java_home, service_environ, user), changes_user=changes_user)
     _set_limits(request.limits)
-    name, control = request.name or default_name(request, command), request.template.control
+    name, control = request.name or found_name, request.template.control
     if not request.template.direct and not control:
         name, control = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
     listeners = _open(declared, user if changes_user else None, environ)
@@ -68,6 +67,18 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     if request.umask is not None:
         os.umask(request.umask)
     _become(spec, listeners, user, service_environ)
+
+
+def _check(request: Request, java_home: str, environ: Mapping[str, str], user: UserSpec) -> str:
+    """Check, as the service user, that the command line can be understood and its files be read; return a service name."""
+    try:
+        command = understand(request, java_home, environ)
+    except JavaLaunchError as error:
+        if isinstance(error.__cause__, PermissionError):
+            check_readable(user, [("jar", error.__cause__.filename, os.R_OK)])  # says which directory denies it
+        raise
+    check_readable(user, needed(request, java_home, command))
+    return default_name(request, command)
 
 
 def environment(request: Request, environ: Mapping[str, str], user: UserSpec, *, changes_user: bool) -> dict[str, str]:

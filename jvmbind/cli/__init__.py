@@ -12,10 +12,12 @@ from importlib import import_module
 from typing import NoReturn
 
 import jvmbind
-from jvmbind.errors import JvmbindError, UsageError
+from jvmbind.errors import JavaLaunchError, JvmbindError, UsageError
 
 COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
+    "wrap": "run a server's own start script in the same way: every java that it starts gets the listeners",
+    "java": "what java is for a script that wrap runs; elsewhere java itself",
     "status": "show a running service: generations, listeners, privileges, deaths",
     "reload": "start a new generation of a service beside the old one, on the same listeners",
     "restart": "stop the serving generation and start it anew",
@@ -55,7 +57,9 @@ def main() -> NoReturn:
 
 
 def _end(error: JvmbindError) -> NoReturn:
-    lines = [*getattr(error, "__notes__", ()), f"jvmbind: {error}"]
+    # What `java` would refuse is said in its words alone, which wrapper scripts and people know.
+    text = str(error) if isinstance(error, JavaLaunchError) else f"jvmbind: {error}"
+    lines = [*getattr(error, "__notes__", ()), text]
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.exit(error.status)
 

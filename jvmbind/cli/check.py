@@ -19,7 +19,7 @@ from jvmbind import launcher
 from jvmbind.config.load import load
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, UsageError
 from jvmbind.privileged.identity import resolve_user
-from jvmbind.privileged.preflight import check_readable
+from jvmbind.privileged.preflight import as_user, check_readable
 from jvmbind.spec import ListenSpec, UserSpec, number_names
 from jvmbind.worker.arguments import JavaCommand, jdk_feature
 from jvmbind.worker.java_home import find_java_home
@@ -141,7 +141,7 @@ def _problem(user: UserSpec, what: str, path: str, mode: int) -> str:
     if user.uid != os.geteuid() and os.geteuid() != 0:
         return _by_modes(user, what, os.path.abspath(path), mode)
     try:
-        check_readable(user, [(what, path, mode)], changes_user=user.uid != os.geteuid())
+        as_user(user, lambda: check_readable(user, [(what, path, mode)]) or "", changes_user=user.uid != os.geteuid())
     except JvmbindError as error:
         return str(error)
     return ""

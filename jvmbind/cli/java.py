@@ -79,14 +79,14 @@ def _take(connection: socket.socket, argv: list[str]) -> Role:
     The listeners get numbers behind every descriptor that the script has passed on, which keep theirs.
     """
     fds: list[int] = []
-    wanted = 2
+    wanted, parked = 2, 0
     while len(fds) < wanted:
         data, more, _, _ = socket.recv_fds(connection, 64, FDS_PER_PACKET, socket.MSG_CMSG_CLOEXEC)
         if not data:
             msg = "java: the service that this script belongs to has ended"
             raise SystemFailureError(msg)
         fds += more
-        wanted = int(data)
+        wanted, parked = map(int, data.split())
     memory, alive, *listeners = fds
     spec = ServiceSpec.from_json(read_memory(memory))._replace(java_arguments=tuple(argv))
     _die_with(alive)
@@ -94,7 +94,7 @@ def _take(connection: socket.socket, argv: list[str]) -> Role:
     for number, fd in enumerate(listeners, first):
         fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, number)
         os.close(fd)
-    return Role(spec, connection.detach(), 0, first)
+    return Role(spec, connection.detach(), parent=0, parked=bool(parked), first=first)
 
 
 def _die_with(alive: int) -> None:

@@ -25,7 +25,7 @@ def plan(argv: list[str]) -> dict[str, object]:
         request = read_request(argv)
         java_home = find_java_home(request.java_home, os.environ)
         command = launcher.understand(request, java_home, os.environ)
-        check_readable(resolve_user(None), launcher.needed(request, java_home, command), changes_user=False)
+        check_readable(resolve_user(None), launcher.needed(request, java_home, command))
         spec = request.template._replace(
             java_home=java_home,
             java_arguments=request.java_arguments,

@@ -12,7 +12,7 @@ import sys
 from typing import NamedTuple
 
 from jvmbind.errors import SystemFailureError
-from jvmbind.posix.fds import read_memory
+from jvmbind.posix.fds import LISTEN_FDS_START, read_memory
 from jvmbind.spec import ServiceSpec
 
 _VARIABLE = "JVMBIND_ROLE"
@@ -22,12 +22,14 @@ class Role(NamedTuple):
     """What a started role finds: the specification, its supervisor's socket (-1: none) and that process (0: none).
 
     `parked`: the application waits at its first bind on a declared listener until the supervisor says otherwise.
+    `first`: the descriptor of the first listener.
     """
 
     spec: ServiceSpec
     control: int
     parent: int
     parked: bool
+    first: int = LISTEN_FDS_START
 
 
 def command(role: str, words: tuple[str, ...]) -> list[str]:

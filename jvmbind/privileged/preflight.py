@@ -6,54 +6,75 @@ access lists and security modules count too. Sources: path_resolution(7), access
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
 from typing import TYPE_CHECKING
 
+from jvmbind import errors
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, SystemFailureError
 from jvmbind.privileged.drop import drop_permanently
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from jvmbind.spec import UserSpec
 
 
-def check_readable(user: UserSpec, paths: Sequence[tuple[str, str, int]], *, changes_user: bool) -> None:
-    """Check each (what, path, access mode such as os.R_OK) as `user`.
+def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) -> str:
+    """Return what `question` returns when `user` asks it: files that belong to the service are not read with privilege.
 
-    Raises ConfigurationError naming the path component that denies it.
+    With `changes_user` it is asked by a child that has dropped. A JvmbindError of `question` is raised here again, with
+    its notes; a child that ends in another way raises NotPermittedError.
     """
     if not changes_user:
-        _raise(_first_denied(paths), user)
-        return
+        return question()
     reader, writer = os.pipe()
     child = os.fork()  # one thread only so far: drop_permanently would refuse more
     if child == 0:
-        status = 1
         try:
             os.close(reader)
-            drop_permanently(user.uid, user.gid, user.groups)
-            os.write(writer, _first_denied(paths).encode("utf-8", "surrogateescape"))
-            status = 0
-        except JvmbindError as error:
-            os.write(writer, str(error).encode())
+            _write_answer(writer, user, question)
         finally:
-            os._exit(status)
+            os._exit(1)
     os.close(writer)
-    answer = b""
+    data = b""
     while chunk := os.read(reader, 65536):
-        answer += chunk
+        data += chunk
     os.close(reader)
     _, status = os.waitpid(child, 0)
-    text = answer.decode("utf-8", "surrogateescape")
-    if status:
-        raise NotPermittedError(text or "the check of what the service user may read died")
-    _raise(text, user)
+    try:
+        kind, text, notes = json.loads(data)
+    except ValueError:
+        msg = f"the check of what user {user.name} may read ended with status {status}"
+        raise NotPermittedError(msg) from None
+    if not kind:
+        return str(text)
+    failure = getattr(errors, kind)(text)
+    for note in notes:
+        failure.add_note(note)
+    raise failure
 
 
-def _raise(denied: str, user: UserSpec) -> None:
+def _write_answer(writer: int, user: UserSpec, question: Callable[[], str]) -> None:
+    try:
+        drop_permanently(user.uid, user.gid, user.groups)
+        answer: tuple[str, str, list[str]] = ("", question(), [])
+    except JvmbindError as error:
+        answer = (type(error).__name__, str(error), list(getattr(error, "__notes__", ())))
+    data = json.dumps(answer).encode()
+    while data:
+        data = data[os.write(writer, data) :]
+    os._exit(0)
+
+
+def check_readable(user: UserSpec, paths: Iterable[tuple[str, str, int]]) -> None:
+    """Check each (what, path, access mode such as os.R_OK) with the rights of this process, which is `user`'s by now.
+
+    Raises ConfigurationError naming the path component that denies it.
+    """
+    denied = _first_denied(paths)
     if denied:
         msg = denied.replace("\0", user.name)
         raise ConfigurationError(msg)

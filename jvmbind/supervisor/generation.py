@@ -56,7 +56,7 @@ class Generation:
             fds = {LISTEN_FDS_START + i: fd for i, fd in enumerate(listeners)}
             fds |= {spec_at: above[0], spec_at + 1: above[1]}
             announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked)
-            self.process = Process(role.command("worker", spec.java_arguments), {**environ, **announced}, fds)
+            self.process = Process(role.command("worker", spec.script or spec.java_arguments), {**environ, **announced}, fds)
         except OSError:
             self.socket.close()
             raise

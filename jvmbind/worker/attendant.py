@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jvmbind.worker.handover import HandOver
     from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 
-_LOOK_AGAIN = 20  # milliseconds, while the listeners are claimed and nobody waits on them yet
+_LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody waits on the listeners yet
 _COUNT_AGAIN = 50  # milliseconds, while drained
 
 
@@ -49,6 +49,7 @@ class Attendant:
         self._report = report
         self._waiting: list[seccomp.Notification] = []  # parked calls
         self._said_waiting = False
+        self._look_again: float = _LOOK_FIRST
         self._drained = False
         self._said: tuple[int, int] | None = None
 
@@ -91,7 +92,8 @@ class Attendant:
         if self._drained:
             return _COUNT_AGAIN
         if jvm_is_up and not self._said_waiting and any(self._handover.accepting_fds()):
-            return _LOOK_AGAIN
+            self._look_again = min(self._look_again * 1.2, _LOOK_LAST)
+            return int(self._look_again)
         return None
 
     def _answer_next(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import prctl
 
 from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
-from jvmbind.posix import seccomp
+from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.fds import LISTEN_FDS_START
 from jvmbind.posix.role import Role, take_role
 from jvmbind.spec import ServiceSpec, is_wildcard
@@ -37,16 +37,27 @@ _PYTHON_FRAMES = 256 * 1024  # stack that Python and JPype use below Java's firs
 _NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
 
 
-def main() -> NoReturn:
-    """Run the worker; ends the process with Java's status, or with that of a JvmbindError."""
+def main(role: Role | None = None) -> NoReturn:
+    """Run the worker, in the role that its starter announced where none is given.
+
+    Ends the process with Java's status, or with that of a JvmbindError.
+    """
     try:
-        role = take_role()
+        role = role or take_role()
         spec = role.spec
         if role.parent:
             _die_with(role.parent)
+        if spec.script:
+            from jvmbind.worker.script import run_script  # noqa: PLC0415 - for `wrap` alone
+
+            run_script(role)
         environ = dict(os.environ)
         feature = arguments.jdk_feature(Path(spec.java_home))
         command = arguments.parse(spec.java_arguments, environ, jdk_feature=feature, java_home=Path(spec.java_home))
+        if spec.daemon:
+            from jvmbind.worker.daemon import as_daemon  # noqa: PLC0415 - for commons-daemon classes alone
+
+            command = as_daemon(command, spec.daemon)
         report = _reporter(spec, role)
         for note in command.notes:
             _say(note)
@@ -132,12 +143,13 @@ class _Worker:
         self._report = report
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libjvm = libjvm(role.spec.java_home, command.vm)
-        self._fds = list(range(LISTEN_FDS_START, LISTEN_FDS_START + len(role.spec.listeners)))
+        self._fds = list(range(role.first, role.first + len(role.spec.listeners)))
         self._pipes = LifecyclePipes() if role.control >= 0 else None
 
     def run(self) -> NoReturn:
         for fd in self._fds:
             os.set_inheritable(fd, False)  # the application's children get none of them
+        self._enclose()
         _restore_signals()
         self._exit_at_once()
         self._answering = self._attend()
@@ -147,6 +159,15 @@ class _Worker:
         _thread.start_new_thread(self._java, ())
         while True:
             waiting.acquire()  # for ever: the thread that runs Java ends the process
+
+    def _enclose(self) -> None:
+        """Keep a hijacked JVM from signalling its supervisor, and from TCP binds that the filter might miss."""
+        if self._role.control < 0 and not self._spec.strict_binds:
+            return
+        try:
+            landlock.enclose(self._libc, strict_binds=self._spec.strict_binds)
+        except OSError as error:
+            self._report(Note(f"no Landlock domain: {error.strerror}"))
 
     def _exit_at_once(self) -> None:
         """Let exit(3), by which the JVM ends after System.exit or a signal, skip the destructors of Python and JPype.

@@ -9,6 +9,7 @@ Sources: unix(7), prctl(2) on PR_SET_CHILD_SUBREAPER, fcntl(2) on F_SETSIG.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import select
@@ -24,7 +25,7 @@ import prctl
 from jvmbind.errors import ConfigurationError
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.signals import block_and_open, read_signals
-from jvmbind.wire import MAX_SIZE, Claimed, Note, decode, encode
+from jvmbind.wire import MAX_SIZE, Claimed, Connections, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 FDS_PER_PACKET = 128  # SCM_MAX_FD is 253: unix(7)
 _LEFT_SECONDS = 2.0  # for processes that the script left behind, from SIGTERM to SIGKILL
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
+_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), 64 bytes: linux/pidfd.h
+_PIDFD_INFO_EXIT = 8  # since Linux 6.15: the status of a process that its parent has reaped
+_INFO_SIZE = 64
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FOR_JAVA = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _FATAL = (
@@ -57,7 +61,8 @@ class Java:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.connection = connection
-        self.claimed = False
+        self.serves = False  # it has bound a declared address, or waits to
+        self.connections = Connections(0, 0)
         self.ended = False
         self._lifeline = lifeline
         self.folder = ""
@@ -74,10 +79,25 @@ class Java:
             except ProcessLookupError:
                 return
 
-    def close(self) -> None:
-        """Give up all descriptors."""
+    def status(self) -> int | None:
+        """Return how the process ended, as waitpid(2) has it; None where this kernel does not tell.
+
+        It is known once the parent, which is some shell, has reaped it.
+        """
+        info = bytearray(_INFO_SIZE)
+        info[:8] = _PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
+        try:
+            fcntl.ioctl(self.pidfd, _PIDFD_GET_INFO, info)
+        except OSError:
+            return None
+        if not int.from_bytes(info[:8], sys.byteorder) & _PIDFD_INFO_EXIT:
+            return None
+        return int.from_bytes(info[60:64], sys.byteorder)
+
+    def end(self) -> None:
+        """Note the end of the process; the pidfd is kept for `status`."""
+        self.ended = True
         self.connection.close()
-        os.close(self.pidfd)
         os.close(self._lifeline)
 
 
@@ -96,11 +116,11 @@ class Script:
         self._server.bind(f"\0{name}")
         self._server.listen()
         self._javas: list[Java] = []
-        self._children: dict[int, int] = {}  # pid -> status of an ended child that was a registered JVM
+        self._statuses: dict[int, int] = {}  # pid -> status of each JVM that was reaped here
+        self._parked = role.parked
         self._commands: list[bytes] = []  # what the supervisor has said, for JVMs that come later
         self._status: int | None = None  # of the script, as waitpid(2) has it
         self._stopping = 0
-        self._any_java = False
         shown = facade.facade(self._spec.java_home, os.environ)
         self._environ = facade.lead_to(shown, os.environ) | {facade.WRAP: name}
         self._pid = self._start()
@@ -135,7 +155,8 @@ class Script:
             if self._status is not None and not any(not java.ended for java in self._javas):
                 # A JVM in the background may not have come so far yet as to ask for listeners.
                 deadline = deadline or time.monotonic() + self._spec.start_timeout
-                waits = not self._any_java and self._status == 0 and not self._stopping and time.monotonic() < deadline
+                served = any(java.serves for java in self._javas)
+                waits = not served and self._status == 0 and not self._stopping and time.monotonic() < deadline
                 if not waits or not self._has_children():
                     break
             self._wait(0.2 if deadline else None)
@@ -157,7 +178,7 @@ class Script:
             poll.register(self._control, select.POLLIN)
         by_fd: dict[int, Java] = {}
         for java in self._javas:
-            for fd in (java.connection.fileno(), java.pidfd):
+            for fd in () if java.ended else (java.connection.fileno(), java.pidfd):
                 if fd >= 0:
                     by_fd[fd] = java
                     poll.register(fd, select.POLLIN)
@@ -170,9 +191,6 @@ class Script:
             self._take_command()
         if self._signals in ready:
             self._take_signals()
-        for java in [java for java in self._javas if java.ended]:
-            java.close()
-            self._javas.remove(java)
 
     def _accept(self) -> None:
         """Give the listeners to a process of this user, and to no other."""
@@ -190,7 +208,7 @@ class Script:
         try:
             fds = [memory, alive, *self._fds]
             for start in range(0, len(fds), FDS_PER_PACKET):
-                socket.send_fds(connection, [str(len(fds)).encode()], fds[start : start + FDS_PER_PACKET])
+                socket.send_fds(connection, [b"%d %d" % (len(fds), self._parked)], fds[start : start + FDS_PER_PACKET])
             java = Java(connection, pid, lifeline)
         except OSError:
             connection.close()
@@ -201,18 +219,21 @@ class Script:
             os.close(alive)
         connection.setblocking(False)
         self._javas.append(java)
-        self._any_java = True
         if self._stopping:
             java.kill(self._stopping)
 
     def _serve(self, java: Java, fd: int) -> None:
+        if java.ended:
+            return
+        self._read(java)
         if fd == java.pidfd:
-            self._read(java)
-            java.ended = True
-            if java.claimed:
+            java.end()
+            java.connections = Connections(0, 0)
+            if java.serves:
                 self._report_crash(java)
-        else:
-            self._read(java)
+            else:  # a helper of the script, of which there may be many
+                os.close(java.pidfd)
+                self._javas.remove(java)
 
     def _read(self, java: Java) -> None:
         """Pass on what a JVM says; the supervisor checks it as it would that of any worker."""
@@ -223,40 +244,49 @@ class Script:
                 return
             except OSError:
                 packet = b""
-            if not packet:
-                java.connection.close()
+            try:
+                message = decode(packet)
+            except ValueError:
+                java.connection.close()  # its end, or what no worker of ours says
                 return
-            if not java.claimed and _serves(packet):
-                java.claimed = True
+            if isinstance(message, Claimed | Parked) and not java.serves:
+                java.serves = True
                 for command in self._commands:
                     _tell(java, command)
-            if self._control is not None:
-                self._send(packet)
-            else:
-                _show(self._spec.quiet, packet)
+            if isinstance(message, Connections):
+                # To the supervisor all JVMs of a script are one worker.
+                java.connections = message
+                all_of_them = [each.connections for each in self._javas]
+                message = Connections(sum(one.total for one in all_of_them), sum(one.busy for one in all_of_them))
+            self._report(message)
 
-    def _send(self, packet: bytes) -> None:
-        assert self._control is not None
+    def _report(self, message: Message) -> None:
+        if self._control is None:
+            _show(message, quiet=self._spec.quiet)
+            return
         try:
-            self._control.send(packet, socket.MSG_NOSIGNAL)
+            self._control.send(encode(message), socket.MSG_NOSIGNAL)
         except OSError:
             return  # the supervisor is gone; PR_SET_PDEATHSIG ends this process in a moment
 
     def _take_command(self) -> None:
+        """Pass on what the supervisor says to every JVM that serves, also to those that come later."""
         assert self._control is not None
         try:
             packet = self._control.recv(MAX_SIZE + 1, socket.MSG_DONTWAIT)
+            command = decode_command(packet)
         except BlockingIOError:
             return
-        except OSError:
-            packet = b""
-        if not packet:
+        except (OSError, ValueError):
             self._control.close()
             self._control = None
             return
-        self._commands.append(packet)
+        if isinstance(command, Release):
+            self._parked = False
+        else:
+            self._commands.append(packet)
         for java in self._javas:
-            if java.claimed:
+            if java.serves or isinstance(command, Release):
                 _tell(java, packet)
 
     def _take_signals(self) -> None:
@@ -291,7 +321,7 @@ class Script:
             if pid == self._pid:
                 self._status = status
             elif any(java.pid == pid for java in self._javas):
-                self._children[pid] = status
+                self._statuses[pid] = status
 
     def _end_what_is_left(self) -> None:
         """End what the script left behind, so that nothing of a generation outlives it; JVMs have ended already."""
@@ -309,34 +339,29 @@ class Script:
                 number = signal.SIGKILL
 
     def _final_status(self) -> int:
-        """The script's own status; after a script that left its JVM in the background, that of the JVM."""
+        """Return how the generation ended: as the last JVM that served if that crashed, else as the script.
+
+        Scripts hide how their JVM died, and one that left its JVM in the background ended long before it.
+        """
         assert self._status is not None
-        if self._status == 0 and self._children:
-            return list(self._children.values())[-1]
+        served = [java for java in self._javas if java.serves]
+        if served:
+            status = self._statuses.get(served[-1].pid, served[-1].status())
+            if status is not None and (self._status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL)):
+                return status
         return self._status
 
     def _report_crash(self, java: Java) -> None:
         for folder in (java.folder, "/tmp"):  # noqa: S108 - HotSpot's own default, only looked at
             path = f"{folder}/hs_err_pid{java.pid}.log"
             if os.path.isfile(path):
-                note = encode(Note(f"the JVM (pid {java.pid}) that the script started crashed; its report is {path}"))
-                if self._control is not None:
-                    self._send(note)
-                else:
-                    _show(self._spec.quiet, note)
+                self._report(Note(f"the JVM (pid {java.pid}) that the script started crashed; its report is {path}"))
                 return
 
 
 def _children_of(parent: int) -> list[int]:
     with open(f"/proc/self/task/{parent}/children", encoding="ascii") as file:
         return [int(pid) for pid in file.read().split()]
-
-
-def _serves(packet: bytes) -> bool:
-    try:
-        return isinstance(decode(packet), Claimed)
-    except ValueError:
-        return False
 
 
 def _tell(java: Java, packet: bytes) -> None:
@@ -346,19 +371,16 @@ def _tell(java: Java, packet: bytes) -> None:
         return  # it has ended, or will see the next one
 
 
-def _show(quiet: bool, packet: bytes) -> None:
-    try:
-        message = decode(packet)
-    except ValueError:
-        return
+def _show(message: Message, *, quiet: bool) -> None:
     if isinstance(message, Note):
         os.write(2, f"jvmbind: {message.text}\n".encode())
     elif isinstance(message, Claimed) and not quiet:
         os.write(2, f"jvmbind: listener {message.listener + 1} handed over, fd {message.fd}\n".encode())
 
 
-def run_script(role: Role, fds: Sequence[int]) -> NoReturn:
+def run_script(role: Role) -> NoReturn:
     """Run the script of `role.spec` to its end, and end this process as it ended; raises JvmbindError or OSError."""
+    fds = range(role.first, role.first + len(role.spec.listeners))
     for fd in fds:
         os.set_inheritable(fd, False)
     status = Script(role, fds).run()
@@ -372,4 +394,4 @@ def run_script(role: Role, fds: Sequence[int]) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.kill(os.getpid(), number)
-    os._exit(code or 128 + number)
+    os._exit(128 + number if number else code)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support import procfs
 from support.jdks import Jdk
 from support.network import Network
@@ -88,7 +89,7 @@ def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
     with runner.network.connect("127.0.0.1", 80):
         pass
 
-    assert procfs.status(supervisor)["Uid"].split()[0] == str(SERVICE.uid)
+    procfs.assert_dropped(supervisor, uid=SERVICE.uid, gid=SERVICE.gid)
     service.send_line("")
     service.expect(r"^reloaded ready$")
     with runner.network.connect("127.0.0.1", 80):
@@ -145,11 +146,7 @@ def test_embedded_example(network: Network, runner: Runner, jdk: Jdk) -> None:
             client.sendall(f"GET /{number} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda c=client: c.recv(4096), b""))  # type: ignore[misc]
         assert f"/{number} answered by Python".encode() in answer, service.report()
-    for task in Path(f"/proc/{service.pid}/task").iterdir():
-        fields = procfs.status(int(task.name))
-        assert set(fields["Uid"].split()) == {str(SERVICE.uid)}
-        assert {fields[name].strip().strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {""}
-        assert fields["NoNewPrivs"].strip() == "1"
+    procfs.assert_dropped(service.pid, uid=SERVICE.uid, gid=SERVICE.gid)
     assert service.stop() == 143
     wait_until(lambda: not network.processes(), 10, "the end of the process that answers")
     assert service.stderr == ""
@@ -199,33 +196,28 @@ def test_building_blocks(runner: Runner, jdk: Jdk, probes: Path) -> None:
     wait_until(lambda: not service.processes(), 10, "the end of the process that answers")
 
 
+A_THREAD = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
+DROP = "jvmbind.drop_permanently('www-data')"
+ALONE = "import os, sys; sys.stdout.flush(); os._exit(0)"
+
+
 @pytest.mark.parametrize(
-    ("code", "error"),
+    ("steps", "error"),
     [
-        ("jvmbind.start_jvm()", "NotPermittedError: start_jvm: this is root"),
-        ("jvmbind.drop_permanently('www-data'); jvmbind.start_jvm(inherit='x')", "UsageError: start_jvm: no listener 'x'"),
-        (
-            "jvmbind.drop_permanently('www-data'); jvmbind.start_jvm(options=['Main'])",
-            "UsageError: start_jvm: 'Main' in the options",
-        ),
-        (
-            "jvmbind.drop_permanently('www-data'); import threading; t = threading.Thread(target=threading.Event().wait, daemon=True);"
-            "t.start(); jvmbind.start_jvm()",
-            "SystemFailureError: start_jvm: expected a call on the main thread before any other thread",
-        ),
-        (
-            "import threading; t = threading.Thread(target=threading.Event().wait, daemon=True); t.start();"
-            "jvmbind.drop_permanently('www-data')",
-            "NotPermittedError: drop: 2 threads",
-        ),
-        ("jvmbind.bind_listeners(['x'])", "UsageError: listener 'x'"),
-        ("jvmbind.nosuch", "AttributeError"),
+        (["jvmbind.start_jvm()"], "NotPermittedError: start_jvm: this is root"),
+        ([DROP, "jvmbind.start_jvm(inherit='x')"], "UsageError: start_jvm: no listener 'x'"),
+        ([DROP, "jvmbind.start_jvm(options=['Main'])"], "UsageError: start_jvm: 'Main' in the options"),
+        ([DROP, A_THREAD, "jvmbind.start_jvm()"], "SystemFailureError: start_jvm: expected a call on the main thread"),
+        ([A_THREAD, DROP], "NotPermittedError: drop: 2 threads"),
+        (["jvmbind.bind_listeners(['x'])"], "UsageError: listener 'x'"),
+        (["jvmbind.nosuch"], "AttributeError"),
     ],
 )
-def test_wrong_order_is_refused(runner: Runner, code: str, error: str) -> None:
+def test_wrong_order_is_refused(runner: Runner, steps: list[str], error: str) -> None:
     """Java is not started with a privilege left, nor where a thread would escape the filter."""
-    text = f"import jvmbind\ntry:\n    {code}\nexcept Exception as e:\n    print(type(e).__name__ + ': ' + str(e))\nimport os; os._exit(0)\n"
-    service = start(runner, text.replace("import os; os._exit", "import os, sys; sys.stdout.flush(); os._exit"))
+    tried = "".join(f"    {step}\n" for step in steps)
+    text = f"import jvmbind\ntry:\n{tried}except Exception as e:\n    print(type(e).__name__ + ': ' + str(e))\n{ALONE}\n"
+    service = start(runner, text)
 
     assert service.wait() == 0, service.report()
     assert service.stdout.startswith(error)

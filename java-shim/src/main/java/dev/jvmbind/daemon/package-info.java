@@ -1,0 +1,2 @@
+/** What runs a commons-daemon class in the place of a main class. Started by jvmbind, not for programs. */
+package dev.jvmbind.daemon;

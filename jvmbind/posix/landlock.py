@@ -1,0 +1,55 @@
+"""A Landlock domain for the worker: no signals to anything outside, and with strict binds no TCP bind but by hand-over.
+
+Runs in the worker, before its second thread exists; needs no_new_privs and no capability. Where the kernel lacks a part,
+that part is left out: signal scoping is there from Linux 6.12 (ABI 6), TCP rules from 6.7 (ABI 4). Sources: landlock(7),
+Documentation/userspace-api/landlock.rst, linux/landlock.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+# The same numbers on every architecture: asm-generic/unistd.h
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_CREATE_RULESET_VERSION = 1
+_ACCESS_NET_BIND_TCP = 1
+_RULE_NET_PORT = 2
+_SCOPE_SIGNAL = 2
+_ABI_NET, _ABI_SCOPE = 4, 6
+
+
+def abi(libc: ctypes.CDLL) -> int:
+    """Return the Landlock version of this kernel, 0 where there is none."""
+    return max(0, int(libc.syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)))
+
+
+def enclose(libc: ctypes.CDLL, *, strict_binds: bool) -> tuple[bool, bool]:
+    """Put this thread and all that it will start into a domain; return whether signals and binds are restricted.
+
+    The rule for port 0 keeps clients, and the idle sockets of a drained worker, possible. Raises OSError.
+    """
+    version = abi(libc)
+    signals, binds = version >= _ABI_SCOPE, strict_binds and version >= _ABI_NET
+    if not signals and not binds:
+        return False, False
+    # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped
+    attributes = struct.pack("=QQQ", 0, _ACCESS_NET_BIND_TCP if binds else 0, _SCOPE_SIGNAL if signals else 0)
+    size = len(attributes) if signals else 16
+    ruleset = _checked("landlock_create_ruleset", libc.syscall(_CREATE_RULESET, attributes, size, 0))
+    try:
+        if binds:
+            rule = struct.pack("=QQ", _ACCESS_NET_BIND_TCP, 0)  # struct landlock_net_port_attr
+            _checked("landlock_add_rule", libc.syscall(_ADD_RULE, ruleset, _RULE_NET_PORT, rule, 0))
+        _checked("landlock_restrict_self", libc.syscall(_RESTRICT_SELF, ruleset, 0))
+    finally:
+        os.close(ruleset)
+    return signals, binds
+
+
+def _checked(what: str, result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return int(result)

@@ -1,0 +1,189 @@
+"""What the service user may read, asked of the kernel, and whose code root runs. Run in child processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.users import User
+
+from jvmbind.errors import ConfigurationError
+from jvmbind.posix.fds import open_fds
+from jvmbind.privileged.preflight import check_readable
+from jvmbind.spec import UserSpec
+
+pytestmark = pytest.mark.root
+
+
+def as_spec(who: User) -> UserSpec:
+    """Return a user as the product has it."""
+    return UserSpec(who.uid, who.gid, who.groups, who.name, who.home, "/bin/sh")
+
+
+def refusal(who: User, path: Path, mode: int = os.R_OK) -> str:
+    """Return why the user cannot have the path, "" where it can."""
+    before = open_fds()
+    try:
+        check_readable(as_spec(who), [("jar", str(path), mode)], changes_user=True)
+    except ConfigurationError as error:
+        return str(error)
+    finally:
+        assert open_fds() == before
+        assert os.geteuid() == 0
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    return ""
+
+
+def test_readable(workspace: Path, service_user: User) -> None:
+    """What the user can read or run passes, and neither a process nor a descriptor is left of the question."""
+    file = workspace / "a.jar"
+    file.touch(mode=0o644)
+
+    assert refusal(service_user, file) == ""
+    assert refusal(service_user, Path(sys.executable), os.X_OK) == ""
+    assert refusal(service_user, workspace, os.R_OK | os.X_OK) == ""
+
+
+def test_denied(workspace: Path, service_user: User) -> None:
+    """The message names the user, the component that denies it, and the right that is missing."""
+    folder = workspace / "private"
+    folder.mkdir()
+    file = folder / "a.jar"
+    file.touch(mode=0o600)
+    assert refusal(service_user, file).startswith(f"jar {file}: user {service_user.name} may not read it")
+    assert "may not execute it" in refusal(service_user, file, os.X_OK)
+
+    folder.chmod(0o700)
+    assert f"user {service_user.name} may not enter {folder}" in refusal(service_user, file)
+
+
+def test_groups_count(workspace: Path, service_user: User) -> None:
+    """A right by a group of the user's is one, by a group of root's it is none."""
+    file = workspace / "a.jar"
+    file.touch()
+    os.chown(file, 0, service_user.gid)
+    file.chmod(0o640)
+    assert refusal(service_user, file) == ""
+
+    os.chown(file, 0, 0)
+    assert "may not read it" in refusal(service_user, file)
+
+
+def test_missing(workspace: Path, service_user: User) -> None:
+    """A missing file, a missing folder and a file in the place of a folder are told apart."""
+    (workspace / "file").touch()
+
+    assert "no such file or directory" in refusal(service_user, workspace / "none.jar")
+    assert f"no such file or directory: {workspace}/none" in refusal(service_user, workspace / "none" / "a.jar")
+    assert f"{workspace}/file is not a directory" in refusal(service_user, workspace / "file" / "a.jar")
+
+
+def test_links(workspace: Path, service_user: User) -> None:
+    """A link counts for what it leads to."""
+    hidden = workspace / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "a.jar").touch(mode=0o644)
+    (workspace / "a.jar").symlink_to(hidden / "a.jar")
+
+    assert refusal(service_user, workspace / "a.jar") != ""
+
+
+def test_odd_names(workspace: Path, service_user: User) -> None:
+    """A name that is no UTF-8 or spans lines comes back whole, on one line."""
+    for name in (b"\xff\xfe.jar", b"a\nb.jar"):
+        path = Path(os.fsdecode(bytes(workspace) + b"/" + name))
+        message = refusal(service_user, path)
+        assert "no such file" in message
+        assert len(message.splitlines()) == 1
+
+
+def test_the_caller_itself(workspace: Path, service_user: User) -> None:
+    """Where no user is changed the question is put to this process."""
+    check_readable(as_spec(service_user), [("jar", str(workspace), os.R_OK)], changes_user=False)
+    with pytest.raises(ConfigurationError, match="no such file"):
+        check_readable(as_spec(service_user), [("jar", str(workspace / "none"), os.R_OK)], changes_user=False)
+
+
+PROGRAM = """
+import sys
+if sys.argv[4]:
+    sys.path.insert(0, sys.argv[4])
+    import planted
+from jvmbind.errors import JvmbindError
+from jvmbind.privileged.preflight import check_own_code
+from jvmbind.spec import UserSpec
+uid, gid = int(sys.argv[1]), int(sys.argv[2])
+try:
+    check_own_code(UserSpec(uid, gid, (gid, int(sys.argv[3])), "x", "/", "/"))
+except JvmbindError as error:
+    print(error)
+    sys.exit(error.status)
+"""
+
+
+def own_code(who: User, folder: Path | str = "", *, group: int = 4242, isolated: bool = True) -> tuple[int, str]:
+    """Run the check in a program that has loaded a module from `folder`; return its status and words."""
+    option = ["-I"] if isolated else ["-E"]
+    arguments = [str(who.uid), str(who.gid), str(group), str(folder)]
+    command = [sys.executable, *option, "-B", "-c", PROGRAM, *arguments]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return ended.returncode, ended.stdout
+
+
+@pytest.fixture
+def planted(workspace: Path) -> Path:
+    """A module in a folder of its own that only root may write."""
+    folder = workspace / "code"
+    folder.mkdir()
+    (folder / "planted.py").touch(mode=0o644)
+    return folder
+
+
+def test_own_code(planted: Path, service_user: User) -> None:
+    """Code that root alone may write passes, the installed package and interpreter included."""
+    assert own_code(service_user) == (0, "")
+    # The workspace is below the folder for temporary files, which is sticky.
+    assert own_code(service_user, planted) == (0, "")
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+@pytest.mark.parametrize("who", ["owner", "group", "supplementary group", "others"])
+def test_code_of_others(planted: Path, service_user: User, place: str, who: str) -> None:
+    """Code that another user owns or may write, or that lies in such a folder, is refused by its path."""
+    path = planted / "planted.py" if place == "file" else planted
+    mode = 0o644 if place == "file" else 0o755
+    if who == "owner":
+        os.chown(path, service_user.uid, 0)
+    elif who == "group":
+        os.chown(path, 0, service_user.gid)
+        path.chmod(mode | 0o020)
+    elif who == "supplementary group":
+        os.chown(path, 0, 777)
+        path.chmod(mode | 0o020)
+    else:
+        path.chmod(mode | 0o002)
+
+    status, words = own_code(service_user, planted, group=777)
+
+    assert status == 77
+    assert f"root would run code that others may change: {path} belongs to uid" in words
+
+
+def test_group_that_the_user_is_not_in(planted: Path, service_user: User) -> None:
+    """A file that a group of administrators may write is root's business."""
+    os.chown(planted / "planted.py", 0, 778)
+    (planted / "planted.py").chmod(0o664)
+
+    assert own_code(service_user, planted, group=777) == (0, "")
+
+
+def test_interpreter_that_is_not_isolated(service_user: User) -> None:
+    """An interpreter whose search path others decide is refused."""
+    status, words = own_code(service_user, isolated=False)
+
+    assert status == 71
+    assert "python -I" in words
