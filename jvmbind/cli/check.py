@@ -141,9 +141,14 @@ def _problem(user: UserSpec, what: str, path: str, mode: int) -> str:
     if user.uid != os.geteuid() and os.geteuid() != 0:
         return _by_modes(user, what, os.path.abspath(path), mode)
     try:
-        as_user(user, lambda: check_readable(user, [(what, path, mode)]) or "", changes_user=user.uid != os.geteuid())
+        as_user(user, lambda: _readable(user, what, path, mode), changes_user=user.uid != os.geteuid())
     except JvmbindError as error:
         return str(error)
+    return ""
+
+
+def _readable(user: UserSpec, what: str, path: str, mode: int) -> str:
+    check_readable(user, [(what, path, mode)])
     return ""
 
 

@@ -111,7 +111,7 @@ class Actions:
         try:
             self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked)
         except OSError as error:
-            self.log.error("cannot start generation %d: %s", number, error)
+            self.log.error("cannot start generation %d: %s", number, error, extra=_fields("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
 
     def _start_probe(self, generation: Generation) -> None:
@@ -128,7 +128,7 @@ class Actions:
             else:
                 self.events.append(lifecycle.Ready(time.monotonic(), generation.number))
         except OSError as error:
-            self.log.error("cannot probe generation %d: %s", generation.number, error)
+            self.log.error("cannot probe generation %d: %s", generation.number, error, extra=_fields("probe-failed", generation.number))
 
     def _end_probe(self) -> None:
         if self.probe is not None:
@@ -169,7 +169,8 @@ class Actions:
         try:
             messages = generation.messages()
         except ValueError as error:
-            self.log.error("generation %d sent %s; its messages are no longer read", generation.number, error)
+            text = "generation %d sent %s; its messages are no longer read"
+            self.log.error(text, generation.number, error, extra=_fields("bad-message", generation.number))
             generation.close()
             return
         for message in messages:
@@ -189,11 +190,13 @@ class Actions:
         elif isinstance(message, wire.Claimed):
             listener = generation.spec.listeners[message.listener]
             where = f"listener {listener.name!r} ({listener.address}/{listener.protocol})"
-            self.log.info("%s handed over to generation %d, fd %d", where, generation.number, message.fd)
+            fields = _fields("claimed", generation.number, listener.name)
+            self.log.info("%s handed over to generation %d, fd %d", where, generation.number, message.fd, extra=fields)
         elif isinstance(message, wire.Tried) and "refused" in message.text:
-            self.log.warning("generation %d: bind of %s", generation.number, message.text)
+            fields = _fields("bind-refused", generation.number)
+            self.log.warning("generation %d: bind of %s", generation.number, message.text, extra=fields)
         elif isinstance(message, wire.Note):
-            self.log.warning("generation %d: %s", generation.number, message.text)
+            self.log.warning("generation %d: %s", generation.number, message.text, extra=_fields("note", generation.number))
         elif isinstance(message, wire.Status):
             self._notifier.status(message.text)
 
@@ -213,7 +216,8 @@ class Actions:
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
         stopping = self.phase is lifecycle.Phase.STOPPING
         if ended.signal and not stopping:
-            self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text)
+            fields = _fields("died", generation.number)
+            self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text, extra=fields)
         self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
 
     def own_pids(self) -> set[int]:
@@ -245,9 +249,9 @@ class Actions:
     def report_reload(self, number: int, failure: str) -> None:
         """Tell whoever asked how the reload ended, and keep the result for `status`."""
         if failure:
-            self.log.error("reload failed: %s; the old generation serves on", failure)
+            self.log.error("reload failed: %s; the old generation serves on", failure, extra=_fields("reload-failed", number))
         else:
-            self.log.info("reload done: generation %d serves", number)
+            self.log.info("reload done: generation %d serves", number, extra=_fields("reload-done", number))
             if self._next_spec is not None:
                 self._swap_listeners(self._next_listeners)
                 self.spec = self._next_spec
@@ -278,19 +282,21 @@ class Actions:
 
     def _report(self, report: lifecycle.Report) -> None:
         number = report.generation
+        fields = _fields(report.what, number)
         if report.what == "ready":
-            self.log.info("generation %d is ready", number)
+            self.log.info("generation %d is ready", number, extra=fields)
             self._notifier.ready(self.status_line())
         elif report.what == "back-off":
-            self.log.info("the next generation starts in %.1f s; the listeners stay bound", report.seconds)
+            self.log.info("the next generation starts in %.1f s; the listeners stay bound", report.seconds, extra=fields)
         elif report.what == "unclaimed":
             self._report_unclaimed(self.generations.get(number))
         elif report.what == "hangs":
-            self.log.warning("generation %d has not stopped after %g s; thread dump, then SIGKILL", number, report.seconds)
+            text = "generation %d has not stopped after %g s; thread dump, then SIGKILL"
+            self.log.warning(text, number, report.seconds, extra=fields)
         elif report.what == "dump":
-            self.log.warning("thread dump of generation %d, then SIGKILL", number)
+            self.log.warning("thread dump of generation %d, then SIGKILL", number, extra=fields)
         elif report.what == "start-limit":
-            self.log.error("%d starts in a row failed; giving up", self.spec.start_limit)
+            self.log.error("%d starts in a row failed; giving up", self.spec.start_limit, extra=fields)
 
     def _report_unclaimed(self, generation: Generation | None) -> None:
         if generation is None:
@@ -309,6 +315,7 @@ class Actions:
                 listener.protocol,
                 generation.spec.start_timeout,
                 tried,
+                extra=_fields("unclaimed", generation.number, listener.name),
             )
 
     def stopping(self) -> None:
@@ -322,6 +329,14 @@ class Actions:
             generation.process.kill(signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, generation.process.pidfd, os.WEXITED)
+
+
+def _fields(event: str, generation: int = 0, listener: str = "") -> dict[str, str | int]:
+    """Return the journal fields of a line: see jvmbind.supervisor.log."""
+    fields: dict[str, str | int] = {"EVENT": event}
+    if generation:
+        fields["GENERATION"] = generation
+    return {**fields, "LISTENER": listener} if listener else fields
 
 
 def logging_stub() -> logging.Logger:

@@ -94,6 +94,7 @@ class Liveness:
             silent,
             usage * 100,
             action,
+            extra={"EVENT": f"liveness-{action}", "GENERATION": generation.number},
         )
         if action == "dump":
             generation.process.kill(signal.SIGQUIT)

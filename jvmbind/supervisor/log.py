@@ -1,29 +1,62 @@
-"""Where the supervisor's lines go: stderr, with a priority in front where that is the journal.
+"""Where the supervisor's lines go: stderr; where that is the journal, to the journal with fields.
 
 Runs in the supervisor. Imported after the first worker was started: `logging` takes as long to load as all the rest.
-Source: sd-daemon(3) on the prefixes, systemd.exec(5) on JOURNAL_STREAM.
+A caller adds fields with `extra`: EVENT (one word), GENERATION (its number), LISTENER (its name); on stderr they do not
+appear. Sources: systemd.exec(5) on JOURNAL_STREAM, systemd.journal-fields(7), sd-daemon(3) on the prefixes.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
+from typing import Any
 
-_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+_FIELDS = ("EVENT", "GENERATION", "LISTENER")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class _Formatter(logging.Formatter):
     """One line for each record, whatever a worker has put into it."""
 
-    def __init__(self, *, priorities: bool) -> None:
+    def __init__(self) -> None:
         super().__init__("jvmbind: %(message)s")
-        self._priorities = priorities
 
     def format(self, record: logging.LogRecord) -> str:
-        text = "".join(char if char.isprintable() else "?" for char in super().format(record))
-        if not self._priorities:
-            return text
-        return f"<{next(number for level, number in _PRIORITIES if record.levelno >= level)}>{text}"
+        return _printable(super().format(record))
+
+
+class _Journal(logging.Handler):
+    """Sends records with their fields by systemd-python's handler, and as lines with a priority where that fails.
+
+    Its handler is not used as it is: it stores the arguments of every call in a field of their own, CODE_ARGS.
+    """
+
+    def __init__(self) -> None:
+        from systemd.journal import JournalHandler, send  # noqa: PLC0415 - loaded only where there is a journal
+
+        super().__init__()
+        self._send = send
+        self._handler = JournalHandler(sender_function=self._send_or_print, SYSLOG_IDENTIFIER="jvmbind")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass on the finished text and the known fields, nothing else that the record holds."""
+        fields = {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        known = {
+            name: getattr(record, name)
+            for name in ("name", "levelno", "levelname", "pathname", "lineno", "funcName", "threadName", "processName")
+        }
+        self._handler.emit(logging.makeLogRecord({**known, **fields, "msg": _printable(record.getMessage())}))
+
+    def _send_or_print(self, message: str, **fields: Any) -> None:  # noqa: ANN401 - whatever the handler makes of a record
+        try:
+            self._send(message, **fields)
+        except OSError:
+            # No socket of the journal here, but stderr leads there: a sandbox without /run/systemd/journal.
+            sys.stderr.write(f"<{fields['PRIORITY']}>jvmbind: {message}\n")
 
 
 def _stderr_is_journal() -> bool:
@@ -37,8 +70,12 @@ def _stderr_is_journal() -> bool:
 def open_log(*, quiet: bool) -> logging.Logger:
     """Return the logger of the supervisor; with `quiet` only warnings and errors are written."""
     logger = logging.getLogger("jvmbind")
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(priorities=_stderr_is_journal()))
+    handler: logging.Handler
+    if _stderr_is_journal():
+        handler = _Journal()
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Formatter())
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False

@@ -42,8 +42,8 @@ def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
         msg = f"daemon class {daemon}: {jar} is missing; expected an installed jvmbind, or a build of its Java shim"
         raise ConfigurationError(msg)
     os.environ.setdefault(_USER_SIGNAL, _FREE_SIGNAL)
-    words = [] if command.what in {None, daemon} or command.mode is Mode.JAR else [command.what]
-    arguments = (daemon, *(word for word in words if word is not None), *command.arguments)
+    named = command.what is None or command.what == daemon or command.mode is Mode.JAR
+    arguments = (daemon, *command.arguments) if named else (daemon, command.what or "", *command.arguments)
     options = [option for option in command.options if not option.startswith((_CLASS_PATH, _COMMAND))]
     class_path = command.class_path or "."
     # Behind the application's own, so that nothing of it is hidden; launch.tidy_up takes it out of java.class.path.

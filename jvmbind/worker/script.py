@@ -41,16 +41,7 @@ _PIDFD_INFO_EXIT = 8  # since Linux 6.15: the status of a process that its paren
 _INFO_SIZE = 64
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FOR_JAVA = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-_FATAL = (
-    signal.SIGABRT,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGKILL,
-    signal.SIGSEGV,
-    signal.SIGSYS,
-    signal.SIGTRAP,
-)
+_FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
 
 
 class Java:
@@ -108,7 +99,7 @@ class Script:
         """Prepare for the listeners `fds`; raises OSError."""
         self._spec = role.spec
         self._fds = fds
-        self._control = socket.socket(fileno=role.control) if role.control >= 0 else None
+        self._control = socket.socket(fileno=role.control)
         self._signals = block_and_open((*_STOPS, *_FOR_JAVA, signal.SIGCHLD))
         prctl.set_child_subreaper(1)  # a JVM that the script leaves in the background stays below this process
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -152,16 +143,15 @@ class Script:
         """Return the status of the generation, as waitpid(2) has it, once the script and its JVMs have ended."""
         deadline = 0.0
         while True:
-            if self._status is not None and not any(not java.ended for java in self._javas):
-                # A JVM in the background may not have come so far yet as to ask for listeners.
+            if self._status is not None and all(java.ended for java in self._javas):
+                # A JVM that the script left in the background may not have come so far yet as to ask for listeners.
                 deadline = deadline or time.monotonic() + self._spec.start_timeout
                 served = any(java.serves for java in self._javas)
-                waits = not served and self._status == 0 and not self._stopping and time.monotonic() < deadline
+                waits = self._status == 0 and not served and not self._stopping and time.monotonic() < deadline
                 if not waits or not self._has_children():
-                    break
+                    self._end_what_is_left()
+                    return self._final_status(self._status)
             self._wait(0.2 if deadline else None)
-        self._end_what_is_left()
-        return self._final_status()
 
     def _has_children(self) -> bool:
         try:
@@ -174,7 +164,7 @@ class Script:
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
         poll.register(self._server, select.POLLIN)
-        if self._control is not None:
+        if self._control.fileno() >= 0:
             poll.register(self._control, select.POLLIN)
         by_fd: dict[int, Java] = {}
         for java in self._javas:
@@ -187,7 +177,7 @@ class Script:
             self._accept()
         for fd in ready & by_fd.keys():
             self._serve(by_fd[fd], fd)
-        if self._control is not None and self._control.fileno() in ready:
+        if self._control.fileno() in ready:
             self._take_command()
         if self._signals in ready:
             self._take_signals()
@@ -261,9 +251,6 @@ class Script:
             self._report(message)
 
     def _report(self, message: Message) -> None:
-        if self._control is None:
-            _show(message, quiet=self._spec.quiet)
-            return
         try:
             self._control.send(encode(message), socket.MSG_NOSIGNAL)
         except OSError:
@@ -271,7 +258,6 @@ class Script:
 
     def _take_command(self) -> None:
         """Pass on what the supervisor says to every JVM that serves, also to those that come later."""
-        assert self._control is not None
         try:
             packet = self._control.recv(MAX_SIZE + 1, socket.MSG_DONTWAIT)
             command = decode_command(packet)
@@ -279,7 +265,6 @@ class Script:
             return
         except (OSError, ValueError):
             self._control.close()
-            self._control = None
             return
         if isinstance(command, Release):
             self._parked = False
@@ -338,18 +323,17 @@ class Script:
             if time.monotonic() > deadline:
                 number = signal.SIGKILL
 
-    def _final_status(self) -> int:
+    def _final_status(self, script: int) -> int:
         """Return how the generation ended: as the last JVM that served if that crashed, else as the script.
 
         Scripts hide how their JVM died, and one that left its JVM in the background ended long before it.
         """
-        assert self._status is not None
         served = [java for java in self._javas if java.serves]
         if served:
             status = self._statuses.get(served[-1].pid, served[-1].status())
-            if status is not None and (self._status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL)):
+            if status is not None and (script == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL)):
                 return status
-        return self._status
+        return script
 
     def _report_crash(self, java: Java) -> None:
         for folder in (java.folder, "/tmp"):  # noqa: S108 - HotSpot's own default, only looked at
@@ -369,13 +353,6 @@ def _tell(java: Java, packet: bytes) -> None:
         java.connection.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except OSError:
         return  # it has ended, or will see the next one
-
-
-def _show(message: Message, *, quiet: bool) -> None:
-    if isinstance(message, Note):
-        os.write(2, f"jvmbind: {message.text}\n".encode())
-    elif isinstance(message, Claimed) and not quiet:
-        os.write(2, f"jvmbind: listener {message.listener + 1} handed over, fd {message.fd}\n".encode())
 
 
 def run_script(role: Role) -> NoReturn:

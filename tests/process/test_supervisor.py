@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import procfs
+from support import jdks, procfs
 from support.clients import http_get
-from support.jdks import Jdk, tested_jdks
+from support.jdks import Jdk
 from support.runner import PLAIN, Runner, as_user
 from support.users import SERVICE_USER
 from support.waiting import wait_until
@@ -44,7 +44,7 @@ _PIDFD_GETFD = 438  # pidfd_getfd(2), one number on all architectures
 @pytest.fixture
 def newest() -> Jdk:
     """One JDK is enough: nothing here depends on its version."""
-    return tested_jdks()[-1]
+    return jdks.tested_jdks()[-1]
 
 
 def start(runner: Runner, jdk: Jdk, options: str, *probe: str) -> Service:
@@ -270,14 +270,14 @@ def test_sigquit_passes(runner: Runner, newest: Jdk) -> None:
 
 
 def test_user_signals_pass(runner: Runner, newest: Jdk) -> None:
-    """SIGUSR2 to the supervisor reaches the worker, whose program has no handler for it and dies of it."""
+    """SIGUSR1 to the supervisor reaches the worker, whose program has no handler for it and dies of it."""
     service = start(runner, newest, "-l 8080 --restart never", "Ending", "idle")
     service.expect(r"^READY$")
 
-    os.kill(service.pid, signal.SIGUSR2)
+    os.kill(service.pid, signal.SIGUSR1)
 
-    assert service.wait() == 128 + signal.SIGUSR2, service.report()
-    assert len(lines(service, "killed by SIGUSR2")) == 1
+    assert service.wait() == 128 + signal.SIGUSR1, service.report()
+    assert len(lines(service, "killed by SIGUSR1")) == 1
 
 
 def test_start_timeout(runner: Runner, newest: Jdk) -> None:
