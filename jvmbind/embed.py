@@ -114,7 +114,7 @@ def start_jvm(
     feature = arguments.jdk_feature(Path(home))
     command = arguments.parse(options, os.environ, jdk_feature=feature, java_home=Path(home))
     if command.what is not None:
-        msg = f"start_jvm: {command.what!r} in the options: expected options only; run a main class through jpype"
+        msg = f"start_jvm: {command.what!r} in the options: expected options only (call main from Python once the JVM is up)"
         raise UsageError(msg)
     library = libjvm(home, command.vm)
     if not os.path.isfile(library):

@@ -128,7 +128,9 @@ class Actions:
             else:
                 self.events.append(lifecycle.Ready(time.monotonic(), generation.number))
         except OSError as error:
-            self.log.error("cannot probe generation %d: %s", generation.number, error, extra=_fields("probe-failed", generation.number))
+            self.log.error(
+                "cannot probe generation %d: %s", generation.number, error, extra=_fields("probe-failed", generation.number)
+            )
 
     def _end_probe(self) -> None:
         if self.probe is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jvmbind.spec import ListenSpec, host_port, is_wildcard, same_address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SOCKADDR_MAX = 128  # sizeof(struct sockaddr_storage)
 
@@ -59,8 +59,18 @@ class Match(NamedTuple):
     refusal: str = ""
 
 
-def find(specs: Sequence[ListenSpec], wanted: Wanted) -> Match:
+def by_port(specs: Sequence[ListenSpec]) -> dict[tuple[str, int], list[int]]:
+    """Return the indexes of the internet listeners by protocol and the port that the application binds, for `find`."""
+    index: dict[tuple[str, int], list[int]] = {}
+    for i, spec in enumerate(specs):
+        index.setdefault((spec.protocol, spec.app_port), []).append(i)
+    return index
+
+
+def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, int], Sequence[int]] | None = None) -> Match:
     """Find the listeners that an application may be given for the address it wants.
+
+    `ports` is what `by_port` returned for `specs`, made anew where it is not given.
 
     A specific address is only ever answered by a listener on that address: a wildcard would widen what the application
     meant to expose. A wildcard is answered by a wildcard, or by a narrower listener, which the administrator chose.
@@ -68,7 +78,7 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted) -> Match:
     if wanted.protocol == "unix":
         path = real_path(wanted.path)
         return Match(tuple(i for i, s in enumerate(specs) if s.protocol == "unix" and real_path(s.path) == path))
-    on_port = [i for i, s in enumerate(specs) if s.protocol == wanted.protocol and s.app_port == wanted.port]
+    on_port = (by_port(specs) if ports is None else ports).get((wanted.protocol, wanted.port), ())
     exact, narrower, wider = [], [], []
     for index in on_port:
         spec = specs[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from jvmbind import wire
@@ -50,6 +51,7 @@ class Attendant:
         self._waiting: list[seccomp.Notification] = []  # parked calls
         self._said_waiting = False
         self._look_again: float = _LOOK_FIRST
+        self._look_at = 0.0
         self._drained = False
         self._said: tuple[int, int] | None = None
 
@@ -73,6 +75,8 @@ class Attendant:
             poll.register(self._pipes.from_java, select.POLLIN)
         while True:
             ready = dict(poll.poll(self._patience(jvm_is_up=jvm_is_up)))
+            if not ready or stop in ready:
+                self._handover.settle()
             if self.notify in ready:
                 if ready[self.notify] & (select.POLLHUP | select.POLLERR):
                     poll.unregister(self.notify)  # no thread is covered by the filter any more
@@ -85,16 +89,25 @@ class Attendant:
             if self._pipes is not None and self._pipes.from_java in ready:
                 for message in self._pipes.read():
                     self._report(message)
-            if jvm_is_up:
+            if jvm_is_up and self._control >= 0 and time.monotonic() >= self._look_at:
                 self._look()
+                self._look_at = time.monotonic() + self._pause() / 1000
 
     def _patience(self, *, jvm_is_up: bool) -> int | None:
+        if self._handover.unsettled:
+            return 1
+        if not jvm_is_up or self._control < 0:
+            return None
+        if self._drained or (not self._said_waiting and self._handover.any_accepts):
+            return max(1, int((self._look_at - time.monotonic()) * 1000) + 1)
+        return None
+
+    def _pause(self) -> float:
+        """Return milliseconds until the next look."""
         if self._drained:
             return _COUNT_AGAIN
-        if jvm_is_up and not self._said_waiting and any(self._handover.accepting_fds()):
-            self._look_again = min(self._look_again * 1.2, _LOOK_LAST)
-            return int(self._look_again)
-        return None
+        self._look_again = min(self._look_again * 1.2, _LOOK_LAST)
+        return self._look_again
 
     def _answer_next(self) -> None:
         call = seccomp.receive(self.notify)
@@ -138,7 +151,7 @@ class Attendant:
         elif isinstance(command, wire.Drain):
             self._handover.drain(datagrams_only=bool(command.datagrams_only))
             if not command.datagrams_only:
-                self._drained, self._said = True, None
+                self._drained, self._said, self._look_at = True, None, 0.0
                 if self._pipes is not None:
                     self._pipes.tell("DRAIN")
         elif isinstance(command, wire.Undrain):

@@ -34,7 +34,7 @@ _TCP_INFO_TIMES = struct.Struct("=44xI4xI")
 
 def somebody_waits(fds: Sequence[int], memory: int) -> bool:
     """Whether one of `fds` is watched by an epoll instance, or a thread sits in accept or poll on it."""
-    return any(reg.events & _EPOLLIN for fd in fds for reg in epoll.registrations(fd)) or _a_thread_waits(fds, memory)
+    return any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)) or _a_thread_waits(fds, memory)
 
 
 def _a_thread_waits(fds: Sequence[int], memory: int) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix import epoll
 from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
-from jvmbind.worker.address import SOCKADDR_MAX, Wanted, find, parse_sockaddr
+from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
 from jvmbind.worker.options import carry_over, disconnect, idle_like
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class HandOver:
         self._fds = fds
         self._inodes = [os.fstat(fd).st_ino for fd in fds]
         self._by_inode = {inode: index for index, inode in enumerate(self._inodes)}
+        self._ports = by_port(specs)
+        # Names in /proc/self/fd that are listeners, so no epoll instances: a search among the others stays short.
+        self._known = {str(fd) for fd in fds}
+        self._has_unix = any(spec.protocol == "unix" for spec in specs)
         self._machine = machine
         self._memory = memory
         self._pid = pid
@@ -77,6 +81,7 @@ class HandOver:
         self._jvm_starts = True
         self._parked = parked
         self._said_parked = False
+        self._unsettled: dict[int, tuple[int, int]] = {}  # fd -> its former open file, the inode that it has now
         self._idle: dict[int, int] = {}  # listener -> the idle socket that stands in for it while drained
 
     def state(self) -> dict[str, Any]:
@@ -138,7 +143,7 @@ class HandOver:
         family, host, port, path = parse_sockaddr(raw)
         if family == socket.AF_UNIX:
             wanted = Wanted("unix", path=path)
-            if not path or not any(spec.protocol == "unix" for spec in self._specs):
+            if not path or not self._has_unix:
                 return PROCEED
             match = find(self._specs, wanted)
             if not match.indexes:
@@ -151,7 +156,7 @@ class HandOver:
             if not protocol:
                 return PROCEED
             wanted = Wanted(protocol, host, port, v6only=v6only)
-            match = find(self._specs, wanted)
+            match = find(self._specs, wanted, self._ports)
         else:
             return PROCEED
         if not match.indexes:
@@ -208,8 +213,13 @@ class HandOver:
             disconnect(self._libc, listener)
         for problem in carry_over(fd, listener, spec):
             self._report(Note(f"listener {spec.name!r}: {problem}"))
-        self._replace(fd, listener)
+        if os.get_blocking(fd) and fd not in self._unsettled:
+            self._unsettled[fd] = os.dup(fd), _inode(listener)
+            os.dup2(listener, fd, inheritable=False)
+        else:
+            self._replace(fd, listener)
         self._given[index].append(fd)
+        self._known.add(str(fd))
         self._claim(index, fd)
 
     def _replace(self, fd: int, by: int) -> None:
@@ -217,12 +227,31 @@ class HandOver:
 
         They are deleted first: one lives on as long as any process holds the open file that it was made for.
         """
-        watched = epoll.registrations(fd, self.known_fds())
+        watched = epoll.registrations((fd,), self._known)
         for registration in watched:
             epoll.remove(self._libc, registration)
         os.dup2(by, fd, inheritable=False)
         for registration in watched:
             epoll.add(self._libc, registration)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has something to do; it may wait until no call does."""
+        return bool(self._unsettled)
+
+    def settle(self) -> None:
+        """Move the epoll registrations of sockets that blocked when they were bound.
+
+        A selector never watches a socket that blocks, and hardly any C code does: such a bind is answered before the
+        search. The open file was kept for it, so its registrations are still listed under the number.
+        """
+        unsettled, self._unsettled = self._unsettled, {}
+        watched = epoll.registrations(unsettled, self._known) if unsettled else []
+        for kept, _ in unsettled.values():
+            os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
+        for registration in watched:
+            if _inode(registration.fd) == unsettled[registration.fd][1]:
+                epoll.add(self._libc, registration)
 
     def known_fds(self) -> set[int]:
         """Return the descriptors that are listeners or stand in for one."""
@@ -245,6 +274,11 @@ class HandOver:
                 self._replace(fd, self._fds[index])
             del self._idle[index]
             os.close(idle)
+
+    @property
+    def any_accepts(self) -> bool:
+        """Whether the application has claimed a listener that takes connections."""
+        return any(claimed and spec.listens for claimed, spec in zip(self._claimed, self._specs, strict=True))
 
     def accepting_fds(self) -> list[list[int]]:
         """Return for each claimed listener that takes connections the descriptors on which the application has it."""

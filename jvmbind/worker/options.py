@@ -119,9 +119,8 @@ def carry_over(source: int, target: int, spec: ListenSpec) -> list[str]:
                 "or -Djava.net.preferIPv4Stack=true"
             )
         defaults = _defaults(app)
-        present = _values(listener)
         for option, value in _values(app).items():
-            if value == defaults.get(option) or value == present.get(option) or declared.get(option.name):
+            if value == defaults.get(option) or declared.get(option.name):
                 continue
             if option.halve:
                 value = (int.from_bytes(value, "little") // 2).to_bytes(_INT, "little")  # noqa: PLW2901

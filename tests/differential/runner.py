@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -140,7 +141,8 @@ def differences(expected: Outcome, actual: Outcome, case: Case, *, supervised: b
 
 def command_of(jvmbind: Sequence[str], jdk: Jdk, *, supervised: bool) -> list[str]:
     """Return what stands in place of `java`."""
-    kind = ["--restart", "never"] if supervised else ["--direct"]
+    # A name of its own for each launch: two services of one name would share a control socket.
+    kind = ["--restart", "never", "--name", f"launch-{uuid4().hex}"] if supervised else ["--direct"]
     return [*jvmbind, "run", *kind, "--quiet", "--preserve-env", "--java-home", str(jdk.home), "--"]
 
 
@@ -162,9 +164,9 @@ def main() -> int:
         for jdk in tested_jdks():
             if options.jdk not in {None, jdk.feature}:
                 continue
-            jvmbind = command_of([sys.executable, "-I", "-m", "jvmbind"], jdk, supervised=options.supervised)
 
-            def compare(case: Case, jdk: Jdk = jdk, jvmbind: Sequence[str] = jvmbind) -> list[str]:
+            def compare(case: Case, jdk: Jdk = jdk) -> list[str]:
+                jvmbind = command_of([sys.executable, "-I", "-m", "jvmbind"], jdk, supervised=options.supervised)
                 try:
                     return differences(
                         run([jdk.java], case, jdk, place), run(jvmbind, case, jdk, place), case, supervised=options.supervised

@@ -102,10 +102,12 @@ def test_sigterm_runs_shutdown_hooks_to_their_end(runner: Runner, jdk: Jdk, way:
     service.assert_nothing_left()
 
 
-@both_ways
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("way", "number", "status"),
+    [("direct", signal.SIGINT, 130), ("supervised", signal.SIGINT, 130), ("direct", signal.SIGHUP, 129)],
+)
 def test_other_ending_signals(runner: Runner, jdk: Jdk, way: str, number: int, status: int) -> None:
-    """SIGINT and SIGHUP end the JVM as under java, hooks included."""
+    """SIGINT and SIGHUP end the JVM as under java, hooks included; to a supervisor SIGHUP means reload."""
     service = runner.probe(options(way), jdk, "Ending", "hook", "100")
 
     service.expect(r"^READY$")

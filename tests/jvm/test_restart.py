@@ -51,7 +51,9 @@ def ready_count(service: Service, count: int) -> bool:
 @pytest.mark.parametrize(("policy", "ending", "status"), CASES, ids=lambda v: "-".join(v) if isinstance(v, list) else str(v))
 def test_policies(runner: Runner, network: Network, jdk: Jdk, policy: str, ending: list[str], status: int | None) -> None:
     """A program that has served one client and ended is started again, or its status is the service's."""
-    service = runner.probe(["--restart", policy, "-l", "80", "-u", SERVICE_USER], jdk, "Once", "80", *ending, cwd="/tmp")
+    service = runner.probe(
+        ["--ready", "listen", "--restart", policy, "-l", "80", "-u", SERVICE_USER], jdk, "Once", "80", *ending, cwd="/tmp"
+    )
     service.quiet = False
     service.expect(r"^READY$")
     assert http_get(network, 80).body == "once"
@@ -68,7 +70,9 @@ def test_policies(runner: Runner, network: Network, jdk: Jdk, policy: str, endin
 
 def test_stop_during_the_back_off(runner: Runner, network: Network, jdk: Jdk) -> None:
     """SIGTERM while no worker runs ends the service at once."""
-    service = runner.probe(["--restart", "always", "-l", "80", "-u", SERVICE_USER], jdk, "Once", "80", "exit", "4")
+    service = runner.probe(
+        ["--ready", "listen", "--restart", "always", "-l", "80", "-u", SERVICE_USER], jdk, "Once", "80", "exit", "4"
+    )
     service.quiet = False
     for number in range(1, 4):
         wait_until(partial(ready_count, service, number), 20, "the next generation")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import prctl
 import pytest
-from support.procfs import assert_dropped
-from support.users import SERVICE_USER, User, user
 
 from jvmbind.errors import NotPermittedError
 from jvmbind.privileged.drop import credentials, drop_permanently, effective_capabilities, prove_dropped
+from support.procfs import assert_dropped
+from support.users import SERVICE_USER, User, user
 
 pytestmark = pytest.mark.root
 

@@ -198,7 +198,7 @@ def test_listen_after_shutdown() -> None:
 
 
 def test_listen_on_what_does_not_listen() -> None:
-    """listen fails on a datagram listener as the kernel says it, and on a bind-only one with EACCES."""
+    """A listen fails on a datagram listener as the kernel says it, and on a bind-only one with EACCES."""
     stage = Stage("53/udp 800,bind-only")
 
     def application() -> None:

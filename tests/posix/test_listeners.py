@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from stage import queue_limit
-from support.users import OTHER_USER, User, user
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.posix.fds import open_fds
@@ -20,6 +19,7 @@ from jvmbind.privileged.adopt import identify, inetd_fd, take_inetd
 from jvmbind.privileged.holder import holder_of
 from jvmbind.privileged.listeners import Listener, bind_listeners, jvm_uses_ipv6
 from jvmbind.spec import UserSpec, number_names, parse_listen
+from support.users import OTHER_USER, User, user
 
 pytestmark = pytest.mark.root
 

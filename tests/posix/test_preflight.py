@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.users import User
 
-from jvmbind.errors import ConfigurationError
+from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, UsageError
 from jvmbind.posix.fds import open_fds
-from jvmbind.privileged.preflight import check_readable
+from jvmbind.privileged.preflight import as_user, check_readable
 from jvmbind.spec import UserSpec
+from support.users import User
 
 pytestmark = pytest.mark.root
 
@@ -23,11 +25,21 @@ def as_spec(who: User) -> UserSpec:
     return UserSpec(who.uid, who.gid, who.groups, who.name, who.home, "/bin/sh")
 
 
+def ask(who: User, question: Callable[[], None]) -> None:
+    """Put a question as the user."""
+
+    def asked() -> str:
+        question()
+        return ""
+
+    assert as_user(as_spec(who), asked, changes_user=True) == ""
+
+
 def refusal(who: User, path: Path, mode: int = os.R_OK) -> str:
     """Return why the user cannot have the path, "" where it can."""
     before = open_fds()
     try:
-        check_readable(as_spec(who), [("jar", str(path), mode)], changes_user=True)
+        ask(who, lambda: check_readable(as_spec(who), [("jar", str(path), mode)]))
     except ConfigurationError as error:
         return str(error)
     finally:
@@ -103,9 +115,62 @@ def test_odd_names(workspace: Path, service_user: User) -> None:
 
 def test_the_caller_itself(workspace: Path, service_user: User) -> None:
     """Where no user is changed the question is put to this process."""
-    check_readable(as_spec(service_user), [("jar", str(workspace), os.R_OK)], changes_user=False)
+    assert as_user(as_spec(service_user), lambda: str(os.getpid()), changes_user=False) == str(os.getpid())
     with pytest.raises(ConfigurationError, match="no such file"):
-        check_readable(as_spec(service_user), [("jar", str(workspace / "none"), os.R_OK)], changes_user=False)
+        check_readable(as_spec(service_user), [("jar", str(workspace / "none"), os.R_OK)])
+
+
+def test_who_asks(service_user: User) -> None:
+    """The question is asked by another process with the user's ids and groups, and nothing else of it comes back."""
+    os.setgroups([0, 4])
+
+    answer = as_user(
+        as_spec(service_user),
+        lambda: repr((os.getresuid(), os.getresgid(), sorted(os.getgroups()), os.getppid())),
+        changes_user=True,
+    )
+
+    ids, groups = (service_user.uid,) * 3, (service_user.gid,) * 3
+    assert answer == repr((ids, groups, sorted(service_user.groups), os.getpid()))
+    assert os.getresuid() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000_000])
+def test_long_answers(service_user: User, size: int) -> None:
+    """An answer of any length comes back whole, with characters that are no UTF-8."""
+    text = "\udcff\n" * size
+
+    assert as_user(as_spec(service_user), lambda: text, changes_user=True) == text
+
+
+@pytest.mark.parametrize("kind", [UsageError, ConfigurationError, NotPermittedError, JavaLaunchError])
+def test_refusals_come_back(service_user: User, kind: type[UsageError]) -> None:
+    """A refusal of the question is raised as what it was, with its notes."""
+
+    def question() -> str:
+        error = kind("no")
+        error.add_note("a note")
+        raise error
+
+    with pytest.raises(kind, match="no") as refused:
+        as_user(as_spec(service_user), question, changes_user=True)
+    assert refused.value.__notes__ == ["a note"]
+
+
+@pytest.mark.parametrize("end", ["exception", "exit", "signal"])
+def test_a_question_that_dies(service_user: User, end: str) -> None:
+    """A question that ends in another way is a refusal: no answer is never taken for a good one."""
+
+    def question() -> str:
+        if end == "exit":
+            os._exit(0)
+        if end == "signal":
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.close(2)  # no traceback of this test's own
+        raise ZeroDivisionError
+
+    with pytest.raises(NotPermittedError, match=f"what user {service_user.name} may read"):
+        as_user(as_spec(service_user), question, changes_user=True)
 
 
 PROGRAM = """

@@ -55,7 +55,7 @@ def test_sent_by_a_child() -> None:
 
 @pytest.mark.parametrize(("key", "number"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
 def test_key_of_the_terminal(key: bytes, number: int) -> None:
-    """Ctrl-C and Ctrl-\\ at the terminal are signals of the kernel's own."""
+    """Ctrl-C and Ctrl-backslash at the terminal are signals of the kernel's own."""
     pid, terminal = pty.fork()
     if pid == 0:
         fd = block_and_open(ALL)

@@ -22,6 +22,8 @@ DISTRIBUTIONS = {
     "tomcat10": "org.apache.tomcat:tomcat:10.1.59:zip",
     "tomcat11": "org.apache.tomcat:tomcat:11.0.24:zip",
     "jetty12": "org.eclipse.jetty:jetty-home:12.1.5:zip",
+    "artemis": "org.apache.activemq:apache-artemis:2.40.0:zip:bin",
+    "karaf": "org.apache.karaf:apache-karaf-minimal:4.4.7:zip",
 }
 LIBRARIES = {
     "netty41": [
@@ -33,6 +35,12 @@ LIBRARIES = {
         f"io.netty:netty-transport-native-epoll:4.2.18.Final:{_NETTY_CLASSIFIER}",
     ],
     "undertow": ["io.undertow:undertow-core:2.3.27.Final"],
+}
+
+# Jars for which tests/servers has no main class.
+JARS = {
+    "commons-daemon": ["commons-daemon:commons-daemon:1.4.0"],
+    "junit": ["org.junit.platform:junit-platform-console-standalone:1.14.4"],
 }
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -55,7 +63,7 @@ def cache_directory() -> Path:
 
 def artifact(name: str) -> Path:
     """Return the folder with the distribution or the jars called `name`, fetched if it is not there yet."""
-    coordinates = DISTRIBUTIONS[name] if name in DISTRIBUTIONS else LIBRARIES[name][0]
+    coordinates = DISTRIBUTIONS[name] if name in DISTRIBUTIONS else (LIBRARIES | JARS)[name][0]
     # The version is part of the folder's name, so a changed version is fetched anew.
     version = coordinates.split(":")[2]
     target = cache_directory() / f"{name}-{version}"
@@ -92,7 +100,7 @@ def _distribution(name: str, work: Path) -> Path:
 
 def _libraries(name: str, work: Path) -> Path:
     entries = []
-    for coordinates in LIBRARIES[name]:
+    for coordinates in (LIBRARIES | JARS)[name]:
         group, identity, version, *classifier = coordinates.split(":")
         more = f"<classifier>{classifier[0]}</classifier>" if classifier else ""
         entries.append(
@@ -113,5 +121,5 @@ def _make_readable(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for wanted in (*DISTRIBUTIONS, *LIBRARIES):
+    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS):
         sys.stdout.write(f"{artifact(wanted)}\n")

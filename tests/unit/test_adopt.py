@@ -24,9 +24,7 @@ def declared(texts: str) -> tuple[ListenSpec, ...]:
 
 def inherited(texts: str) -> list[Listener]:
     """Return inherited listeners with their texts in the place of sockets, as the table only passes those on."""
-    return [
-        (parse_listen(text)._replace(inherited=True), cast("socket.socket", text)) for text in texts.split()
-    ]
+    return [(parse_listen(text)._replace(inherited=True), cast("socket.socket", text)) for text in texts.split()]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ def test_the_least() -> None:
 
 def test_everything() -> None:
     """Each option arrives where it belongs."""
-    options = "-l 80 --listen dns=53/udp -u shop:web -n my-shop --direct --inherit dns --strict-binds --java-home /j --restart always"
-    more = "--start-timeout 5 --stop-timeout 0.5 -e A -e B=1 --preserve-env -q".split()
+    options = (
+        "-l 80 --listen dns=53/udp -u shop:web -n my-shop --direct --inherit dns --strict-binds --java-home /j --restart always"
+    )
+    more = ["--start-timeout", "5", "--stop-timeout", "0.5", "-e", "A", "-e", "B=1", "--preserve-env", "-q"]
 
     request = read_request([*options.split(), *more, "--", "Main", "--", "-l", "81"])
 

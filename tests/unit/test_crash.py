@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
-from jvmbind.posix.process import Ended
-from jvmbind.supervisor.crash import describe_death, error_report
+from jvmbind.supervisor.crash import Death, error_report
 
 PID = 2**22 + 7  # above pid_max: nobody's report
 
@@ -19,28 +17,33 @@ def in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+RECORD = Death(0.0, 3, PID, 0, "", core=False, uptime=1.26, during_start=False, hs_err="", oom=False)
+
+
 @pytest.mark.parametrize(
-    ("ended", "text"),
+    ("record", "text"),
     [
-        (Ended(0, signal.SIGKILL, core=False), "killed by SIGKILL"),
-        (Ended(0, signal.SIGSEGV, core=True), "killed by SIGSEGV, core dumped"),
-        (Ended(0, 63, core=False), "killed by signal 63"),
-        (Ended(7, 0, core=False), "exit status 7"),
-        (Ended(0, 0, core=False), "exit status 0"),
+        (RECORD, " after 1.3 s: exit status 0"),
+        (RECORD._replace(status=7), " after 1.3 s: exit status 7"),
+        (RECORD._replace(signal="SIGKILL"), " after 1.3 s: killed by SIGKILL"),
+        (RECORD._replace(signal="signal 63", during_start=True), " during its start after 1.3 s: killed by signal 63"),
+        (RECORD._replace(signal="SIGSEGV", core=True), " after 1.3 s: killed by SIGSEGV, core dumped"),
+        (
+            RECORD._replace(signal="SIGABRT", hs_err="/x/hs_err.log"),
+            " after 1.3 s: killed by SIGABRT; the JVM's report is /x/hs_err.log",
+        ),
     ],
 )
-def test_how_it_ended(ended: Ended, text: str) -> None:
-    """A signal is named (a real-time one by number), a core is mentioned, an exit has its status."""
-    assert describe_death(PID, ended, ()) == text
+def test_death_in_words(record: Death, text: str) -> None:
+    """A death is told with its time, its status or signal, the core and HotSpot's report."""
+    assert record.text == text
 
 
 def test_report_in_the_working_directory(tmp_path: Path) -> None:
-    """Without an option the report is hs_err_pidN.log in the working directory, and the line names it."""
+    """Without an option the report is hs_err_pidN.log in the working directory."""
     (tmp_path / f"hs_err_pid{PID}.log").touch()
 
     assert error_report(PID, ()) == f"{tmp_path}/hs_err_pid{PID}.log"
-    text = describe_death(PID, Ended(0, signal.SIGABRT, core=False), ())
-    assert text == f"killed by SIGABRT; the JVM's report is {tmp_path}/hs_err_pid{PID}.log"
 
 
 def test_report_in_tmp(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,122 @@
+package service;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.net.DatagramPacket;
+import java.net.DatagramSocket;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * A server whose life the tests decide on, by KEY=VALUE arguments in the order in which they are to happen:
+ * hook=MS (a shutdown hook that takes so long), wait=MS, http=PORT, udp=PORT, say=TEXT, exit=STATUS, hang=anything.
+ * It answers with its process id and its -Dversion; GET /sleep/MS answers after so many milliseconds. Connections are kept
+ * alive unless the client says "Connection: close".
+ */
+public final class App {
+    private static final String NAME = "pid=" + ProcessHandle.current().pid() + " version=" + System.getProperty("version");
+
+    private App() {}
+
+    public static void main(String[] args) throws Exception {
+        for (String arg : args) {
+            String value = arg.substring(arg.indexOf('=') + 1);
+            switch (arg.substring(0, arg.indexOf('='))) {
+                case "hook" -> Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+                    say("STOPPING");
+                    sleep(Long.parseLong(value));
+                    say("STOPPED");
+                }));
+                case "wait" -> sleep(Long.parseLong(value));
+                case "http" -> {
+                    ServerSocket server = new ServerSocket(Integer.parseInt(value), 100);
+                    start(() -> accept(server), false);
+                }
+                case "udp" -> {
+                    DatagramSocket socket = new DatagramSocket(Integer.parseInt(value));
+                    start(() -> echo(socket), false);
+                }
+                case "say" -> say(value);
+                case "exit" -> System.exit(Integer.parseInt(value));
+                case "hang" -> sleep(Long.MAX_VALUE);
+                default -> throw new IllegalArgumentException(arg);
+            }
+        }
+        say("READY " + NAME);
+    }
+
+    private static void start(Runnable life, boolean daemon) {
+        Thread thread = new Thread(life);
+        thread.setDaemon(daemon);
+        thread.start();
+    }
+
+    private static void accept(ServerSocket server) {
+        try {
+            while (true) {
+                Socket connection = server.accept();
+                start(() -> serve(connection), true);
+            }
+        } catch (IOException e) {
+            say("ACCEPT-FAILED " + e);
+        }
+    }
+
+    private static void serve(Socket connection) {
+        try (connection) {
+            BufferedReader in = new BufferedReader(new InputStreamReader(connection.getInputStream(), StandardCharsets.US_ASCII));
+            OutputStream out = connection.getOutputStream();
+            boolean close = false;
+            while (!close) {
+                String request = in.readLine();
+                if (request == null) {
+                    return;
+                }
+                for (String line; (line = in.readLine()) != null && !line.isEmpty(); ) {
+                    close |= line.equalsIgnoreCase("connection: close");
+                }
+                String path = request.split(" ")[1];
+                if (path.startsWith("/sleep/")) {
+                    say("SLEEPS " + path);
+                    sleep(Long.parseLong(path.substring(7)));
+                }
+                String head = "HTTP/1.1 200 OK\r\nContent-Length: " + NAME.length() + "\r\n\r\n";
+                out.write((head + NAME).getBytes(StandardCharsets.US_ASCII));
+                out.flush();
+            }
+        } catch (IOException gone) {
+            // A client, or the supervisor's probe, may leave at any time.
+        }
+    }
+
+    private static void echo(DatagramSocket socket) {
+        byte[] room = new byte[2048];
+        try {
+            while (true) {
+                DatagramPacket packet = new DatagramPacket(room, room.length);
+                socket.receive(packet);
+                String text = NAME + " " + new String(room, 0, packet.getLength(), StandardCharsets.US_ASCII);
+                byte[] answer = text.getBytes(StandardCharsets.US_ASCII);
+                socket.send(new DatagramPacket(answer, answer.length, packet.getSocketAddress()));
+            }
+        } catch (IOException e) {
+            say("RECEIVE-FAILED " + e);
+        }
+    }
+
+    private static void sleep(long millis) {
+        try {
+            Thread.sleep(millis);
+        } catch (InterruptedException e) {
+            say("INTERRUPTED");
+        }
+    }
+
+    private static void say(String line) {
+        System.out.println(line);
+        System.out.flush();
+    }
+}
