@@ -12,7 +12,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Set
+    from collections.abc import Collection
+    from collections.abc import Set as AbstractSet
 
 _CTL_ADD = 1
 _CTL_DEL = 2
@@ -29,7 +30,7 @@ class Registration(NamedTuple):
     data: int
 
 
-def registrations(fds: Collection[int], skip: Set[str] = frozenset()) -> list[Registration]:
+def registrations(fds: Collection[int], skip: AbstractSet[str] = frozenset()) -> list[Registration]:
     """Return every registration of one of `fds` in the epoll instances of this process.
 
     `skip` holds names in /proc/self/fd that are known to be none. The listing costs about a microsecond a descriptor.

@@ -53,48 +53,48 @@ def dropped(fd: int) -> int | None:
 
 
 class AcceptProbe:
-    """One connection to each TCP listener; done when each has left its queue."""
+    """One connection to each TCP listener; done when somebody has taken a connection from each queue.
+
+    The connection is closed at once and waits in the queue like that: a server that serves one client after the other
+    reads the end of input and goes on, instead of waiting for a request that never comes.
+    """
 
     def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int]) -> None:
         """Connect to every TCP listener that this machine can reach; the others are taken at their word."""
-        self._open: dict[int, socket.socket] = {}
+        self._longest: dict[int, int] = {}
         for spec, fd in zip(specs, fds, strict=True):
-            if spec.protocol == "tcp" and spec.listens:
-                sock = _connect(fd)
-                if sock is not None:
-                    self._open[fd] = sock
+            if spec.protocol == "tcp" and spec.listens and _connect(fd):
+                self._longest[fd] = 0
 
     def is_done(self) -> bool:
-        """Whether no queue holds a connection any more (asked every PROBE_INTERVAL)."""
-        for fd, sock in list(self._open.items()):
+        """Whether each queue has become empty, or shorter than it was (asked every PROBE_INTERVAL)."""
+        for fd, longest in list(self._longest.items()):
             queue = accept_queue(fd)
-            if queue is None or queue.length == 0:
-                sock.close()
-                del self._open[fd]
-        return not self._open
+            if queue is None or queue.length == 0 or queue.length < longest:
+                del self._longest[fd]
+            else:
+                self._longest[fd] = queue.length
+        return not self._longest
 
     def close(self) -> None:
         """Give up."""
-        for sock in self._open.values():
-            sock.close()
-        self._open.clear()
+        self._longest.clear()
 
 
-def _connect(fd: int) -> socket.socket | None:
+def _connect(fd: int) -> bool:
     with socket.socket(fileno=os.dup(fd)) as listener:
         family, address = listener.family, listener.getsockname()
     host = address[0]
     if is_wildcard(host):
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    # A wildcard is reached over the loopback device in no time; an address of a device that is down, never.
-    sock.settimeout(0.2)
-    try:
-        sock.connect((host, address[1]))
-    except OSError:
-        sock.close()
-        return None
-    return sock
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        # A wildcard is reached over the loopback device in no time; an address of a device that is down, never.
+        sock.settimeout(0.2)
+        try:
+            sock.connect((host, address[1]))
+        except OSError:
+            return False
+    return True
 
 
 class HttpProbe:

@@ -33,14 +33,15 @@ _LISTEN = (
 )  # fmt: skip
 _WORDS = (
     "-l", "--listen", "-u", "--user", "-n", "--name", "--direct", "--inherit", "--strict-binds", "--java-home", "--restart",
-    "--start-timeout", "--stop-timeout", "-e", "--env", "--preserve-env", "-q", "--", "--", "-c", "--help", "-h", "-V", "--listen=80",
-    "-l80", "-qq", "--restart=always", "on-crash", "5", "0", "nan", "-1", "1e999", "www-data", "a:b", "A=1", "=", "", "-", "---",
+    "--start-timeout", "--stop-timeout", "-e", "--env", "--preserve-env", "-q", "--", "--", "-c", "--help", "-h", "-V",
+    "--listen=80", "-l80", "-qq", "--restart=always", "on-crash", "5", "0", "nan", "-1", "1e999", "www-data", "a:b", "A=1", "=", "", "-", "---",
 )  # fmt: skip
 _JAVA = (
     "-jar", "a.jar", "-cp", "-classpath", "--class-path", "--class-path=a:b", "/none/*", "Main", "-m", "--module", "m/C", "-p",
     "--add-opens", "a/b=c", "--add-opens=a/b=c", "--add-modules", "ALL-UNNAMED", "-version", "--version", "-showversion", "-help",
     "-X", "-Xmx1g", "-Xss1k", "-Xss", "-Xss999999999999999999999t", "-XX:+UseSerialGC", "-XX:Flags=/none", "-D", "-Da=b", "-ea",
-    "-ea:a...", "-esa", "-agentlib:x", "-javaagent:/none.jar=x", "@none", "@@x", "@", "--disable-@files", "--source", "17", "X.java",
+    "-ea:a...", "-esa", "-agentlib:x", "-javaagent:/none.jar=x", "@none", "@@x", "@", "--disable-@files", "--source", "17",
+    "X.java",
     "--list-modules", "-d", "--describe-module", "--dry-run", "--validate-modules", "--show-module-resolution", "-splash:x",
     "-verbose:gc", "-verbose:", "-XshowSettings", "-XshowSettings:all", "--enable-preview", "-J-x", "-server", "-client", "-zero",
     "--enable-native-access", "--finalization=disabled", "--upgrade-module-path", "-version:1.8", "-Xdiag", "-Xint", "--", "-", "",

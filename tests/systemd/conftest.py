@@ -145,7 +145,7 @@ def unit(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Unit]:
     made = Unit(lab, network, tested_jdks()[-1], name)
     yield made
     print(made.lines())
-    made.systemctl("stop", check=False)
+    lab.run("systemctl", "stop", f"{name}*.socket", made.file, check=False)
     network.close()
 
 

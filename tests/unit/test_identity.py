@@ -37,15 +37,20 @@ def as_service(monkeypatch: pytest.MonkeyPatch) -> None:
 ENTRY = pwd.getpwnam(SERVICE_USER)
 
 
+def others(gid: int) -> set[int]:
+    """Return the service user's groups with another one in the place of its first."""
+    return {gid, *SERVICE.groups} - {SERVICE.gid}
+
+
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         (SERVICE_USER, (SERVICE.uid, SERVICE.gid, {*SERVICE.groups}, SERVICE_USER, ENTRY.pw_dir)),
         (str(SERVICE.uid), (SERVICE.uid, SERVICE.gid, {*SERVICE.groups}, SERVICE_USER, ENTRY.pw_dir)),
-        (f"{SERVICE_USER}:daemon", (SERVICE.uid, OTHER.gid, {OTHER.gid, *SERVICE.groups} - {SERVICE.gid}, SERVICE_USER, ENTRY.pw_dir)),
-        (f"{SERVICE.uid}:{OTHER.gid}", (SERVICE.uid, OTHER.gid, {OTHER.gid, *SERVICE.groups} - {SERVICE.gid}, SERVICE_USER, ENTRY.pw_dir)),
-        (f"{SERVICE_USER}:{UNNAMED_ID}", (SERVICE.uid, UNNAMED_ID, {UNNAMED_ID, *SERVICE.groups} - {SERVICE.gid}, SERVICE_USER, ENTRY.pw_dir)),
+        (f"{SERVICE_USER}:daemon", (SERVICE.uid, OTHER.gid, others(OTHER.gid), SERVICE_USER, ENTRY.pw_dir)),
+        (f"{SERVICE.uid}:{OTHER.gid}", (SERVICE.uid, OTHER.gid, others(OTHER.gid), SERVICE_USER, ENTRY.pw_dir)),
+        (f"{SERVICE_USER}:{UNNAMED_ID}", (SERVICE.uid, UNNAMED_ID, others(UNNAMED_ID), SERVICE_USER, ENTRY.pw_dir)),
         (f"{UNNAMED_ID}:daemon", (UNNAMED_ID, OTHER.gid, {OTHER.gid}, str(UNNAMED_ID), "/")),
         (f"{UNNAMED_ID}:{UNNAMED_ID}", (UNNAMED_ID, UNNAMED_ID, {UNNAMED_ID}, str(UNNAMED_ID), "/")),
     ],
@@ -113,10 +118,12 @@ def test_somebody_else_without_root(text: str) -> None:
 @given(st.text(max_size=30))
 def test_any_user_text(text: str) -> None:
     """Any text is a user or an error of one line."""
+    message = ""
     try:
         resolve_user(text)
     except JvmbindError as error:
-        assert len(str(error).splitlines()) == 1
+        message = str(error)
+    assert len(message.splitlines()) <= 1
 
 
 USER = UserSpec(1234, 1234, (1234,), "shop", "/srv/shop", "/bin/sh")
@@ -124,8 +131,26 @@ NEVER = ("LD_", "PYTHON", "LISTEN_", "JVMBIND_", "SUDO_", "GCONV_PATH", "GLIBC_T
 VARIABLES = st.one_of(
     st.builds(lambda prefix, rest: prefix + rest, st.sampled_from(NEVER), st.text("ABCDEFGHIJ_", max_size=10)),
     st.sampled_from(
-        ["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PYTHONPATH", "LISTEN_FDS", "LISTEN_PID", "HOME", "USER", "SHELL"]
-        + ["LOGNAME", "LANG", "LC_ALL", "JAVA_HOME", "JAVA_TOOL_OPTIONS", "AWS_SECRET_ACCESS_KEY", "NOTIFY_SOCKET", "TZ"]
+        [
+            "PATH",
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "LD_AUDIT",
+            "PYTHONPATH",
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "HOME",
+            "USER",
+            "SHELL",
+            "LOGNAME",
+            "LANG",
+            "LC_ALL",
+            "JAVA_HOME",
+            "JAVA_TOOL_OPTIONS",
+            "AWS_SECRET_ACCESS_KEY",
+            "NOTIFY_SOCKET",
+            "TZ",
+        ]
     ),
     st.text("ABCXYZ_", min_size=1, max_size=8),
 )

@@ -341,8 +341,7 @@ def test_names_are_unique(specs: list[ListenSpec]) -> None:
     """Named together, listeners have names of their own that LISTEN_FDNAMES can carry, and are otherwise unchanged."""
     try:
         named = number_names(specs)
-    except UsageError as error:
-        assert len(str(error).splitlines()) == 1
+    except UsageError:
         return
     assert [spec._replace(name="") for spec in named] == [spec._replace(name="") for spec in specs]
     assert len({spec.name for spec in named}) == len(named)
