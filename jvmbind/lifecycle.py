@@ -57,6 +57,7 @@ class State(NamedTuple):
     failed_starts: int = 0  # in a row
     standby_deaths: int = 0
     ever_ready: bool = False
+    reloading: bool = False  # somebody waits for the result of a reload
     restarting: bool = False  # the serving generation was told to end, to be started anew
     stop_signal: int = 0
     status: int | None = None

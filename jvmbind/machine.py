@@ -136,9 +136,9 @@ def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
         state = _with(state, old._replace(role=Role.DRAINING))
         # Told again, it counts its connections again: it may have said that there are none before this was known.
         actions += [Drain(old.number), SetTimer("drain", old.number, spec.drain_timeout)]
-    if state.phase is Phase.RELOADING:
+    if state.reloading:
         actions.append(ReportReload(member.number, failure=""))
-    state = _with(state, member._replace(role=Role.SERVING, stage=Stage.READY, ready_at=event.now))
+    state = _with(state._replace(reloading=False), member._replace(role=Role.SERVING, stage=Stage.READY, ready_at=event.now))
     state = state._replace(phase=Phase.UP, ever_ready=True, failed_starts=0)
     state, more = _fill_standby(spec, state, event.now)
     return state, (*actions, Report("ready", member.number), *more)
@@ -171,11 +171,14 @@ def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     if state.restarting:
         return _again(spec, state._replace(restarting=False), event.now, 0.0)
     if not _must_restart(spec, state, member, event):
-        return state._replace(phase=Phase.ENDED), (Exit(shell_status(event.status, event.signal)),)
+        return state._replace(phase=Phase.ENDED), (
+            *_no_reload(state),
+            Exit(shell_status(event.status, event.signal)),
+        )
     if member.role is Role.INCOMING:
         state = state._replace(failed_starts=state.failed_starts + 1)
         if state.failed_starts >= spec.start_limit:
-            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), Exit(EX_TEMPFAIL))
+            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), *_no_reload(state), Exit(EX_TEMPFAIL))
     healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
     state = state._replace(crashes=1 if healthy else state.crashes + 1)
     return _again(spec, state, event.now, _delay(spec, state.crashes))
@@ -208,7 +211,7 @@ def _again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
 
 def _keep_old(state: State, old: Member, failed: int, why: str) -> Step:
     """A reload has failed: the old generation gets its listeners back and serves on."""
-    state = _with(state, old)._replace(phase=Phase.UP)
+    state = _with(state, old)._replace(phase=Phase.UP, reloading=False)
     return state, (Undrain(old.number), ReportReload(failed, failure=why))
 
 
@@ -291,7 +294,7 @@ def _quiet(spec: ServiceSpec, state: State, event: Event) -> Step:
 
 
 def _reload(spec: ServiceSpec, state: State, event: Event) -> Step:
-    return _spawn(spec, state._replace(phase=Phase.RELOADING), Role.INCOMING, event.now, parked=True)
+    return _spawn(spec, state._replace(phase=Phase.RELOADING, reloading=True), Role.INCOMING, event.now, parked=True)
 
 
 def _refuse_reload(_spec: ServiceSpec, state: State, _event: Event) -> Step:
@@ -313,7 +316,8 @@ def _stop(spec: ServiceSpec, state: State, event: Event) -> Step:
     state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
     if not state.members:
         return state._replace(phase=Phase.ENDED), (Exit(128 + event.signal),)
-    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0)]
+    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *_no_reload(state)]
+    state = state._replace(reloading=False)
     for member in state.members:
         actions += [ClearTimer("start", member.number), ClearTimer("probe", member.number)]
         if member.stage is Stage.TERMINATING:
@@ -329,14 +333,20 @@ def _stop(spec: ServiceSpec, state: State, event: Event) -> Step:
     return state, tuple(actions)
 
 
-def _stop_again(_spec: ServiceSpec, state: State, event: Event) -> Step:
+def _no_reload(state: State) -> tuple[Action, ...]:
+    return (ReportReload(0, failure="the service ends"),) if state.reloading else ()
+
+
+def _stop_again(spec: ServiceSpec, state: State, event: Event) -> Step:
     """A second request does not wait for connections any more."""
     if not isinstance(event, Stop):
         return state, ()
     actions: list[Action] = []
     for member in state.members:
-        if member.stage is not Stage.TERMINATING or not event.delivered:
-            state = _with(state, member._replace(stage=Stage.TERMINATING))
+        if member.stage is not Stage.TERMINATING:
+            state, more = _terminate(spec, state, member, event.signal)
+            actions += more
+        elif not event.delivered:
             actions.append(Kill(member.number, event.signal))
     return state, tuple(actions)
 

@@ -366,7 +366,7 @@ def _conflict(one: ListenSpec, two: ListenSpec) -> bool:
     if one.port != two.port or (one.reuseport and two.reuseport):
         return False
     if is_wildcard(one.host) or is_wildcard(two.host):
-        return bool(_families(one) & _families(two))
+        return bool(listener_families(one) & listener_families(two))
     return one.host == two.host
 
 
@@ -375,7 +375,8 @@ def is_wildcard(host: str | None) -> bool:
     return host in {None, "::", "0.0.0.0"}  # noqa: S104 - a comparison
 
 
-def _families(spec: ListenSpec) -> set[int]:
+def listener_families(spec: ListenSpec) -> set[int]:
+    """Return the IP versions, 4 and 6, of the clients that a listener takes."""
     if spec.host is None or spec.host == "::":
         return {6} if spec.v6only else {4, 6}
     return {6} if ":" in spec.host else {4}

@@ -48,8 +48,9 @@ class Notifier:
         from systemd.daemon import notify  # noqa: PLC0415 - loaded only where there is a manager
 
         try:
-            notify(text, False, 0, fds)
-        except (OSError, TypeError):
+            # systemd-python takes None for descriptors only where the argument is left out.
+            notify(text, False, 0, fds) if fds else notify(text)
+        except OSError:
             return  # the manager has gone; the service goes on
 
     def ready(self, status: str) -> None:

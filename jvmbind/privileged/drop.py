@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import prctl
 
@@ -133,6 +133,9 @@ def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding
             doubts.append(f"{who} lacks no_new_privs")
     if uid == 0:
         doubts.append("the user is root")
+    if doubts:
+        # Nothing is tried then: glibc ends a process whose threads answer setuid(2) differently.
+        _refuse(uid, gid, doubts)
     attempts: dict[str, Callable[[], None]] = {
         "setuid(0)": lambda: os.setuid(0),
         "seteuid(0)": lambda: os.seteuid(0),
@@ -152,5 +155,9 @@ def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding
         else:
             doubts.append(f"{name} succeeded")
     if doubts:
-        msg = f"drop to uid {uid}, gid {gid} is not proven: {'; '.join(doubts)}"
-        raise NotPermittedError(msg)
+        _refuse(uid, gid, doubts)
+
+
+def _refuse(uid: int, gid: int, doubts: list[str]) -> NoReturn:
+    msg = f"drop to uid {uid}, gid {gid} is not proven: {'; '.join(doubts)}"
+    raise NotPermittedError(msg)

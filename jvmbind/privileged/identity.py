@@ -64,7 +64,7 @@ def _number(text: str) -> int | None:
 def _group(text: str) -> int:
     try:
         return grp.getgrnam(text).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
         number = _number(text)
     if number is None or number > _ID_MAX:
         msg = f"no group {text!r} on this machine: expected the name or the number of a group"
@@ -76,7 +76,7 @@ def _user(name: str, gid: int | None) -> UserSpec:
     number = _number(name)
     try:
         entry = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
         if number is None or number > _ID_MAX:
             msg = f"no user {name!r} on this machine: expected the name or the number of a user"
             raise ConfigurationError(msg) from None

@@ -7,6 +7,7 @@ the working directory, then /tmp); proc(5) and the kernel's cgroup documents on 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,7 +106,7 @@ _counter = _Counter()
 def error_report(pid: int, java_arguments: Sequence[str]) -> str:
     """Return the path of HotSpot's report on the crash of process `pid`, or ""."""
     given = [a[len(_ERROR_FILE) :] for a in java_arguments if a.startswith(_ERROR_FILE)][-1:]
-    names = [name.replace("%%", "%").replace("%p", str(pid)) for name in given]
+    names = [re.sub("%([%p])", lambda found: "%" if found[1] == "%" else str(pid), name) for name in given]
     names += [f"hs_err_pid{pid}.log", f"/tmp/hs_err_pid{pid}.log"]  # noqa: S108 - HotSpot's own default, only looked at
     for name in names:
         if os.path.isfile(name):

@@ -51,12 +51,12 @@ class _Journal(logging.Handler):
         }
         self._handler.emit(logging.makeLogRecord({**known, **fields, "msg": _printable(record.getMessage())}))
 
-    def _send_or_print(self, message: str, **fields: Any) -> None:  # noqa: ANN401 - whatever the handler makes of a record
+    def _send_or_print(self, text: str, /, **fields: Any) -> None:  # noqa: ANN401 - whatever the handler makes of a record
         try:
-            self._send(message, **fields)
+            self._send(text, **fields)
         except OSError:
             # No socket of the journal here, but stderr leads there: a sandbox without /run/systemd/journal.
-            sys.stderr.write(f"<{fields['PRIORITY']}>jvmbind: {message}\n")
+            sys.stderr.write(f"<{fields['PRIORITY']}>jvmbind: {text}\n")
 
 
 def _stderr_is_journal() -> bool:

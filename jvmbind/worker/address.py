@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from jvmbind.spec import ListenSpec, host_port, is_wildcard, same_address
+from jvmbind.spec import ListenSpec, host_port, is_wildcard, listener_families, same_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,22 +80,24 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, 
         return Match(tuple(i for i, s in enumerate(specs) if s.protocol == "unix" and real_path(s.path) == path))
     on_port = (by_port(specs) if ports is None else ports).get((wanted.protocol, wanted.port), ())
     exact, narrower, wider = [], [], []
+    families = _wanted_families(wanted)
     for index in on_port:
         spec = specs[index]
-        if not is_wildcard(wanted.host):
-            if spec.host is not None and not is_wildcard(spec.host) and same_address(spec.host) == same_address(wanted.host):
-                exact.append(index)
-            elif is_wildcard(spec.host):
-                wider.append(index)
-        elif not is_wildcard(spec.host):
-            if _family_fits(spec, wanted):
+        covered = listener_families(spec)
+        if not covered & families:
+            continue
+        if not is_wildcard(spec.host):
+            if is_wildcard(wanted.host):
                 narrower.append(index)
-        elif _same_wildcard(spec, wanted):
-            exact.append(index)
-        elif spec.host == "0.0.0.0" and wanted.host == "::" and not wanted.v6only:  # noqa: S104 - a comparison
-            narrower.append(index)
-        else:
+            elif same_address(spec.host or "") == same_address(wanted.host):
+                exact.append(index)
+        elif not is_wildcard(wanted.host) or (wanted.v6only and 4 in covered):
             wider.append(index)
+        elif spec.host in {None, wanted.host} or wanted.host == "0.0.0.0":  # noqa: S104 - a comparison
+            # Java says 0.0.0.0 with preferIPv4Stack and :: without; its users mean every address both times.
+            exact.append(index)
+        else:
+            narrower.append(index)
     if exact or narrower:
         return Match(tuple(exact + narrower))
     if wider:
@@ -104,19 +106,10 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, 
     return Match(())
 
 
-def _same_wildcard(spec: ListenSpec, wanted: Wanted) -> bool:
-    """Java binds `::` on a dual-stack socket and 0.0.0.0 with preferIPv4Stack; both mean "every address" to its user."""
-    dual = spec.host in {None, "::"} and not spec.v6only
-    if wanted.host == "::":
-        return not dual if wanted.v6only and spec.host != "0.0.0.0" else spec.host != "0.0.0.0" and not wanted.v6only  # noqa: S104
-    return dual or spec.host == "0.0.0.0"  # noqa: S104
-
-
-def _family_fits(spec: ListenSpec, wanted: Wanted) -> bool:
-    v6 = spec.host is not None and ":" in spec.host
-    if wanted.host == "::":
-        return v6 or not wanted.v6only
-    return not v6
+def _wanted_families(wanted: Wanted) -> set[int]:
+    if wanted.host == "::" and not wanted.v6only:
+        return {4, 6}
+    return {6} if ":" in wanted.host else {4}
 
 
 def real_path(path: str) -> str:

@@ -8,6 +8,7 @@ Sources: seccomp_unotify(2), dup(2), socket(7), JDK sun.nio.ch.InheritedChannel.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -64,8 +65,6 @@ class HandOver:
         self._inodes = [os.fstat(fd).st_ino for fd in fds]
         self._by_inode = {inode: index for index, inode in enumerate(self._inodes)}
         self._ports = by_port(specs)
-        # Names in /proc/self/fd that are listeners, so no epoll instances: a search among the others stays short.
-        self._known = {str(fd) for fd in fds}
         self._has_unix = any(spec.protocol == "unix" for spec in specs)
         self._machine = machine
         self._memory = memory
@@ -154,16 +153,23 @@ class HandOver:
                 return PROCEED
             protocol, v6only = _kind(fd)
             if not protocol:
-                return PROCEED
+                return self._other_kind(family)
             wanted = Wanted(protocol, host, port, v6only=v6only)
             match = find(self._specs, wanted, self._ports)
         else:
-            return PROCEED
+            return self._other_kind(family)
         if not match.indexes:
             return self._unmatched(wanted, match.refusal)
         if self._parked:
             return self._park()
         return self._choose(fd, wanted, match.indexes)
+
+    def _other_kind(self, family: int) -> Answer:
+        """A protocol that no listener can have. Netlink is no network: getifaddrs(3) binds such a socket."""
+        if not self._strict or family in {socket.AF_NETLINK, socket.AF_UNSPEC}:
+            return PROCEED
+        self._report(Tried(f"a socket of address family {family}: refused, strict_binds"))
+        return Answer(error=errno.EACCES)
 
     def _park(self) -> Answer | None:
         if not self._said_parked:
@@ -219,7 +225,6 @@ class HandOver:
         else:
             self._replace(fd, listener)
         self._given[index].append(fd)
-        self._known.add(str(fd))
         self._claim(index, fd)
 
     def _replace(self, fd: int, by: int) -> None:
@@ -227,7 +232,7 @@ class HandOver:
 
         They are deleted first: one lives on as long as any process holds the open file that it was made for.
         """
-        watched = epoll.registrations((fd,), self._known)
+        watched = epoll.registrations((fd,), self._names())
         for registration in watched:
             epoll.remove(self._libc, registration)
         os.dup2(by, fd, inheritable=False)
@@ -246,16 +251,22 @@ class HandOver:
         search. The open file was kept for it, so its registrations are still listed under the number.
         """
         unsettled, self._unsettled = self._unsettled, {}
-        watched = epoll.registrations(unsettled, self._known) if unsettled else []
+        watched = epoll.registrations(unsettled, self._names()) if unsettled else []
         for kept, _ in unsettled.values():
             os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
         for registration in watched:
             if _inode(registration.fd) == unsettled[registration.fd][1]:
-                epoll.add(self._libc, registration)
+                with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
+                    epoll.add(self._libc, registration)
 
     def known_fds(self) -> set[int]:
         """Return the descriptors that are listeners or stand in for one."""
         return {*self._fds, *self._idle.values(), *(given for fds in self._given for given in fds)}
+
+    def _names(self) -> set[str]:
+        """Return the names in /proc/self/fd that are listeners, so no epoll instances: the search stays short."""
+        given = [fd for index in range(len(self._specs)) for fd in self._still_given(index)]
+        return {str(fd) for fd in (*self._fds, *self._idle.values(), *given)}
 
     def drain(self, *, datagrams_only: bool) -> None:
         """Put an idle socket in the place of each listener: the application sees a quiet socket and keeps what it has."""
@@ -296,8 +307,8 @@ class HandOver:
         if index < 0 and any(inode == _inode(idle) for idle in self._idle.values()):
             return DONE
         if index < 0:
-            if self._strict and _kind(fd)[0] == "tcp":
-                self._report(Tried("listen on a TCP socket that is no listener: refused, strict_binds"))
+            if self._strict and _family(fd) != socket.AF_UNIX:
+                self._report(Tried("listen on a socket that is no listener: refused, strict_binds"))
                 return Answer(error=errno.EACCES)
             return PROCEED
         spec = self._specs[index]
@@ -356,6 +367,14 @@ def _borrowed(fd: int) -> socket.socket:
     except OSError:
         os.close(duplicate)
         raise
+
+
+def _family(fd: int) -> int:
+    try:
+        with _borrowed(fd) as sock:
+            return sock.family
+    except OSError:
+        return socket.AF_UNIX  # no socket: the kernel's own answer is ENOTSOCK
 
 
 def _kind(fd: int) -> tuple[str, bool]:

@@ -106,7 +106,9 @@ def test_init_that_throws(runner: Runner, jdk: Jdk, daemons: str) -> None:
     assert 'Exception in thread "main" java.lang.IllegalStateException: broken init' in service.stderr
 
 
-@pytest.mark.parametrize(("name", "message"), [("no.Such", "ClassNotFoundException: no.Such"), ("java.lang.Object", "has no init(String[])")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("no.Such", "ClassNotFoundException: no.Such"), ("java.lang.Object", "has no init(String[])")]
+)
 def test_no_daemon(runner: Runner, jdk: Jdk, daemons: str, name: str, message: str) -> None:
     """A class that is missing, or is no daemon, is reported and the status is 1."""
     service = start(runner, jdk, name, daemons, "80")

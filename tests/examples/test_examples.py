@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_syslog(runner: Runner, network: Network, workspace: Path, jdk: Jdk, env
     service = runner.start(["sh", str(copied("syslog", workspace) / "run.sh"), SERVICE_USER], environment=environment)
 
     service.expect("^listening on .*:514$", timeout=60)
-    with network.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    with network.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"<11>app: disk full\n", ("127.0.0.1", 514))
     service.expect("^127.0.0.1 err app: disk full$")
     assert service.stop() == 143, service.report()
@@ -95,9 +96,7 @@ def test_jetty_by_a_file(
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="needs systemd-socket-activate")
-def test_systemd_socket(
-    runner: Runner, network: Network, workspace: Path, probes: Path, environment: dict[str, str]
-) -> None:
+def test_systemd_socket(runner: Runner, network: Network, workspace: Path, probes: Path, environment: dict[str, str]) -> None:
     """The two units' own lines, as systemd would carry them out: it binds, and the service starts without privilege."""
     socket_unit = (EXAMPLES / "systemd" / "hello.socket").read_text()
     service_unit = (EXAMPLES / "systemd" / "hello.service").read_text()
@@ -136,3 +135,23 @@ def test_container(runner: Runner, network: Network, workspace: Path, probes: Pa
     (supervisor,) = [int(pid) for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()]
     os.kill(supervisor, 15)
     assert service.wait() == 143, service.report()
+
+
+@pytest.fixture(scope="session")
+def boot_jar(shared_directory: Path) -> Path:
+    """The Spring Boot application of examples/, built by Maven."""
+    project = shared_directory / "spring-boot"
+    shutil.copytree(EXAMPLES / "spring-boot", project)
+    made = subprocess.run(
+        ["mvn", "-q", "-B", "-ntp", "-f", str(project / "pom.xml"), "package"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+    return project / "target" / "shop.jar"
+
+
+def test_spring_boot(runner: Runner, network: Network, boot_jar: Path, environment: dict[str, str]) -> None:
+    """The Spring Boot jar, which binds 8080, serves port 80 and shuts down gracefully."""
+    service = runner.start(["sh", str(EXAMPLES / "spring-boot" / "run.sh"), str(boot_jar), SERVICE_USER], environment=environment)
+
+    assert http_get_when_served(network, 80, timeout=60).body == "open\n"
+    assert service.stop() == 143, service.report()

@@ -34,7 +34,8 @@ _LISTEN = (
 _WORDS = (
     "-l", "--listen", "-u", "--user", "-n", "--name", "--direct", "--inherit", "--strict-binds", "--java-home", "--restart",
     "--start-timeout", "--stop-timeout", "-e", "--env", "--preserve-env", "-q", "--", "--", "-c", "--help", "-h", "-V",
-    "--listen=80", "-l80", "-qq", "--restart=always", "on-crash", "5", "0", "nan", "-1", "1e999", "www-data", "a:b", "A=1", "=", "", "-", "---",
+    "--listen=80", "-l80", "-qq", "--restart=always", "on-crash", "5", "0", "nan", "-1", "1e999", "www-data", "a:b", "A=1",
+        "=", "", "-", "---",
 )  # fmt: skip
 _JAVA = (
     "-jar", "a.jar", "-cp", "-classpath", "--class-path", "--class-path=a:b", "/none/*", "Main", "-m", "--module", "m/C", "-p",

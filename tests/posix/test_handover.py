@@ -20,6 +20,7 @@ import pytest
 from stage import Stage, queue_limit
 
 from jvmbind.posix.seccomp import Notification, this_machine
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -232,7 +233,8 @@ def test_bind_only_connects_from_the_port() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after", "both"])
-def test_epoll_registration_is_moved(when: str) -> None:
+@pytest.mark.parametrize("blocking", [False, True], ids=["", "blocking"])
+def test_epoll_registration_is_moved(when: str, blocking: bool) -> None:
     """Registrations of the descriptor made before bind keep their events and data, those made after work as ever."""
     stage = Stage("80")
     EPOLL_CTL_ADD, ET = 1, 1 << 31  # noqa: N806 - names of the C interface
@@ -256,6 +258,7 @@ def test_epoll_registration_is_moved(when: str) -> None:
             return [layout.unpack_from(buffer)] if count else []
 
         sock = socket.socket(V6, TCP)
+        sock.setblocking(blocking)
         other = socket.socket(V6, TCP)
         epolls[0].register(other, select.EPOLLIN)
         register({"before": range(3), "after": range(0), "both": range(1)}[when])
@@ -265,11 +268,38 @@ def test_epoll_registration_is_moved(when: str) -> None:
         # A socket that neither listens nor is connected hangs up: wait for none of that, only for the listener's events.
         epolls[0].unregister(other)
         with socket.create_connection(("127.0.0.1", 80), 10):
-            for i in range(3):
+            if blocking:
+                # Moved just after the answer: until then the socket that was replaced hangs up.
+                wait_until(lambda: all(seen(i, 0) == [(select.EPOLLIN, data[i])] for i in (0, 2)))
+            for i in range(1 if blocking else 0, 2 if blocking else 3):
                 came = seen(i, 10_000)
                 assert came == [(select.EPOLLIN, data[i])], (i, came)
             os.close(sock._accept()[0])  # type: ignore[attr-defined]
             assert [seen(i, 0) for i in range(3)] == [[], [], []]
+
+    stage.play(application)
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["", "blocking"])
+def test_epoll_under_a_number_that_was_a_listener(blocking: bool) -> None:
+    """A connector that is stopped and started may get its selector on the number that its listener had: nothing is lost."""
+    stage = Stage("80")
+
+    def application() -> None:
+        first = socket.socket(V6, TCP)
+        first.setblocking(blocking)
+        first.bind(("::", 80))
+        number = first.fileno()
+        first.close()
+        epoll = select.epoll()
+        assert epoll.fileno() == number
+        with socket.socket(V6, TCP) as sock:
+            sock.setblocking(False)
+            epoll.register(sock, select.EPOLLIN)
+            sock.bind(("::", 80))
+            sock.listen(50)
+            with socket.create_connection(("127.0.0.1", 80), 10):
+                assert epoll.poll(5) == [(sock.fileno(), select.EPOLLIN)]
 
     stage.play(application)
 

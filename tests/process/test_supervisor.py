@@ -138,7 +138,7 @@ def test_exit_status(runner: Runner, newest: Jdk, status: int) -> None:
     assert start(runner, newest, "--restart never", "Ending", "exit", str(status)).wait() == status
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stop_status(runner: Runner, newest: Jdk, number: int, status: int) -> None:
     """A signal to the supervisor reaches the JVM once, its hooks run to their end, and the status is that of the signal."""
     service = start(runner, newest, "-l 8080", "Ending", "hook", "200")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+
+from .waiting import wait_until
 
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
@@ -118,3 +121,14 @@ def environment(pid: int) -> dict[str, str]:
     entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     pairs = (entry.decode(errors="surrogateescape").partition("=") for entry in entries if entry)
     return {key: value for key, _, value in pairs}
+
+
+def stop_process(pid: int) -> None:
+    """Stop every thread of `pid` with SIGSTOP and wait until each has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stopped() -> bool:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return all(status_fields(thread / "status")["State"].startswith("T") for thread in threads)
+
+    wait_until(stopped, 10, f"the stop of process {pid}")

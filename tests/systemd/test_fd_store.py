@@ -72,7 +72,7 @@ def test_queued_connection(unit: Unit, as_root: Start) -> None:
     as_root("http=80", more=STORE)
     main = unit.lab.main_pid(unit.file)
     (jvm,) = [pid for pid in unit.network.processes() if procfs.parent(pid) == main and procfs.is_jvm(pid)]
-    os.kill(jvm, signal.SIGSTOP)
+    procfs.stop_process(jvm)
 
     with unit.network.connect("127.0.0.1", 80, 30) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

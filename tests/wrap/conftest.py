@@ -65,4 +65,8 @@ def server(runner: Runner) -> str:
 
 def java_workers(service: Service) -> list[int]:
     """Return the processes of a service that have a JVM and are `jvmbind java`."""
-    return [pid for pid in service.processes() if procfs.is_jvm(pid) and os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable)]
+    return [
+        pid
+        for pid in service.processes()
+        if procfs.is_jvm(pid) and os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable)
+    ]

@@ -44,9 +44,7 @@ Script = Callable[[str], list[str]]
         "exec 3>&- 4>&- 5>&-; exec java",
     ],
 )
-def test_ways_to_java(
-    wrap: Wrap, script: Script, server: str, network: Network, service_user: User, jdk: Jdk, java: str
-) -> None:
+def test_ways_to_java(wrap: Wrap, script: Script, server: str, network: Network, service_user: User, jdk: Jdk, java: str) -> None:
     """Every way by which a script finds Java leads to a JVM that is served by port 80 and has no privilege."""
     service = wrap(jdk, script(f"{java} {server}"))
 
@@ -126,9 +124,7 @@ def test_what_the_program_sees(wrap: Wrap, script: Script, runner: Runner, jdk: 
 
 
 @pytest.mark.parametrize("java", ["exec java {}", "java {}", "java {} & wait $!", "java {} &", "java {} & wait $! || exit 0"])
-def test_restart_after_a_crash(
-    wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, java: str
-) -> None:
+def test_restart_after_a_crash(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, java: str) -> None:
     """When the script's JVM is killed the script is started anew, and the port is never given up."""
     service = wrap(jdk, script(java.format(server)))
     assert http_get_when_served(network, 80).status == 200
@@ -162,6 +158,21 @@ def test_a_restarting_script(wrap: Wrap, script: Script, server: str, network: N
     wait_until(lambda: service.stdout.count("READY") == 2, 40, "the second JVM")
     assert http_get(network, 80).status == 200
     assert "died" not in service.stderr
+    assert service.stop() == 143, service.report()
+    service.assert_nothing_left()
+
+
+@pytest.mark.parametrize("java", ["exec java {}", "java {} & wait $!", "java {} &"])
+def test_reload(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, java: str) -> None:
+    """SIGHUP runs the script a second time beside the first, whose JVM is drained and stopped; every client is served."""
+    service = wrap(jdk, script(java.format(server)))
+    service.expect("generation 1 is ready", stream="stderr")
+
+    os.kill(service.pid, signal.SIGHUP)
+    while "generation 2 is ready" not in service.stderr:
+        assert http_get(network, 80).status == 200
+    wait_until(lambda: len([pid for pid in service.processes() if procfs.is_jvm(pid)]) == 1, 30, "the end of the old JVM")
+    assert http_get(network, 80).status == 200
     assert service.stop() == 143, service.report()
     service.assert_nothing_left()
 

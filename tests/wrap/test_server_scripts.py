@@ -153,7 +153,7 @@ def test_derby(wrap: Wrap, network: Network, jdk: Jdk, service_user: User) -> No
 
     service.expect("started and ready to accept connections")
     network.connect("127.0.0.1", 527).close()
-    assert "tcp 127.0.0.1:527" in network.bound()
+    assert any(row.endswith(("127.0.0.1:527", "127.0.0.1]:527")) for row in network.bound())
     assert_powerless(service, service_user)
     assert service.stop() == 143, service.report()
     service.assert_nothing_left()
