@@ -85,9 +85,10 @@ class Notifier:
     def keep_alive(self, *, starting: bool) -> None:
         """Extend the start time-out while a slow JVM starts, and feed the watchdog while the service is healthy."""
         now = time.monotonic()
-        if self._on and starting and not self._is_ready and now >= self._next_extend:
+        if self._on and not self._is_ready and now >= self._next_extend:
             self._next_extend = now + _EXTEND_EVERY
-            self._send(f"EXTEND_TIMEOUT_USEC={_EXTEND_BY}")
+            if starting:
+                self._send(f"EXTEND_TIMEOUT_USEC={_EXTEND_BY}")
         if self._watchdog and now >= self._next_watchdog:
             self._next_watchdog = now + self._watchdog
             if self.healthy:

@@ -53,24 +53,32 @@ def take_role() -> Role:
         raise SystemFailureError(msg) from error
     if control >= 0:
         os.set_inheritable(control, False)
-    if "LC_CTYPE" not in without_coercion(dict(os.environ)):
-        os.environ.pop("LC_CTYPE", None)
+    given = without_coercion(dict(os.environ))
+    os.environ.pop("LC_CTYPE", None)
+    if "LC_CTYPE" in given:
+        os.environ["LC_CTYPE"] = given["LC_CTYPE"]
     return Role(spec, control, parent, bool(parked))
 
 
-def _initial_environment() -> bytes:
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            return b"\0" + file.read()
-    except OSError:
-        return b"\0LC_CTYPE="
+def _given_ctype() -> str | None:
+    """Return the LC_CTYPE with which this process was started, None without one."""
+    with open("/proc/self/environ", "rb") as file:
+        for item in file.read().split(b"\0"):
+            if item.startswith(b"LC_CTYPE="):
+                return os.fsdecode(item.partition(b"=")[2])
+    return None
 
 
 def without_coercion(environ: dict[str, str]) -> dict[str, str]:
-    """Return `environ` without the LC_CTYPE that the interpreter adds for its children in the C locale (PEP 538).
+    """Return `environ` with LC_CTYPE as it was: the interpreter changes it in the C locale, for its children (PEP 538).
 
     The JVM is to see what the caller said, and nothing else.
     """
-    if "LC_CTYPE" in environ and b"\0LC_CTYPE=" not in _initial_environment():
-        return {name: value for name, value in environ.items() if name != "LC_CTYPE"}
-    return environ
+    if environ.get("LC_CTYPE") not in {"C.UTF-8", "C.utf8", "UTF-8"}:
+        return environ
+    try:
+        given = _given_ctype()
+    except OSError:
+        return environ
+    rest = {name: value for name, value in environ.items() if name != "LC_CTYPE"}
+    return rest if given is None else {**rest, "LC_CTYPE": given}

@@ -48,7 +48,10 @@ def credentials(pid: int | str = "self") -> list[Credentials]:
     """Read the credentials of every thread of a process from /proc; raises OSError. Source: proc(5)."""
     found = []
     for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
-        lines = Path(f"/proc/{pid}/task/{task}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        try:
+            lines = Path(f"/proc/{pid}/task/{task}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread has ended meanwhile
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         found.append(
             Credentials(
@@ -120,7 +123,8 @@ def _clear_capabilities() -> None:
 def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding_set: bool = True) -> None:
     """Check every thread against /proc and try to get privilege back; raises NotPermittedError on any doubt."""
     doubts = []
-    for thread in credentials():
+    threads = credentials()
+    for thread in threads:
         who = f"thread {thread.tid}"
         if set(thread.uids) != {uid} or set(thread.gids) != {gid}:
             doubts.append(f"{who} has uids {thread.uids} and gids {thread.gids}")
@@ -133,7 +137,7 @@ def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding
             doubts.append(f"{who} lacks no_new_privs")
     if uid == 0:
         doubts.append("the user is root")
-    if doubts:
+    if len({thread.uids for thread in threads}) > 1:
         # Nothing is tried then: glibc ends a process whose threads answer setuid(2) differently.
         _refuse(uid, gid, doubts)
     attempts: dict[str, Callable[[], None]] = {

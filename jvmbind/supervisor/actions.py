@@ -152,7 +152,8 @@ class Actions:
             self._next_liveness = now + INTERVAL
             self._liveness.look(self.spec, serving, self.listeners.values(), now)
             self._notifier.healthy = self._liveness.healthy
-        self._notifier.keep_alive(starting=self.phase in {lifecycle.Phase.STARTING, lifecycle.Phase.BACKING_OFF})
+        # Once the start time-out has passed it is the manager's turn to give up.
+        self._notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
 
     def next_deadline(self) -> float | None:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""

@@ -23,10 +23,11 @@ def main() -> NoReturn:
     """Run the supervisor; ends the process with the service's status."""
     try:
         signals = block_and_open(FORWARDED)
+        role = take_role()
         # The worker shares the uid: it must not trace the supervisor or read its memory (ptrace(2), PTRACE_MODE).
+        # No worker lives yet. After this /proc/self/environ is closed to this process too.
         prctl.set_dumpable(0)
         prctl.set_name("jvmbind")
-        role = take_role()
         fds = _take_listeners(len(role.spec.listeners))
         # Python ignores SIGPIPE; the worker gets its default back when it is started.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

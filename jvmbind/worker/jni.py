@@ -17,11 +17,13 @@ _JNI_VERSION_9 = 0x00090000
 # name -> (position, result, argument types after JNIEnv*)
 _FUNCTIONS: dict[str, tuple[int, Any, tuple[Any, ...]]] = {
     "FindClass": (6, _P, (_STR,)),
+    "Throw": (13, _INT, (_P,)),
     "ExceptionOccurred": (15, _P, ()),
     "ExceptionDescribe": (16, None, ()),
     "ExceptionClear": (17, None, ()),
     "DeleteLocalRef": (23, None, (_P,)),
     "NewObjectA": (30, _P, (_P, _P, _P)),
+    "IsInstanceOf": (32, ctypes.c_ubyte, (_P, _P)),
     "GetMethodID": (33, _P, (_P, _STR, _STR)),
     "CallVoidMethodA": (63, None, (_P, _P, _P)),
     "GetFieldID": (94, _P, (_P, _STR, _STR)),

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLASS_PATH = "-Djava.class.path="
+COMMAND = "-Dsun.java.command="
+
+
+def is_utf8(text: str) -> bool:
+    """Whether JPype can pass `text` on; bytes that are not UTF-8 arrive from the command line as lone surrogates (PEP 383)."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def support_jar() -> str:
@@ -44,20 +50,26 @@ def with_support_jar(options: Sequence[str]) -> list[str]:
     ]
 
 
+def _readable(option: str) -> str:
+    return option.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def start_jvm(libjvm: str, options: Sequence[str]) -> None:
     """Create the JVM on the calling thread, which becomes Java's main thread; the JVM keeps its own signal handling.
 
     Raises JavaLaunchError with `java`'s own words where the JVM refuses (it has said why on stderr).
     """
     try:
+        # The command holds the application's arguments, which may be any bytes; launch.set_property gives it in full.
+        options = [_readable(option) if option.startswith(COMMAND) else option for option in options]
         # ignoreUnrecognized, convertStrings, interrupt: False, False, True as documented for jpype.startJVM
         _jpype.startup(libjvm, tuple(with_support_jar(options)), False, False, True, None)
     except UnicodeEncodeError as error:
-        msg = f"an argument is not valid in the encoding of this system: {error.object!r}"
+        msg = f"Error: a JVM option is not UTF-8: {error.object!r}"
         raise JavaLaunchError(msg) from error
     except (RuntimeError, OSError) as error:
         if "Unable to start JVM" in str(error):
-            msg = "Could not create the Java Virtual Machine."
+            msg = "Error: Could not create the Java Virtual Machine.\nError: A fatal exception has occurred. Program will exit."
             raise JavaLaunchError(msg) from error
-        msg = f"{libjvm}: {error}"
+        msg = f"Error: {libjvm}: {error}"
         raise JavaLaunchError(msg) from error

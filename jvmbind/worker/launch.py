@@ -72,19 +72,19 @@ def run_main(jni: Jni, command: JavaCommand) -> int:
 def _run_main(jni: Jni, command: JavaCommand) -> None:
     helper = jni.find_class(_HELPER)
     to_stderr = command.print_to_stderr
-    if command.show_version or command.print_version:
-        version = jni.find_class("java/lang/VersionProps")
-        jni.static("Void", version, "print", "(Z)V", to_stderr)
-        if command.print_version:
-            return
     if command.show_settings is not None:
         # Heap and stack as given; 0 where nothing was said. jlong arguments are 8 bytes, as every jvalue.
         option = jni.string(command.show_settings)
         signature = "(ZLjava/lang/String;JJJ)V"
         sizes = (command.initial_heap, command.max_heap, command.stack_size or 0)
-        jni.static("Void", helper, "showSettings", signature, to_stderr, option, *sizes)
+        jni.static("Void", helper, "showSettings", signature, True, option, *sizes)
     if command.show_resolved_modules:
         jni.static("Void", helper, "showResolvedModules", "()V")
+    if command.show_version or command.print_version:
+        version = jni.find_class("java/lang/VersionProps")
+        jni.static("Void", version, "print", "(Z)V", to_stderr)
+        if command.print_version:
+            return
     if command.list_modules:
         jni.static("Void", helper, "listModules", "()V")
         return
@@ -119,9 +119,9 @@ def _invoke(jni: Jni, helper: int, main_class: int, arguments: int) -> None:
         lookup = "GetStaticMethodID" if static else "GetMethodID"
         method = jni.raw(lookup, main_class, b"main", b"()V" if plain else _STRINGS.encode())
         if not method:
-            if last:
+            # Another exception than NoSuchMethodError comes from the class's own initializer, and is the result.
+            if last or not _is_missing_method(jni):
                 raise JavaError("main")
-            jni.raw("ExceptionClear")
             continue
         values: Any = values_of(() if plain else (arguments,))
         if static:
@@ -131,6 +131,16 @@ def _invoke(jni: Jni, helper: int, main_class: int, arguments: int) -> None:
             instance = jni.call("NewObjectA", main_class, constructor, None)
             jni.call("CallVoidMethodA", instance, method, values)
         return
+
+
+def _is_missing_method(jni: Jni) -> bool:
+    """Whether the pending exception is a NoSuchMethodError, which is cleared then."""
+    exception = jni.raw("ExceptionOccurred")
+    jni.raw("ExceptionClear")
+    if jni.raw("IsInstanceOf", exception, jni.find_class("java/lang/NoSuchMethodError")):
+        return True
+    jni.raw("Throw", exception)
+    return False
 
 
 def _flag(jni: Jni, helper: int, name: str) -> bool | None:

@@ -17,7 +17,6 @@ import prctl
 
 from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
 from jvmbind.posix import landlock, seccomp
-from jvmbind.posix.fds import LISTEN_FDS_START
 from jvmbind.posix.role import Role, take_role
 from jvmbind.spec import ServiceSpec, is_wildcard
 from jvmbind.wire import Claimed, Main, Message, Note, Tried, encode
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 
     from jvmbind.spec import ListenSpec
 
-_PYTHON_FRAMES = 256 * 1024  # stack that Python and JPype use below Java's first frame, in bytes
+_PYTHON_FRAMES = 16 * 1024  # stack that Python and JPype use below Java's first frame, in bytes
+_LC_ALL = 6  # locale.h of glibc and musl
 _NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
 
 
@@ -59,10 +59,10 @@ def main(role: Role | None = None) -> NoReturn:
 
             command = as_daemon(command, spec.daemon)
         report = _reporter(spec, role)
+        if command.delegate is not None:
+            _delegate(role)  # says its notes itself
         for note in command.notes:
             _say(note)
-        if command.delegate is not None:
-            _delegate(spec)
         _Worker(role, command, feature, report).run()
     except JvmbindError as error:
         _fail(error)
@@ -92,8 +92,7 @@ def _fail(error: JvmbindError) -> NoReturn:
     for note in getattr(error, "__notes__", ()):
         _say(note)
     if isinstance(error, JavaLaunchError):
-        # The words of `java`, which wrapper scripts and people know.
-        _say(f"Error: {error}\nError: A fatal exception has occurred. Program will exit.")
+        _say(error.args[0])  # the words of `java`, to the letter: wrapper scripts and people know them
     else:
         _say(f"jvmbind: {error}")
     os._exit(error.status)
@@ -124,10 +123,11 @@ def _report_to_stderr(spec: ServiceSpec, message: Message) -> None:
         _say(f"jvmbind: {message.text}")
 
 
-def _delegate(spec: ServiceSpec) -> NoReturn:
+def _delegate(role: Role) -> NoReturn:
     """Let the real `java` do what no created JVM can, such as -version; no listener is involved, so none is passed."""
+    spec = role.spec
     java = os.path.join(spec.java_home, "bin", "java")
-    for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + len(spec.listeners)):
+    for fd in range(role.first, role.first + len(spec.listeners)):
         os.set_inheritable(fd, False)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -252,10 +252,15 @@ class _Worker:
         given = [option for option in options if option.startswith("--enable-native-access=")]
         mine = self._feature >= _NATIVE_ACCESS_WARNS and not any("ALL-UNNAMED" in option for option in given)
         if mine:
-            options.insert(0, "--enable-native-access=ALL-UNNAMED")
+            options.append("--enable-native-access=ALL-UNNAMED")
+        # `java` starts the JVM in the C locale; where the caller's does not exist, the JVM stays in what it finds.
+        self._libc.setlocale(_LC_ALL, b"C")
         jvm.start_jvm(self._libjvm, options)
         jni = Jni(self._libjvm)
         launch.tidy_up(jni, self._command.class_path or "", close_native_access=mine)
+        for option in options:
+            if option.startswith(jvm.COMMAND) and not jvm.is_utf8(option):
+                launch.set_property(jni, "sun.java.command", option[len(jvm.COMMAND) :])
         if self._spec.listeners:
             launch.set_property(jni, "jvmbind.listeners", "\n".join(map(_line, self._spec.listeners)))
         if self._pipes is not None:

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -361,7 +362,7 @@ def test_identify_refuses(which: str) -> None:
     """Anything but a bound socket that waits for clients is refused with its number and name."""
     server = socket.create_server(("127.0.0.1", 80))
     pair = socket.socketpair()
-    fd = {
+    makers: dict[str, Callable[[], int]] = {
         "closed": lambda: 900,
         "file": lambda: os.open("/dev/null", os.O_RDONLY),
         "pipe": lambda: os.pipe()[0],
@@ -371,7 +372,8 @@ def test_identify_refuses(which: str) -> None:
         "abstract": lambda: inherited(socket.AF_UNIX, socket.SOCK_STREAM, "\0x"),
         "pair": pair[0].detach,
         "netlink": lambda: inherited(socket.AF_NETLINK, socket.SOCK_RAW, None),
-    }[which]()
+    }
+    fd = makers[which]()
 
     with pytest.raises(JvmbindError, match=rf"inherited fd {fd} \(web\): ") as refusal:
         identify("web", fd)

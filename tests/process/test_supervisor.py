@@ -56,6 +56,11 @@ def start(runner: Runner, jdk: Jdk, options: str, *probe: str) -> Service:
     return service
 
 
+def expect_ready(service: Service, number: int = 1) -> None:
+    """Wait until the supervisor counts a generation as ready: one that dies before has never worked."""
+    service.expect(rf"generation {number} is ready", stream="stderr")
+
+
 def lines(service: Service, pattern: str) -> list[str]:
     """Return the lines on stderr that fit."""
     return [line for line in service.stderr.splitlines() if re.search(pattern, line)]
@@ -87,14 +92,14 @@ def kill_worker(service: Service) -> int:
 def test_crash_and_back_off(runner: Runner, network: Network, newest: Jdk) -> None:
     """A killed worker is followed by a new one, at once and then after growing pauses; the port answers all the time."""
     service = start(runner, newest, "-l 8080 --restart on-crash", "ChannelServer", "*", "8080")
-    service.expect(r"^READY$")
+    expect_ready(service)
     killed = []
 
     for number in range(1, 4):
         killed.append(kill_worker(service))
         # Connected while nobody accepts: queued by the kernel, served by the next worker.
         assert http_get(network, 8080, timeout=30).status == 200
-        wait_until(partial(has_said, service, "READY", number + 1), 30, "the next generation")
+        expect_ready(service, number + 1)
 
     assert len(set(killed)) == 3
     deaths = lines(service, r"generation \d+ \(pid \d+\) died")
@@ -153,7 +158,7 @@ def test_stop_status(runner: Runner, newest: Jdk, number: int, status: int) -> N
 def test_killed_worker_without_restart(runner: Runner, newest: Jdk) -> None:
     """Without restarts a worker killed by a signal ends the service with 128 plus its number, and a line says so."""
     service = start(runner, newest, "-l 8080 --restart never", "ChannelServer", "*", "8080")
-    service.expect(r"^READY$")
+    expect_ready(service)
 
     kill_worker(service)
 
@@ -374,7 +379,7 @@ def socket_of(pid: int) -> socket.socket:
 def test_garbage_from_a_worker(runner: Runner, network: Network, newest: Jdk, packets: list[bytes]) -> None:
     """A worker that says what no worker says harms neither the supervisor nor its log; it still serves, stops and restarts."""
     service = start(runner, newest, "-l 8080", "ChannelServer", "*", "8080")
-    service.expect(r"^READY$")
+    expect_ready(service)
 
     with socket_of(service.worker()) as hijacked:
         for packet in packets:
@@ -394,7 +399,7 @@ def test_garbage_from_a_worker(runner: Runner, network: Network, newest: Jdk, pa
 def test_closed_socket_of_a_worker(runner: Runner, network: Network, newest: Jdk) -> None:
     """A worker that shuts its socket down is served on, and its death is still learnt, from the kernel."""
     service = start(runner, newest, "-l 8080 --restart never", "ChannelServer", "*", "8080")
-    service.expect(r"^READY$")
+    expect_ready(service)
     with socket_of(service.worker()) as hijacked:
         hijacked.shutdown(socket.SHUT_RDWR)
 

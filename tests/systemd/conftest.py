@@ -88,6 +88,9 @@ class Unit:
         self.name = name
         self.file = f"{name}.service"
         self.jvmbind = [sys.executable, "-I", "-m", "jvmbind"]
+        self.as_user = f"User={SERVICE_USER}\nRuntimeDirectory=jvmbind/{name}"
+        """Lines of [Service] for a unit without root; its control socket is then where root looks for it."""
+        self.control = f"--control-socket /run/jvmbind/{name}/control"
 
     def command(self, options: str, *app: str, version: str = "1") -> str:
         """Return the command line of `jvmbind run OPTIONS -- java ... App APP...`, quoted for ExecStart=."""

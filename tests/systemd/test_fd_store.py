@@ -110,6 +110,7 @@ def test_reload_changes_the_store(unit: Unit) -> None:
     declare("web = '80'\nnew = '8081'", "http=80", "http=8081")
     unit.systemctl("reload")
     wait_until(lambda: unit.property("NFileDescriptorStore") == "2", 10, "two stored listeners")
+    wait_until(lambda: len(json.loads(unit.status())["generations"]) == 1, 20, "the end of the first generation")
     before = inodes(unit)
     kill_supervisor(unit)
     unit.await_property("ActiveState", "active")
@@ -132,8 +133,8 @@ def test_socket_units(unit: Unit) -> None:
     """With socket units no privilege is needed at all: the first client starts the service, and each socket is known by name."""
     socket_units(unit)
     names = [f"{unit.name}-{name}.socket" for name in ("web", "dns", "admin")]
-    options = "-l admin=127.0.0.1:443:8443 -l dns=53/udp -l web=80"
-    more = f"User={SERVICE_USER}\nCapabilityBoundingSet=\nSockets={' '.join(names)}"
+    options = f"-l admin=127.0.0.1:443:8443 -l dns=53/udp -l web=80 {unit.control}"
+    more = f"{unit.as_user}\nCapabilityBoundingSet=\nSockets={' '.join(names)}"
     unit.write(unit.command(options, "http=80", "udp=53", "http=8443"), more)
     unit.lab.run("systemctl", "start", *names)
     assert unit.property("ActiveState") == "inactive"
@@ -154,8 +155,9 @@ def test_socket_units_and_the_store(unit: Unit) -> None:
     """A socket that comes back both from its unit and from the store is one listener."""
     socket_units(unit)
     names = [f"{unit.name}-{name}.socket" for name in ("web", "dns", "admin")]
-    more = f"User={SERVICE_USER}\nSockets={' '.join(names)}\n{STORE}"
-    unit.write(unit.command("-l web=80", "http=80"), more)
+    more = f"{unit.as_user}\nSockets={' '.join(names)}\n{STORE}"
+    # Two of them are declared by what they are, one is not declared at all and has the name that its unit gives.
+    unit.write(unit.command(f"-l web=80 -l dns=53/udp {unit.control}", "http=80", "udp=53", "http=443"), more)
     unit.lab.run("systemctl", "start", *names)
     unit.systemctl("start")
     before, known = inodes(unit), listeners(unit)

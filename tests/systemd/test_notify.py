@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,12 @@ def worker(unit: Unit) -> int:
     return found
 
 
+def cpu_ticks(pid: int) -> int:
+    """Return the processor time of a process in clock ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def test_ready_means_served(unit: Unit, as_root: Start) -> None:
     """The unit is activating while the JVM starts and active only when a client is served; the status says it in words."""
     as_root("wait=1500", "http=80", wait=False)
@@ -53,10 +60,10 @@ def test_ready_means_served(unit: Unit, as_root: Start) -> None:
 @pytest.mark.parametrize("kind", ["capability", "root"])
 def test_privileges(unit: Unit, kind: str) -> None:
     """With User= and one ambient capability, and as root with --user: port 80 is served, and no thread has any right."""
-    options = "-l 80"
-    more = f"User={SERVICE_USER}\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE"
+    options = f"-l 80 {unit.control}"
+    more = f"{unit.as_user}\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE"
     if kind == "root":
-        options += f" -u {SERVICE_USER}"
+        options = f"-l 80 -u {SERVICE_USER}"
         more = "CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_CHOWN"
     unit.write(unit.command(options, "http=80"), more)
     unit.systemctl("start")
@@ -141,6 +148,21 @@ def test_slow_start(unit: Unit, as_root: Start) -> None:
 
     assert unit.served_by()[1] == "1"
     assert unit.property("NRestarts") == "0"
+
+
+def test_never_ready(unit: Unit, as_root: Start) -> None:
+    """A JVM that never binds is not waited for without end: the extension stops with the start time-out, and a line says why."""
+    as_root("hang=", options="-l web=80 --start-timeout 1", more="TimeoutStartSec=2", wait=False)
+    wait_until(lambda: "listener 'web' (80/tcp) was not claimed within 1 s" in unit.lines(), 20, "the report")
+
+    # The last extension holds for 30 s: not waited for here, but no further one comes, and nobody spins.
+    main = unit.lab.main_pid(unit.file)
+    before, begun = cpu_ticks(main), time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 6, 10)
+    assert cpu_ticks(main) - before < 20
+    assert unit.property("ActiveState") == "activating"
+    (unclaimed,) = unit.lab.journal(unit.file, "EVENT=unclaimed")
+    assert (unclaimed["LISTENER"], unclaimed["PRIORITY"]) == ("web", "4")
 
 
 def test_failed_start(unit: Unit) -> None:

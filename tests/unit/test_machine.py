@@ -336,7 +336,7 @@ class World(RuleBasedStateMachine):
     def reloads_are_reported(self) -> None:
         """Each request for a reload gets its report: at once where it is refused, else when the reload has ended."""
         if not self.stopped and not self.exits:
-            assert self.reports == self.reloads - (self.state.phase is Phase.RELOADING)
+            assert self.reports == self.reloads - self.state.reloading
 
 
 TestWorld = World.TestCase
