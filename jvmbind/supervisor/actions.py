@@ -67,7 +67,8 @@ class Actions:
 
         self.log = open_log(quiet=self.spec.quiet)
         self._liveness = Liveness(self.log)
-        self._notifier.store_listeners(self.listeners.values())
+        # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
+        self._notifier.store_listeners((spec, fd) for spec, fd in self.listeners.values() if not spec.inherited)
 
     def do(self, action: lifecycle.Action) -> None:
         """Carry one action out."""
