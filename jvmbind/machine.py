@@ -185,7 +185,8 @@ def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
 
 
 def _must_restart(spec: ServiceSpec, state: State, member: Member, event: Died) -> bool:
-    if not state.ever_ready and member.role is Role.INCOMING and spec.restart != "always":
+    started = state.ever_ready or member.stage is Stage.ACCEPTING
+    if not started and member.role is Role.INCOMING and spec.restart != "always":
         return False  # what never worked is not repeated
     if spec.restart == "on-crash":
         return event.signal != 0

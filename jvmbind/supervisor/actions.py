@@ -252,7 +252,9 @@ class Actions:
 
     def report_reload(self, number: int, failure: str) -> None:
         """Tell whoever asked how the reload ended, and keep the result for `status`."""
-        if failure:
+        if failure and not number:
+            self.log.error("reload refused: %s", failure, extra=_fields("reload-refused", 0))
+        elif failure:
             self.log.error("reload failed: %s; the old generation serves on", failure, extra=_fields("reload-failed", number))
         else:
             self.log.info("reload done: generation %d serves", number, extra=_fields("reload-done", number))

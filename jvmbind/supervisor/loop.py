@@ -106,9 +106,10 @@ class Loop:
     def _take_signals(self) -> None:
         for received in read_signals(self._signals):
             now = time.monotonic()
-            # The terminal sends its signals to the whole foreground group, so to the workers as well.
+            # The terminal sends its signals to the whole foreground group, so to the workers as well; but a hang-up to
+            # the leader of the session alone: setpgid(2), tty_ioctl(4).
             if received.number in _STOPS or (received.number == signal.SIGHUP and received.from_kernel):
-                stop = lifecycle.Stop(now, received.number, delivered=received.from_kernel)
+                stop = lifecycle.Stop(now, received.number, delivered=received.from_kernel and received.number != signal.SIGHUP)
                 self._world.events.append(stop)
             elif received.number == signal.SIGHUP:
                 self._reload()

@@ -74,24 +74,34 @@ class Attendant:
         if jvm_is_up and self._pipes is not None:
             poll.register(self._pipes.from_java, select.POLLIN)
         while True:
-            ready = dict(poll.poll(self._patience(jvm_is_up=jvm_is_up)))
-            if not ready or stop in ready:
-                self._handover.settle()
-            if self.notify in ready:
-                if ready[self.notify] & (select.POLLHUP | select.POLLERR):
-                    poll.unregister(self.notify)  # no thread is covered by the filter any more
-                else:
-                    self._answer_next()
-            elif stop in ready:
-                return
-            if self._control in ready:
-                self._obey_next(poll)
-            if self._pipes is not None and self._pipes.from_java in ready:
-                for message in self._pipes.read():
-                    self._report(message)
-            if jvm_is_up and self._control >= 0 and time.monotonic() >= self._look_at:
-                self._look()
-                self._look_at = time.monotonic() + self._pause() / 1000
+            try:
+                if self._turn(poll, stop, jvm_is_up=jvm_is_up):
+                    return
+            except Exception as error:  # noqa: BLE001 - a dead attendant would leave every later bind without an answer
+                self._report(wire.Note(f"hand-over: {type(error).__name__}: {error}"))
+                time.sleep(0.05)  # should it be there to stay, it must not fill the log
+
+    def _turn(self, poll: select.poll, stop: int, *, jvm_is_up: bool) -> bool:
+        """Wait once and do what has come; return whether to stop."""
+        ready = dict(poll.poll(self._patience(jvm_is_up=jvm_is_up)))
+        if not ready or stop in ready:
+            self._handover.settle()
+        if self.notify in ready:
+            if ready[self.notify] & (select.POLLHUP | select.POLLERR):
+                poll.unregister(self.notify)  # no thread is covered by the filter any more
+            else:
+                self._answer_next()
+        elif stop in ready:
+            return True
+        if self._control in ready:
+            self._obey_next(poll)
+        if self._pipes is not None and self._pipes.from_java in ready:
+            for message in self._pipes.read():
+                self._report(message)
+        if jvm_is_up and self._control >= 0 and time.monotonic() >= self._look_at:
+            self._look()
+            self._look_at = time.monotonic() + self._pause() / 1000
+        return False
 
     def _patience(self, *, jvm_is_up: bool) -> int | None:
         if self._handover.unsettled:

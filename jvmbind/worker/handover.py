@@ -13,21 +13,19 @@ import ctypes
 import errno
 import os
 import socket
-import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix import epoll
 from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
 from jvmbind.worker.options import carry_over, disconnect, idle_like
+from jvmbind.worker.sockets import borrowed, family_of, inode_of, is_null, kind_of, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jvmbind.posix.seccomp import Machine, Notification
     from jvmbind.spec import ListenSpec
-
-_IPPROTO_MPTCP = 262  # linux/in.h
 
 
 class Answer(NamedTuple):
@@ -151,7 +149,7 @@ class HandOver:
             # Port 0 is a client's bind, or one that a refused listen() will follow under strict_binds.
             if port == 0:
                 return PROCEED
-            protocol, v6only = _kind(fd)
+            protocol, v6only = kind_of(fd)
             if not protocol:
                 return self._other_kind(family)
             wanted = Wanted(protocol, host, port, v6only=v6only)
@@ -195,19 +193,19 @@ class HandOver:
                 return DONE  # answered already: a signal interrupted the call and repeated it
             self._given[index] = self._still_given(index)
         free = [index for index in indexes if not self._given[index]]
-        if not free and not _shares(fd, wanted.protocol):
+        if not free and not shares(fd, wanted.protocol):
             self._report(Tried(f"{wanted}: refused, bound already by this application"))
             return Answer(error=errno.EADDRINUSE)
         self._give(fd, (free or list(indexes))[0])
         return DONE
 
     def _inodes_of(self, index: int) -> set[int]:
-        return {self._inodes[index], _inode(self._idle[index])} if index in self._idle else {self._inodes[index]}
+        return {self._inodes[index], inode_of(self._idle[index])} if index in self._idle else {self._inodes[index]}
 
     def _still_given(self, index: int) -> list[int]:
         """Return the application's descriptors of a listener that it has not closed."""
         inodes = self._inodes_of(index)
-        return [fd for fd in self._given[index] if _inode(fd) in inodes]
+        return [fd for fd in self._given[index] if inode_of(fd) in inodes]
 
     def _give(self, fd: int, index: int) -> None:
         listener, spec = self._idle.get(index, self._fds[index]), self._specs[index]
@@ -220,7 +218,7 @@ class HandOver:
         for problem in carry_over(fd, listener, spec):
             self._report(Note(f"listener {spec.name!r}: {problem}"))
         if os.get_blocking(fd) and fd not in self._unsettled:
-            self._unsettled[fd] = os.dup(fd), _inode(listener)
+            self._unsettled[fd] = os.dup(fd), inode_of(listener)
             os.dup2(listener, fd, inheritable=False)
         else:
             self._replace(fd, listener)
@@ -255,7 +253,7 @@ class HandOver:
         for kept, _ in unsettled.values():
             os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
         for registration in watched:
-            if _inode(registration.fd) == unsettled[registration.fd][1]:
+            if inode_of(registration.fd) == unsettled[registration.fd][1]:
                 with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
                     epoll.add(self._libc, registration)
 
@@ -302,19 +300,19 @@ class HandOver:
 
     def _listen(self, fd: int) -> Answer:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
-        inode = _inode(fd)
+        inode = inode_of(fd)
         index = self._by_inode.get(inode, -1)
-        if index < 0 and any(inode == _inode(idle) for idle in self._idle.values()):
+        if index < 0 and any(inode == inode_of(idle) for idle in self._idle.values()):
             return DONE
         if index < 0:
-            if self._strict and _family(fd) != socket.AF_UNIX:
+            if self._strict and family_of(fd) != socket.AF_UNIX:
                 self._report(Tried("listen on a socket that is no listener: refused, strict_binds"))
                 return Answer(error=errno.EACCES)
             return PROCEED
         spec = self._specs[index]
         if not spec.listens:
             return Answer(error=errno.EOPNOTSUPP if spec.protocol == "udp" else errno.EACCES)
-        with _borrowed(self._fds[index]) as sock:
+        with borrowed(self._fds[index]) as sock:
             # shutdown(2) by the application takes a shared listener out of the listening state, its port stays bound.
             if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 sock.listen(spec.backlog)
@@ -339,66 +337,6 @@ class HandOver:
 
     def _standard_fd(self, old: int, new: int) -> Answer:
         """Swallow the dup2 of /dev/null onto 0, 1 and 2 when Java closes the inherited channel: shutdown logs go there."""
-        if self._channel_given and new in {0, 1, 2} and _is_null(old):
+        if self._channel_given and new in {0, 1, 2} and is_null(old):
             return Answer(value=new)
         return PROCEED
-
-
-def _inode(fd: int) -> int:
-    try:
-        return os.fstat(fd).st_ino
-    except OSError:
-        return -1
-
-
-def _is_null(fd: int) -> bool:
-    try:
-        info = os.fstat(fd)
-    except OSError:
-        return False
-    return stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
-
-
-def _borrowed(fd: int) -> socket.socket:
-    """Return a socket object on a duplicate of `fd`; raises OSError where that is no socket."""
-    duplicate = os.dup(fd)
-    try:
-        return socket.socket(fileno=duplicate)
-    except OSError:
-        os.close(duplicate)
-        raise
-
-
-def _family(fd: int) -> int:
-    try:
-        with _borrowed(fd) as sock:
-            return sock.family
-    except OSError:
-        return socket.AF_UNIX  # no socket: the kernel's own answer is ENOTSOCK
-
-
-def _kind(fd: int) -> tuple[str, bool]:
-    """Return ("tcp" or "udp" or "", whether IPV6_V6ONLY is set) of an internet socket."""
-    try:
-        with _borrowed(fd) as sock:
-            if sock.family not in {socket.AF_INET, socket.AF_INET6}:
-                return "", False
-            protocol = {
-                (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
-                (socket.SOCK_STREAM, _IPPROTO_MPTCP): "tcp",
-                (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
-            }.get((sock.type, sock.proto), "")
-            v6 = sock.family == socket.AF_INET6
-            return protocol, v6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
-    except OSError:
-        return "", False
-
-
-def _shares(fd: int, protocol: str) -> bool:
-    """Whether the kernel would let the application bind twice: SO_REUSEPORT, and for datagrams SO_REUSEADDR (socket(7))."""
-    if protocol == "unix":
-        return False
-    with _borrowed(fd) as sock:
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
-            return True
-        return protocol == "udp" and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))

@@ -1,0 +1,236 @@
+"""Reload: the next generation takes over without a lost connection, or the old one serves on.
+
+Run by pytest as root; services run as an ordinary user. Must not import jvmbind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from conftest import Supervised
+
+LOST = ("refused", "reset", "timeout", "wrong")
+
+
+def test_under_load(supervised: Supervised) -> None:
+    """Five reloads under load lose no connection, and each ends with the version of its configuration serving."""
+    supervised.start("http=8080")
+
+    with supervised.under_load("--threads", "6", "--body", r"pid=\d+ version=[1-6]$") as load:
+        for version in range(2, 7):
+            supervised.configure("http=8080", version=str(version))
+            done = supervised.reload()
+            assert (done.returncode, done.stdout) == (0, "reload: done\n"), done.stderr
+            assert supervised.version() == str(version)
+
+    assert {kind: load[kind] for kind in LOST} == dict.fromkeys(LOST, 0), load
+    assert load["ok"] > 200
+    assert load["different_bodies"] == 6
+    result = supervised.status()["reload"]
+    assert (result["ok"], result["generation"]) == (True, 6)
+
+
+def test_by_signal(supervised: Supervised) -> None:
+    """SIGHUP reloads as the command does."""
+    service = supervised.start("http=8080")
+    supervised.configure("http=8080", version="2")
+
+    service.process.send_signal(signal.SIGHUP)
+
+    service.expect("reload done: generation 2 serves", stream="stderr")
+    assert supervised.version() == "2"
+
+
+FAILURES = {
+    "broken-toml": (lambda s: s.config.write_text("listen = = 1"), r"service\.toml"),
+    "unknown-key": (lambda s: s.configure("http=8080", more="redy = 'listen'"), r"supervise\.redy: unknown key"),
+    "no-such-jar": (lambda s: s.configure("http=8080", jar="/nowhere/app.jar"), "/nowhere/app.jar"),
+    "broken-jar": (lambda s: s.configure("http=8080", jar=broken_jar(s)), "generation 2 ended before it was ready"),
+    "exits-at-once": (lambda s: s.configure("exit=0"), "generation 2 ended before it was ready"),
+    "exits-after-its-bind": (lambda s: s.configure("http=8080", "wait=100", "exit=3"), "generation 2"),
+    "never-binds": (lambda s: s.configure("hang=", more="start_timeout = 1.5"), r"generation 2 was not ready within 1\.5 s"),
+    "binds-another-port": (
+        lambda s: s.configure("http=8081", more="start_timeout = 1.5"),
+        r"generation 2 was not ready within 1\.5 s",
+    ),
+    "new-privileged-listener": (
+        lambda s: s.configure("http=8080", "http=443", listen="'8080', '443'"),
+        r"443.* is new and needs a privilege.*start it as root.*systemd socket unit",
+    ),
+}
+
+
+def broken_jar(supervised: Supervised) -> Path:
+    """Return a file that is no jar."""
+    path = supervised.folder / "broken.jar"
+    path.write_bytes(b"PK\x03\x04 and then nothing of sense")
+    return path
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAILURES if kind != "exits-after-its-bind"])
+def test_failure(supervised: Supervised, kind: str) -> None:
+    """Whatever is wrong with the next generation, the old one serves on, and the command says why with a status."""
+    break_it, why = FAILURES[kind]
+    supervised.start("http=8080", version="old")
+    before = supervised.serving()
+
+    with supervised.under_load("--threads", "4", "--body", "version=old") as load:
+        break_it(supervised)
+        done = supervised.reload()
+
+    assert done.returncode == 75, done
+    assert re.search(why, done.stderr), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert {lost: load[lost] for lost in LOST} == dict.fromkeys(LOST, 0), load
+    assert supervised.serving() == before
+    result = supervised.status()["reload"]
+    assert result["ok"] is False
+    assert re.search(why, result["error"])
+    supervised.await_only()
+    # And it is not the end of reloads.
+    supervised.configure("http=8080", version="new")
+    assert supervised.reload().returncode == 0
+    assert supervised.version() == "new"
+
+
+def test_one_at_a_time(supervised: Supervised) -> None:
+    """A reload during a reload is refused, and harms neither."""
+    supervised.start("http=8080")
+    supervised.configure("wait=800", "http=8080", version="2")
+    first = threading.Thread(target=supervised.reload)
+    first.start()
+    wait_until(lambda: supervised.status()["phase"] == "reloading", 20, "the first reload")
+
+    done = supervised.reload()
+    first.join()
+
+    assert done.returncode == 75
+    assert "the service is reloading" in done.stderr
+    assert supervised.version() == "2"
+
+
+def test_request_in_flight(supervised: Supervised) -> None:
+    """A request that the old generation has in work is answered by it in full, on a connection that was kept alive."""
+    service = supervised.start("http=8080", version="old")
+    with supervised.network.connect("127.0.0.1", 8080, 30) as client:
+        reader = client.makefile("rb")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer(reader).endswith(b"version=old")
+        client.sendall(b"GET /sleep/1500 HTTP/1.1\r\nHost: a\r\n\r\n")
+        service.expect("SLEEPS")
+        supervised.configure("http=8080", version="new")
+
+        assert supervised.reload().returncode == 0
+        assert supervised.version() == "new"
+        assert answer(reader).endswith(b"version=old")
+        # It still serves this connection: the client has not closed it, and the drain time-out has not passed.
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert answer(reader).endswith(b"version=old")
+    supervised.await_only()
+
+
+def answer(reader: socket.SocketIO | object) -> bytes:
+    """Read one answer of the server and return its body."""
+    length = 0
+    while line := reader.readline().strip():  # type: ignore[union-attr]
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    body: bytes = reader.read(length)  # type: ignore[union-attr]
+    return body
+
+
+def test_idle_connection_does_not_hold_a_generation(supervised: Supervised) -> None:
+    """A client that keeps its connection and says nothing is let go when the drain time-out has passed."""
+    supervised.start("http=8080", more="drain_timeout = 1")
+    with supervised.network.connect("127.0.0.1", 8080, 30) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"version=1" in client.recv(65536)
+        assert supervised.reload().returncode == 0
+        begun = time.monotonic()
+
+        assert client.recv(100) == b""  # an orderly end, not a reset
+
+        assert time.monotonic() - begun < 4
+    supervised.await_only()
+
+
+def test_datagrams_move_in_one_step(supervised: Supervised) -> None:
+    """Of datagrams that come one after the other none is lost, and the old generation answers none after the new one did."""
+    supervised.start("udp=8053", listen="'8053/udp'", version="1")
+    answers: list[tuple[int, str]] = []
+    end = threading.Event()
+
+    def ask() -> None:
+        with supervised.network.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(3)
+            client.connect(("127.0.0.1", 8053))
+            number = 0
+            while not end.is_set():
+                client.send(str(number).encode())
+                try:
+                    _, version, echoed = client.recv(2048).decode().split()
+                except TimeoutError:
+                    version, echoed = "lost", str(number)
+                answers.append((int(echoed), version))
+                number += 1
+                end.wait(0.002)
+
+    client = threading.Thread(target=ask)
+    client.start()
+    try:
+        for version in ("2", "3"):
+            supervised.configure("udp=8053", listen="'8053/udp'", version=version)
+            assert supervised.reload().returncode == 0
+            want = f"version={version}"
+            wait_until(lambda want=want: bool(answers) and answers[-1][1] == want, 10, want)
+    finally:
+        end.set()
+        client.join()
+
+    order = [version for _, version in answers]
+    assert "lost" not in order
+    assert [number for number, _ in answers] == list(range(len(answers)))
+    assert order == sorted(order)
+    assert set(order) == {"version=1", "version=2", "version=3"}
+
+
+def test_descriptors_and_memory(supervised: Supervised) -> None:
+    """Ten reloads leave no descriptor and no process behind in the supervisor."""
+    service = supervised.start("http=8080")
+    assert supervised.reload().returncode == 0
+    supervised.await_only()
+    before = len(os.listdir(f"/proc/{service.pid}/fd"))
+
+    for _ in range(8):
+        assert supervised.reload().returncode == 0
+    supervised.await_only()
+
+    assert len(os.listdir(f"/proc/{service.pid}/fd")) == before
+    assert len(supervised.children()) == 1
+
+
+def test_listener_without_privilege(supervised: Supervised) -> None:
+    """A listener that needs no privilege is opened by a reload, and one that is no longer declared is closed."""
+    supervised.start("http=8080")
+    supervised.configure("http=8090", "http=8080", listen="'8080', 'other=8090'", version="2")
+    assert supervised.reload().returncode == 0
+    assert supervised.version(8090) == "2"
+
+    supervised.configure("http=8090", listen="'other=8090'", version="3")
+    assert supervised.reload().returncode == 0
+
+    assert supervised.version(8090) == "3"
+    supervised.await_only()
+    assert supervised.network.bound() == ["tcp6 [::]:8090", f"unix {supervised.socket}"]
