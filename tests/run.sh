@@ -63,8 +63,9 @@ export JVMBIND_TESTS_INSTALLED=1 JVMBIND_TEST_LOGS="$logs/failed"
 arguments=("$@")
 [ ${#arguments[@]} -gt 0 ] || arguments=(tests)
 set +e
+# Signals that whoever runs this ignores (nohup, a background job) would be ignored by every server under test.
 # shellcheck disable=SC2016
-unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
+env --default-signal=HUP,INT,QUIT,PIPE unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
     "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -p no:cacheprovider --continue-on-collection-errors \
     --basetemp="$logs/tmp" "${arguments[@]}" < /dev/null > >(tee "$logs/pytest.log") 2>&1
 status=$?
