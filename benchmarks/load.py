@@ -12,6 +12,7 @@ alone; imports nothing of jvmbind.
     idle     a connection kept alive ended before the next answer began, as HTTP allows (RFC 9112, 9.3.1): asked again elsewhere
 """
 
+# ruff: noqa: INP001 - programs of their own, no package
 from __future__ import annotations
 
 import argparse

@@ -7,6 +7,7 @@ imported here: what runs with privilege is this module, `jvmbind.privileged` and
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -39,6 +40,9 @@ _MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     """Start the service in place of this process. Raises JvmbindError, with nothing bound and nothing left behind."""
     fill_standard_fds()
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # Inherited, it would make the kernel collect every child of every role: waitpid(2), notes on SIGCHLD.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     user = resolve_user(request.user)
     changes_user = os.geteuid() == 0
     java_home = find_java_home(request.java_home, environ)

@@ -156,6 +156,21 @@ def _umask(mask: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a gener
         os.umask(before)
 
 
+def _is_roots_alone(directory: str) -> bool:
+    """Whether root alone decides what `directory` names: every directory and link on the way, and where it leads to.
+
+    In a directory with the sticky bit others may add names, but not take root's away: inode(7).
+    """
+    for way in (directory, os.path.realpath(directory)):
+        parts = way.split("/")
+        for count in range(1, len(parts) + 1):
+            info = os.lstat("/".join(parts[:count]) or "/")
+            writable = info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(info.st_mode)
+            if info.st_uid != 0 or (writable and (count == len(parts) or not info.st_mode & stat.S_ISVTX)):
+                return False
+    return True
+
+
 @contextlib.contextmanager
 def _acting_for(path: str, user: UserSpec | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """Act as the service user in a directory that others than root may write to.
@@ -166,8 +181,7 @@ def _acting_for(path: str, user: UserSpec | None):  # type: ignore[no-untyped-de
     if user is None or os.geteuid() != 0:
         yield False
         return
-    directory = os.stat(os.path.dirname(path))
-    if directory.st_uid == 0 and not directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if _is_roots_alone(os.path.dirname(path)):
         yield True
         return
     groups = os.getgroups()

@@ -250,11 +250,18 @@ class Actions:
         self._notifier.reloading()
         return ""
 
+    def refuse_reload(self, failure: str) -> None:
+        """Say why no reload was begun; one that is on its way is not touched, and its result is the one to be kept."""
+        self.log.error("reload refused: %s", failure, extra=_fields("reload-refused"))
+        if self._next_spec is None:
+            self.last_reload = {"ok": False, "error": failure, "generation": 0, "time": time.time()}
+
     def report_reload(self, number: int, failure: str) -> None:
         """Tell whoever asked how the reload ended, and keep the result for `status`."""
         if failure and not number:
-            self.log.error("reload refused: %s", failure, extra=_fields("reload-refused", 0))
-        elif failure:
+            self.refuse_reload(failure)
+            return
+        if failure:
             self.log.error("reload failed: %s; the old generation serves on", failure, extra=_fields("reload-failed", number))
         else:
             self.log.info("reload done: generation %d serves", number, extra=_fields("reload-done", number))

@@ -125,7 +125,7 @@ class Loop:
         else:
             failure = self._world.plan_reload()
         if failure:
-            self._world.report_reload(0, failure)
+            self._world.refuse_reload(failure)
         else:
             self._step(lifecycle.Reload(time.monotonic()))
         return failure

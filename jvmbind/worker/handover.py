@@ -78,6 +78,7 @@ class HandOver:
         self._jvm_starts = True
         self._parked = parked
         self._said_parked = False
+        self._own: dict[int, int] = {}  # listener -> the inode of the application's own Unix socket in its place
         self._unsettled: dict[int, tuple[int, int]] = {}  # fd -> its former open file, the inode that it has now
         self._idle: dict[int, int] = {}  # listener -> the idle socket that stands in for it while drained
 
@@ -192,6 +193,8 @@ class HandOver:
             if inode in self._inodes_of(index):
                 return DONE  # answered already: a signal interrupted the call and repeated it
             self._given[index] = self._still_given(index)
+        if wanted.protocol == "unix" and not os.path.lexists(wanted.path):
+            return self._take_over_path(fd, indexes[0])
         free = [index for index in indexes if not self._given[index]]
         if not free and not shares(fd, wanted.protocol):
             self._report(Tried(f"{wanted}: refused, bound already by this application"))
@@ -199,8 +202,23 @@ class HandOver:
         self._give(fd, (free or list(indexes))[0])
         return DONE
 
+    def _take_over_path(self, fd: int, index: int) -> Answer:
+        """Let the application make the socket file itself, where it has deleted ours first, as programs do with an old one.
+
+        Nothing can give a socket a file for the second time, and clients come through the file. This listener is the
+        application's own from now on, and gone with it.
+        """
+        spec = self._specs[index]
+        self._report(Note(f"listener {spec.name!r}: the application deleted {spec.path} and binds it itself; it is not held"))
+        self._own[index] = inode_of(fd)
+        self._given[index].append(fd)
+        self._claim(index, fd)
+        self._report(Listening(index))
+        return PROCEED
+
     def _inodes_of(self, index: int) -> set[int]:
-        return {self._inodes[index], inode_of(self._idle[index])} if index in self._idle else {self._inodes[index]}
+        found = {self._inodes[index], self._own.get(index, self._inodes[index])}
+        return {*found, inode_of(self._idle[index])} if index in self._idle else found
 
     def _still_given(self, index: int) -> list[int]:
         """Return the application's descriptors of a listener that it has not closed."""

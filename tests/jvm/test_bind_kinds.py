@@ -129,7 +129,7 @@ def test_tcp_and_udp_on_one_port_are_two_listeners(runner: Runner, network: Netw
 
     service.expect(r"^READY$")
     assert service.stdout.count(" ok ") == 2, service.stdout
-    assert network.bound() == ["tcp6 [::]:53", "udp6 [::]:53"]
+    assert network.bound_ports() == ["tcp6 [::]:53", "udp6 [::]:53"]
     assert service.stop() == 143
 
 
@@ -153,7 +153,7 @@ def test_port_mapping(runner: Runner, network: Network, jdk: Jdk) -> None:
 
     service.expect(r"^READY$")
     assert http_get(network, 443).status == 200
-    assert network.bound() == ["tcp6 [::]:443"]
+    assert network.bound_ports() == ["tcp6 [::]:443"]
     assert service.stop() == 143
 
 

@@ -119,7 +119,7 @@ def test_port_taken(runner: Runner, network: Network, jdk: Jdk) -> None:
         options = ["-l", "81", "-l", f"unix:{path}", "-l", "taken=80", "-u", SERVICE_USER]
         service = runner.probe(options, jdk, "ChannelServer", "*", "80")
         assert service.wait() == UNAVAILABLE, service.report()
-        assert network.bound() == ["tcp6 [::]:80"]
+        assert network.bound_ports() == ["tcp6 [::]:80"]
     assert len(service.stderr.splitlines()) == 1
     assert "taken" in service.stderr
     assert str(os.getpid()) in service.stderr

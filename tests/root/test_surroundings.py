@@ -17,6 +17,7 @@ from support.jdks import Jdk
 from support.network import Network
 from support.runner import Runner, as_user
 from support.users import SERVICE_USER, User
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.jvm]
 
@@ -177,6 +178,6 @@ def test_unix_socket_path_through_a_link_of_the_users(runner: Runner, jdk: Jdk, 
     os.chown(folder / "sub", service_user.uid, service_user.gid, follow_symlinks=False)
     service = runner.probe(["-l", f"unix:{folder}/sub/app.sock", "-u", SERVICE_USER], jdk, "UnixServer", f"{folder}/sub/app.sock")
 
-    status = service.wait() if not (guarded / "app.sock").exists() else 0
-    assert status in {69, 71, 77, 78}, service.report()
+    wait_until(lambda: not service.running() or "READY" in service.stdout, 20, "the end or the start")
     assert not (guarded / "app.sock").exists()
+    assert service.wait(10) in {69, 71, 77, 78}, service.report()

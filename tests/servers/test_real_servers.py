@@ -41,7 +41,7 @@ def assert_unprivileged_service(service: Service, user: User, listeners: list[st
         inodes = [procfs.socket_inode(target) for target in procfs.descriptors(pid).values()]
         held = {network.describe(inode) for inode in inodes if inode is not None}
         assert set(listeners) <= held, (procfs.command_line(pid), held)
-    bound = [row for row in network.bound() if not row.startswith("unix")]
+    bound = network.bound_ports()
     for listener in listeners:
         assert bound.count(listener) == 1
 

@@ -45,9 +45,10 @@ def http_get(network: Network, port: int, path: str = "/", *, host: str = "127.0
 def http_get_unix(path: Path, timeout: float = 10.0) -> Answer:
     """The same over a Unix-domain socket."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout)
-    connection.connect(str(path))
-    return _request(connection, "localhost", "/")
+    with connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        return _request(connection, "localhost", "/")
 
 
 def http_get_when_served(network: Network, port: int, path: str = "/", *, host: str = "127.0.0.1", timeout: float = 40.0) -> Answer:

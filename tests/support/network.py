@@ -163,6 +163,10 @@ class Network:
         """Return "tcp6 [::]:80"-like words for each socket that clients can reach, sorted."""
         return sorted(f"{row.protocol} {row.local}" for row in self.sockets() if row.open)
 
+    def bound_ports(self) -> list[str]:
+        """Return the same for TCP and UDP alone: a service's control socket is no port."""
+        return [words for words in self.bound() if not words.startswith("unix")]
+
     def describe(self, inode: int) -> str:
         """Return "tcp6 [::]:80" for a socket's inode, with "(connected)" if clients cannot reach it."""
         for row in self.sockets():

@@ -1,0 +1,135 @@
+"""The control socket: what it shows, who may ask, and what it survives.
+
+Run by pytest as root; services run as an ordinary user. Must not import jvmbind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.users import OTHER_USER, SERVICE_USER, user
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from conftest import Supervised
+
+
+def test_status(supervised: Supervised) -> None:
+    """`status --json` has generations, listeners with their queues, privileges, deaths and the last reload."""
+    service = supervised.start("http=8080", "udp=8053", listen="'web=8080,backlog=77', 'dns=8053/udp'")
+    status = supervised.status()
+
+    assert (status["name"], status["phase"], status["pid"]) == ("app", "up", service.pid)
+    (generation,) = status["generations"]
+    assert (generation["number"], generation["role"], generation["stage"]) == (1, "serving", "ready")
+    assert generation["pid"] == service.worker()
+    assert generation["memory"]["pss"] > 10_000
+    for privileges in (generation["privileges"], status["supervisor"]["privileges"]):
+        assert privileges["uids"] == [user(SERVICE_USER).uid]
+        assert privileges["capabilities"] == {}
+        assert privileges["no_new_privs"] is True
+    assert generation["privileges"]["threads"] > 5
+    web, dns = status["listeners"]
+    assert (web["name"], web["queue"], web["queue_limit"], web["overflows"], web["claimed_by"]) == ("web", 0, 77, 0, [1])
+    assert (dns["protocol"], dns["queue"], dns["claimed_by"]) == ("udp", None, [1])
+    assert (status["deaths"], status["reload"]) == ([], None)
+
+
+def test_death_record(supervised: Supervised) -> None:
+    """A death is kept with its signal, uptime and time, over restarts."""
+    supervised.start("http=8080")
+    pid = supervised.serving()
+    os.kill(pid, 11)
+    supervised.await_generation(2)
+
+    (death,) = supervised.status()["deaths"]
+    assert (death["generation"], death["pid"], death["oom"]) == (1, pid, False)
+    assert death["signal"] in {"SIGABRT", "SIGSEGV"}
+    assert death["uptime"] > 0
+    assert not death["during_start"]
+
+
+def test_another_user_is_refused(supervised: Supervised) -> None:
+    """Neither a word nor a look is given to a user who is neither the owner nor root; the log names the uid."""
+    service = supervised.start("http=8080")
+
+    for command in ("status", "reload", "restart", "stop", "dump"):
+        done = supervised.ask(command, user=OTHER_USER)
+        assert done.returncode == 77
+        assert f"uid {user(OTHER_USER).uid}" in done.stderr
+        assert done.stdout == ""
+    assert service.stderr.count("was refused") == 5
+    assert supervised.status()["generations"][0]["number"] == 1
+
+
+@pytest.mark.parametrize("packet", [b"\0", b"\xff" * 64, b"status ", b"STATUS", b"x" * 5000, b"reload\n", b"\x1b[2J"], ids=repr)
+def test_garbage(supervised: Supervised, packet: bytes) -> None:
+    """What is no request is answered with a refusal; the supervisor and its log stay whole."""
+    service = supervised.start("http=8080")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(10)
+        client.connect(str(supervised.socket))
+        client.send(packet)
+        answer = json.loads(client.recv(65536))
+
+    assert answer["ok"] is False
+    assert answer["status"] == 64
+    assert supervised.status()["phase"] == "up"
+    assert all(line.isprintable() for line in service.stderr.splitlines())
+
+
+def test_many_silent_clients(supervised: Supervised) -> None:
+    """Clients that connect and say nothing do not keep others out once they have gone, and cost no processor time."""
+    supervised.start("http=8080")
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            client.connect(str(supervised.socket))
+
+    assert supervised.status()["phase"] == "up"
+
+
+def test_stale_socket(supervised: Supervised) -> None:
+    """The socket file that a killed supervisor left is recognised and replaced."""
+    service = supervised.start("http=8080")
+    os.kill(service.pid, 9)
+    service.wait()
+    assert supervised.socket.exists()
+    assert supervised.ask("status").returncode == 69
+    wait_until(lambda: not supervised.network.processes(), 10, "the end of all")
+
+    service = supervised.start("http=8080", version="2")
+    assert supervised.version() == "2"
+    assert service.stop() == 143
+    assert not supervised.socket.exists()
+
+
+def test_dump_and_stop(supervised: Supervised) -> None:
+    """`dump` writes a thread dump to the service's output, `stop` ends it with the JVM's status."""
+    service = supervised.start("http=8080")
+
+    assert supervised.ask("dump").returncode == 0
+    service.expect("Full thread dump")
+    assert supervised.ask("stop").returncode == 0
+    assert service.wait() == 143
+    service.assert_nothing_left()
+
+
+def test_status_for_people(supervised: Supervised) -> None:
+    """`status` without --json says the same in words."""
+    supervised.start("http=8080")
+
+    done = supervised.ask("status")
+
+    assert done.returncode == 0
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith("app: up; supervisor pid ")
+    assert second.startswith("  generation 1: serving (ready), pid ")
+    assert "no capability, no_new_privs" in second
+    assert third.startswith("  listener 8080: 8080/tcp, held by generation 1, queue 0 of ")
