@@ -124,6 +124,7 @@ class Answering:
             os._exit(1)
 
     def _be_the_thread(self) -> None:
+        prctl.set_name("jvmbind")  # of this thread alone, for `ps -T`
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._jvm_is_up.acquire()
         self._attendant.run()

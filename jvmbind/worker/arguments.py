@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.errors import JavaLaunchError
 from jvmbind.worker import argfile
@@ -61,8 +60,7 @@ class Mode(enum.Enum):
     SOURCE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class JavaCommand:
+class JavaCommand(NamedTuple):
     """One `java` command line, understood.
 
     `options` are the JVM's option strings in the launcher's order. `what` is the name for checkAndLoadMain, and

@@ -6,7 +6,6 @@ which takes the place of the main class. Must not import jpype. Source: commons-
 
 from __future__ import annotations
 
-import dataclasses
 import os
 
 import jvmbind
@@ -48,8 +47,7 @@ def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
     class_path = command.class_path or "."
     # Behind the application's own, so that nothing of it is hidden; launch.tidy_up takes it out of java.class.path.
     options += [f"{_CLASS_PATH}{class_path}{os.pathsep}{jar}", _COMMAND + " ".join(arguments)]
-    return dataclasses.replace(
-        command,
+    return command._replace(
         options=tuple(options),
         mode=Mode.CLASS,
         what=MAIN,
