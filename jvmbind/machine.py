@@ -9,44 +9,16 @@ seconds of a monotonic clock that the loop passes in. Every pair of phase and ev
         +---- Stop from anywhere --> stopping --the last Died--> ended
 """
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001 - packed, to leave room for the table
 
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import EX_TEMPFAIL
 from jvmbind.lifecycle import (
-    Accepting,
-    Action,
-    ClearTimer,
-    Died,
-    Drain,
-    Drained,
-    Event,
-    Exit,
-    HalfClose,
-    Kill,
-    Member,
-    Parked,
-    Phase,
-    Probe,
-    Quiet,
-    Ready,
-    Release,
-    Reload,
-    Report,
-    ReportReload,
-    Restart,
-    Role,
-    SetTimer,
-    Spawn,
-    SpawnFailed,
-    Stage,
-    State,
-    Step,
-    Stop,
-    Timeout,
-    Undrain,
-)
+    Accepting, Action, ClearTimer, Died, Drain, Drained, Event, Exit, HalfClose, Kill, Member, Parked, Phase, Probe,
+    Quiet, Ready, Release, Reload, Report, ReportReload, Restart, Role, SetTimer, Spawn, SpawnFailed, Stage, State,
+    Step, Stop, Timeout, Undrain,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,10 +108,15 @@ def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
         state = _with(state, old._replace(role=Role.DRAINING))
         # Told again, it counts its connections again: it may have said that there are none before this was known.
         actions += [Drain(old.number), SetTimer("drain", old.number, spec.drain_timeout)]
-    if state.reloading:
+    reloaded = state.reloading
+    if reloaded:
         actions.append(ReportReload(member.number, failure=""))
     state = _with(state._replace(reloading=False), member._replace(role=Role.SERVING, stage=Stage.READY, ready_at=event.now))
     state = state._replace(phase=Phase.UP, ever_ready=True, failed_starts=0)
+    if reloaded:  # what is parked has the configuration of before
+        for standby in state.all(Role.STANDBY):
+            state = _with(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
+            actions += _end(standby.number, spec.stop_timeout)
     state, more = _fill_standby(spec, state, event.now)
     return state, (*actions, Report("ready", member.number), *more)
 
@@ -168,6 +145,9 @@ def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
         release = (Release(incoming.number),) if incoming.stage is Stage.PARKED else ()
         return state._replace(phase=Phase.STARTING), release
+    if state.reloading:  # and the old one died before
+        state, actions = _lost(spec, state._replace(reloading=False), member, event)
+        return state, (ReportReload(member.number, failure="neither generation lived to serve"), *actions)
     if state.restarting:
         return _again(spec, state._replace(restarting=False), event.now, 0.0)
     if not _must_restart(spec, state, member, event):

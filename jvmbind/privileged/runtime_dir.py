@@ -36,6 +36,10 @@ def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, chang
 
     A name that was `chosen` must be free: PortUnavailableError. One that was made from the jar gets a number behind it.
     """
+    for directory in environ.get("RUNTIME_DIRECTORY", "").split(":"):
+        # systemd.exec(5): a unit's RuntimeDirectory=jvmbind/NAME is where `jvmbind status NAME` looks.
+        if not changes_user and os.path.dirname(directory) == SYSTEM:
+            return (name if chosen else os.path.basename(directory)), f"{directory}/{SOCKET}"
     place = _place(user, environ, changes_user=changes_user)
     if not place:
         return name, ""

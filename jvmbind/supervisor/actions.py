@@ -49,6 +49,7 @@ class Actions:
         self._probed = 0
         self._next_spec: ServiceSpec | None = None
         self._next_listeners: dict[str, tuple[ListenSpec, int]] = {}
+        self._undeclared: dict[int, str] = {}
         self._next_liveness = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
         self._notifier = Notifier(os.environ)
@@ -213,6 +214,9 @@ class Actions:
             self.take_messages(generation)
             generation.close()
         del self.generations[generation.number]
+        if generation.tried:
+            tried = ", ".join(generation.tried)
+            self._undeclared = {generation.number: f" (addresses that are no listeners and that the old one may hold: {tried})"}
         if self._probed == generation.number:
             self._end_probe()
         now = time.monotonic()
@@ -262,6 +266,7 @@ class Actions:
             self.refuse_reload(failure)
             return
         if failure:
+            failure += self._undeclared.pop(number, "")
             self.log.error("reload failed: %s; the old generation serves on", failure, extra=_fields("reload-failed", number))
         else:
             self.log.info("reload done: generation %d serves", number, extra=_fields("reload-done", number))

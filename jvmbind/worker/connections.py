@@ -28,8 +28,9 @@ _POLLFD_MAX = 64
 _WAITS = {"x86_64": ((43, 288), (7, 271)), "aarch64": ((202, 242), (73,))}
 _SIOCINQ = 0x541B
 _SIOCOUTQ = 0x5411
-# struct tcp_info of linux/tcp.h: tcpi_last_data_sent and tcpi_last_data_recv, milliseconds ago
-_TCP_INFO_TIMES = struct.Struct("=44xI4xI")
+# struct tcp_info of linux/tcp.h: tcpi_last_data_sent and _recv, milliseconds ago; tcpi_data_segs_in and _out
+_TCP_INFO = struct.Struct("=44xI4xI96xII")
+_SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick of the kernel's clock
 
 
 def somebody_waits(fds: Sequence[int], memory: int) -> bool:
@@ -93,8 +94,12 @@ def _is_busy(sock: socket.socket) -> bool:
             return True
     if sock.family == socket.AF_UNIX:
         return False
-    sent, received = _TCP_INFO_TIMES.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_TIMES.size))
-    return bool(received < sent)
+    sent, received, segments_in, segments_out = _TCP_INFO.unpack(
+        sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    )
+    if segments_in and not segments_out:
+        return True
+    return bool(received < sent or (segments_in and received == sent and received < _SAME_MOMENT))
 
 
 def half_close(specs: Sequence[ListenSpec], skip: set[int]) -> None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jvmbind.posix import epoll
 from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
-from jvmbind.worker.options import carry_over, disconnect, idle_like
+from jvmbind.worker.idle import idle_like, wake
+from jvmbind.worker.options import carry_over, disconnect
 from jvmbind.worker.sockets import borrowed, family_of, inode_of, is_null, kind_of, shares
 
 if TYPE_CHECKING:
@@ -299,6 +300,7 @@ class HandOver:
         for index, idle in list(self._idle.items()):
             for fd in self._still_given(index):
                 self._replace(fd, self._fds[index])
+            wake(idle)
             del self._idle[index]
             os.close(idle)
 

@@ -67,8 +67,6 @@ _IPV6 = (
     _Option("IPV6_MULTICAST_ALL", socket.IPPROTO_IPV6, 29),
 )
 _INT = 4
-_IP_MINTTL = 21  # linux/in.h
-_IPV6_MINHOPCOUNT = 73  # linux/in6.h
 _fresh: dict[tuple[int, int, int], dict[_Option, bytes]] = {}
 
 
@@ -136,25 +134,3 @@ def carry_over(source: int, target: int, spec: ListenSpec) -> list[str]:
 def disconnect(libc: ctypes.CDLL, fd: int) -> None:
     """Undo connect(2) on a shared socket that an earlier generation left connected: connect to AF_UNSPEC."""
     libc.connect(fd, b"\0" * 16, 16)
-
-
-def idle_like(fd: int) -> int:
-    """Return a socket of the same kind as the listener `fd` on which nothing ever arrives; raises OSError.
-
-    A TCP socket must listen, or accept(2) says EINVAL instead of EAGAIN. Its port is one that the kernel picks on the
-    loopback address, and packets with a hop limit below 255 are dropped, which is all that do not ask for it (64 is the
-    default): ip(7) on IP_MINTTL. A packet filter would need a capability on TCP sockets in newer kernels.
-    """
-    with socket.socket(fileno=os.dup(fd)) as listener:
-        idle = socket.socket(listener.family, listener.type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, listener.proto)
-    if idle.family == socket.AF_UNIX:
-        idle.bind("")  # autobind: an abstract name that the kernel picks, unix(7)
-    elif idle.family == socket.AF_INET6:
-        idle.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, 255)
-        idle.bind(("::1", 0))
-    else:
-        idle.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, 255)
-        idle.bind(("127.0.0.1", 0))
-    if idle.type == socket.SOCK_STREAM:
-        idle.listen(1)
-    return idle.detach()

@@ -86,9 +86,7 @@ def test_demo_says_who_has_the_port() -> None:
 def descendants(pid: int) -> list[int]:
     """Return all living processes below one."""
     children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text("ascii").split()
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text("ascii").split()
     ]
     return children + [below for child in children for below in descendants(child)]
 

@@ -10,8 +10,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -83,7 +81,6 @@ def test_dead_standby_is_replaced(supervised: Supervised) -> None:
     assert supervised.serving() == serving
 
 
-@pytest.mark.xfail(reason="the state table keeps the standby of the old configuration after a reload")
 def test_reload_with_standby(supervised: Supervised) -> None:
     """A reload with a standby takes the new configuration, and the standby is of that configuration afterwards."""
     supervised.start("http=8080", more="standby = 1")
@@ -117,7 +114,6 @@ def test_first_start_fails(supervised: Supervised) -> None:
     service.assert_nothing_left()
 
 
-@pytest.mark.xfail(reason="a request that came in the same tick as its connection is not seen to be in work")
 def test_stop_waits_for_a_request(supervised: Supervised) -> None:
     """A stop lets the request in work be answered, then the JVM ends with its hooks: status 143."""
     service = supervised.start("hook=10", "http=8080")

@@ -117,7 +117,7 @@ def test_failed_reload(unit: Unit) -> None:
 
     assert unit.served_by()[1] == "2"
     assert unit.property("ActiveState") == "active"
-    assert f"reload failed: {config}" in unit.lines()
+    assert f"reload refused: {config}" in unit.lines()
 
 
 def test_stopping(unit: Unit, as_root: Start) -> None:
