@@ -6,13 +6,14 @@ imported here: what runs with privilege is this module, `jvmbind.privileged` and
 
 from __future__ import annotations
 
+import grp
 import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import jvmbind
-from jvmbind.errors import JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
+from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
 from jvmbind.privileged import adopt
@@ -48,6 +49,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     java_home = find_java_home(request.java_home, environ)
     declared = number_names(list(request.listeners))
     service_environ = environment(request, environ, user, changes_user=changes_user)
+    control_gid, control_allow = delegated_control(request)
     if changes_user:
         check_own_code(user)
     found_name = as_user(user, lambda: _check(request, java_home, service_environ, user), changes_user=changes_user)
@@ -60,6 +62,8 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     spec = request.template._replace(
         name=name,
         control=control,
+        control_gid=control_gid,
+        control_allow=control_allow,
         java_home=java_home,
         java_arguments=request.java_arguments,
         listeners=tuple(listener for listener, _ in listeners),
@@ -71,6 +75,17 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     if request.umask is not None:
         os.umask(request.umask)
     _become(spec, listeners, user, service_environ)
+
+
+def delegated_control(request: Request) -> tuple[int, tuple[str, ...]]:
+    """Return the group whose members may use the control socket (-1: none) and for what; raises ConfigurationError."""
+    if not request.control_group:
+        return -1, ()
+    try:
+        return grp.getgrnam(request.control_group).gr_gid, request.control_allow or ("status",)
+    except KeyError:
+        msg = f"[control] group: no group {request.control_group!r} on this machine; expected the name of a group"
+        raise ConfigurationError(msg) from None
 
 
 def _check(request: Request, java_home: str, environ: Mapping[str, str], user: UserSpec) -> str:

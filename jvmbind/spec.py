@@ -92,6 +92,8 @@ class ServiceSpec(NamedTuple):
     heartbeat_timeout: float = 0.0  # a JVM that does not answer for so long is one; 0 = off
     watchdog: tuple[str, ...] = ("log", "dump", "restart")  # WATCHDOG_ACTIONS in the order in which they are taken
     control: str = ""  # path of the control socket; "" = none
+    control_gid: int = -1  # a group whose members may ask too; -1 = none
+    control_allow: tuple[str, ...] = ()  # for what
     config: str = ""  # the file that a reload reads again; "" = none
     command_line: tuple[str, ...] = ()  # what stood after `jvmbind run`, for a reload to read again
 
@@ -106,7 +108,7 @@ class ServiceSpec(NamedTuple):
         """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
         values = json.loads(data)
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
-        for name in ("java_arguments", "script", "watchdog", "command_line"):
+        for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow"):
             values[name] = tuple(values[name])
         return cls(**values)
 

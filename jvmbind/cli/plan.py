@@ -26,7 +26,10 @@ def plan(argv: list[str]) -> dict[str, object]:
         java_home = find_java_home(request.java_home, os.environ)
         command = launcher.understand(request, java_home, os.environ)
         check_readable(resolve_user(None), launcher.needed(request, java_home, command))
+        control_gid, control_allow = launcher.delegated_control(request)
         spec = request.template._replace(
+            control_gid=control_gid,
+            control_allow=control_allow,
             java_home=java_home,
             java_arguments=request.java_arguments,
             listeners=number_names(list(request.listeners)),

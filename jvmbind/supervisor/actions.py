@@ -316,6 +316,14 @@ class Actions:
         elif report.what == "start-limit":
             self.log.error("%d starts in a row failed; giving up", self.spec.start_limit, extra=fields)
 
+    def unclaimed(self) -> str:
+        """Say which listeners the newest generation has not claimed; "" without any."""
+        generation = max(self.generations.values(), key=lambda one: one.number, default=None)
+        if generation is None:
+            return ""
+        names = [repr(one.name) for i, one in enumerate(generation.spec.listeners) if i not in generation.claimed]
+        return f" (not claimed by the application: {', '.join(names)})" if names else ""
+
     def _report_unclaimed(self, generation: Generation | None) -> None:
         if generation is None:
             return

@@ -6,6 +6,7 @@ packets of a SOCK_SEQPACKET socket; an answer is JSON.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import json
 import os
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 COMMANDS = ("status", "reload", "restart", "stop", "dump")
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+_SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13: the supplementary groups of who connected
+_GROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _REQUEST_MAX = 64
 _CLIENTS_MAX = 32
 
@@ -26,9 +29,13 @@ _CLIENTS_MAX = 32
 class Control:
     """The socket and its clients."""
 
-    def __init__(self, path: str, log: logging.Logger) -> None:
-        """Listen at `path`; where that fails the service runs without, and says so."""
+    def __init__(self, path: str, log: logging.Logger, delegated: Callable[[], tuple[int, tuple[str, ...]]]) -> None:
+        """Listen at `path`; where that fails the service runs without, and says so.
+
+        `delegated` returns the group whose members may ask too (-1: none), and for which commands.
+        """
         self._log = log
+        self._delegated = delegated
         self._path = path
         self._clients: dict[int, socket.socket] = {}
         self._socket: socket.socket | None = None
@@ -78,18 +85,24 @@ class Control:
         client = self._clients[fd]
         try:
             request = client.recv(_REQUEST_MAX + 1)
-            _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+            _, uid, gid = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+            groups = {gid, *_supplementary_groups(client)}
         except BlockingIOError:
             return ""
         except OSError:
-            request, uid = b"", -1
+            request, uid, groups = b"", -1, set()
         word = request.decode("ascii", "replace")
         if not request:
             self._forget(fd)
-        elif uid not in {0, os.geteuid()}:
+        elif not self._may(uid, groups, word):
             self._log.warning("control: uid %d asked for %r and was refused", uid, word[:_REQUEST_MAX])
             self.answer(
-                fd, {"ok": False, "error": f"not permitted: uid {uid} is neither the owner of the service nor root", "status": 77}
+                fd,
+                {
+                    "ok": False,
+                    "error": f"not permitted: uid {uid} is neither root nor the owner of the service, and may not by its groups",
+                    "status": 77,
+                },
             )
         elif word not in COMMANDS:
             self.answer(
@@ -103,6 +116,10 @@ class Control:
         else:
             return word
         return ""
+
+    def _may(self, uid: int, groups: set[int], word: str) -> bool:
+        gid, allowed = self._delegated()
+        return uid in {0, os.geteuid()} or (gid in groups and word in allowed)
 
     def answer(self, fd: int, answer: dict[str, Any]) -> None:
         """Answer a client, if it still waits."""
@@ -125,6 +142,14 @@ class Control:
             self._socket.close()
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+
+
+def _supplementary_groups(client: socket.socket) -> Iterable[int]:
+    """Return the groups of who connected besides its first; none where they are too many for one question."""
+    try:
+        return array.array("I", client.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES))
+    except OSError:
+        return ()
 
 
 def remove_stale(path: str) -> None:

@@ -44,7 +44,10 @@ class Loop:
         self._world = Actions(spec, listeners)
         self._carry_out(actions)
         self._world.open_log()
-        self._control = Control(spec.control, self._world.log) if spec.control else None
+        self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
+
+    def _delegated(self) -> tuple[int, tuple[str, ...]]:
+        return self._world.spec.control_gid, self._world.spec.control_allow
 
     def run(self) -> int:
         """Return the exit status of the service once it has ended."""
@@ -121,7 +124,7 @@ class Loop:
     def _reload(self) -> str:
         """Begin a reload; return why not, or ""."""
         if self._state.phase is not lifecycle.Phase.UP:
-            failure = f"the service is {self._state.phase.value}; a reload needs one that is up"
+            failure = f"the service is {self._state.phase.value}; a reload needs one that is up{self._world.unclaimed()}"
         else:
             failure = self._world.plan_reload()
         if failure:

@@ -81,9 +81,18 @@ class Supervised:
         self.service.expect(r"generation 1 is ready", stream="stderr")
         return self.service
 
+    def start_as_written(self) -> Service:
+        """Start with the configuration that is there, and wait until the first generation serves."""
+        self._launch()
+        self.service.expect(r"generation 1 is ready", stream="stderr")
+        return self.service
+
     def launch(self, *app: str, **configuration: Any) -> Service:
         """Configure and start as the service user."""
         self.configure(*app, **configuration)
+        return self._launch()
+
+    def _launch(self) -> Service:
         command = [*as_user(SERVICE_USER), *self.jvmbind, "run", "-n", "app", "-c", str(self.config)]
         self.service = self.runner.start(command)
         self.service.quiet = False

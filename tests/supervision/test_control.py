@@ -6,6 +6,7 @@ Run by pytest as root; services run as an ordinary user. Must not import jvmbind
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import os
 import socket
@@ -66,6 +67,22 @@ def test_another_user_is_refused(supervised: Supervised) -> None:
         assert done.stdout == ""
     assert service.stderr.count("was refused") == 5
     assert supervised.status()["generations"][0]["number"] == 1
+
+
+def test_a_group_may_what_it_was_allowed(supervised: Supervised) -> None:
+    """A member of the group of [control] may what `allow` says and nothing else; no request changes what runs."""
+    group = grp.getgrgid(user(OTHER_USER).gid).gr_name
+    more = f"[control]\nsocket = '{supervised.socket}'\ngroup = '{group}'\nallow = ['status', 'reload']"
+    supervised.configure()
+    text = supervised.config.read_text().replace(f"[control]\nsocket = '{supervised.socket}'", more)
+    supervised.config.write_text(text)
+    supervised.start_as_written()
+
+    assert supervised.ask("status", user=OTHER_USER).returncode == 0
+    assert supervised.ask("reload", user=OTHER_USER).returncode == 0
+    for command in ("restart", "stop", "dump"):
+        assert supervised.ask(command, user=OTHER_USER).returncode == 77
+    assert supervised.status()["generations"][-1]["number"] == 2
 
 
 @pytest.mark.parametrize("packet", [b"\0", b"\xff" * 64, b"status ", b"STATUS", b"x" * 5000, b"reload\n", b"\x1b[2J"], ids=repr)
