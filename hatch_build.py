@@ -75,9 +75,7 @@ def write_jar(classes: Path, jar: Path, version: str) -> None:
     """Pack all files under ``classes`` with a manifest; the result depends on nothing else but the version."""
     epoch = max(int(os.environ.get("SOURCE_DATE_EPOCH", ZIP_EPOCH)), ZIP_EPOCH)
     date_time = time.gmtime(epoch)[:6]
-    manifest = (
-        f"Manifest-Version: 1.0\r\nImplementation-Title: jvmbind-shim\r\nImplementation-Version: {version}\r\n\r\n"
-    )
+    manifest = f"Manifest-Version: 1.0\r\nImplementation-Title: jvmbind-shim\r\nImplementation-Version: {version}\r\n\r\n"
     # The manifest comes first, as java.util.jar.JarInputStream wants it.
     entries = [("META-INF/MANIFEST.MF", manifest.encode())]
     files = sorted(path for path in classes.rglob("*") if path.is_file())

@@ -21,7 +21,7 @@ from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.privileged.preflight import as_user, check_own_code, check_readable
-from jvmbind.privileged.runtime_dir import name_service
+from jvmbind.privileged.runtime_dir import name_service, safe_name
 from jvmbind.spec import number_names
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import find_java_home, libjvm
@@ -54,7 +54,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
         check_own_code(user)
     found_name = as_user(user, lambda: _check(request, java_home, service_environ, user), changes_user=changes_user)
     _set_limits(request.limits)
-    name, control = request.name or found_name, request.template.control
+    name, control = request.name or safe_name(found_name), request.template.control
     if not request.template.direct and not control:
         name, control = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
     listeners = _open(declared, user if changes_user else None, environ)

@@ -89,7 +89,7 @@ def _parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
 def _accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
     """The new generation would accept: the old one steps back, so that the probe can only reach the new one."""
     member = state.get(event.generation)
-    if member is None or member.role is not Role.INCOMING or member.stage is Stage.ACCEPTING:
+    if member is None or member.role is not Role.INCOMING or member.stage >= Stage.ACCEPTING:
         return state, ()
     after = _with(state, member._replace(stage=Stage.ACCEPTING))
     old = state.one(Role.SERVING)
@@ -100,7 +100,7 @@ def _accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
 
 def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     member = state.get(event.generation)
-    if member is None or member.role is not Role.INCOMING:
+    if member is None or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
     actions: list[Action] = [ClearTimer("start", member.number), ClearTimer("probe", member.number)]
     old = state.one(Role.SERVING)
@@ -112,7 +112,7 @@ def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     if reloaded:
         actions.append(ReportReload(member.number, failure=""))
     state = _with(state._replace(reloading=False), member._replace(role=Role.SERVING, stage=Stage.READY, ready_at=event.now))
-    state = state._replace(phase=Phase.UP, ever_ready=True, failed_starts=0)
+    state = state._replace(phase=Phase.UP, ever_ready=True, failed_starts=0, restarting=False)
     if reloaded:  # what is parked has the configuration of before
         for standby in state.all(Role.STANDBY):
             state = _with(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
@@ -145,8 +145,9 @@ def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
         release = (Release(incoming.number),) if incoming.stage is Stage.PARKED else ()
         return state._replace(phase=Phase.STARTING), release
-    if state.reloading:  # and the old one died before
-        state, actions = _lost(spec, state._replace(reloading=False), member, event)
+    if state.reloading:  # and the old one died before: back to what it ran, as after its own death
+        state = state._replace(reloading=False, crashes=state.crashes + 1)
+        state, actions = _again(spec, state, event.now, _delay(spec, state.crashes))
         return state, (ReportReload(member.number, failure="neither generation lived to serve"), *actions)
     if state.restarting:
         return _again(spec, state._replace(restarting=False), event.now, 0.0)
@@ -250,7 +251,13 @@ def _start_timeout(spec: ServiceSpec, state: State, member: Member, name: str) -
         what = "did not take the probe connection" if name == "probe" else "was not ready"
         state, actions = _abort_reload(state, f"generation {member.number} {what} within {seconds:g} s")
         return state, (Report("unclaimed", member.number), *actions)
-    return state, (Report("unclaimed", member.number),) if name == "start" else ()
+    if name != "start" or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
+        return state, ()
+    if not state.ever_ready:
+        return state, (Report("unclaimed", member.number),)
+    # One that hangs in its start, after others have served, is ended like a crash.
+    state = _with(state, member._replace(stage=Stage.TERMINATING))
+    return state, (Report("unclaimed", member.number), Report("dump", member.number), *_end(member.number, 2.0, SIGQUIT))
 
 
 def _terminate(spec: ServiceSpec, state: State, member: Member, signal: int) -> Step:

@@ -40,7 +40,8 @@ class ListenSpec(NamedTuple):
     rcvbuf: int = 0  # bytes, 0 = the kernel's default
     defer_accept: int = 0  # seconds, 0 = off
     fastopen: int = 0  # queue length, 0 = off
-    inherited: bool = False  # came from a parent, was not declared with --listen
+    inherited: bool = False  # came from a parent
+    optional: bool = False  # nothing declares it, though others are declared: a service is ready without it
 
     @property
     def address(self) -> str:

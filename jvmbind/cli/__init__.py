@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import jvmbind
-from jvmbind.errors import JavaLaunchError, JvmbindError, UsageError
+from jvmbind.errors import JavaLaunchError, JvmbindError, SystemFailureError, UsageError
 
 COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
@@ -51,6 +51,8 @@ def main() -> NoReturn:
         _dispatch(argv)
     except JvmbindError as error:
         _end(error)
+    except OSError as error:
+        _end(SystemFailureError(f"{error.filename or 'system call'}: {error.strerror or error}"))
     except KeyboardInterrupt:
         os._exit(130)
     sys.exit(0)

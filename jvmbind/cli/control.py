@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import socket
+import struct
 import sys
 import time
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ from jvmbind.errors import (
     SystemFailureError,
     UsageError,
 )
-from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, user_directories
+from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, user_directories
 
 _ANSWER_MAX = 1 << 20
 _HELP = {
@@ -54,6 +55,8 @@ def services() -> dict[str, str]:
             names = sorted(os.listdir(place))
         except OSError:
             continue
+        if not is_trusted(place, 0 if place == SYSTEM else os.geteuid()):
+            continue  # somebody else could have put any socket there
         for name in names:
             if os.path.exists(f"{place}/{name}/{SOCKET}"):
                 found.setdefault(name, f"{place}/{name}/{SOCKET}")
@@ -79,6 +82,7 @@ def find(name: str | None) -> str:
 
 def _answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.settimeout(2.0)
         try:
             probe.connect(path)
         except OSError:
@@ -86,12 +90,14 @@ def _answers(path: str) -> bool:
         return True
 
 
-def ask(path: str, command: str, timeout: float | None = None) -> dict[str, Any]:
+def ask(path: str, command: str, timeout: float | None = None, *, found_by_name: bool = False) -> dict[str, Any]:
     """Return a service's answer; raises PortUnavailableError, NotPermittedError, RefusedError, SystemFailureError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.settimeout(timeout)
         try:
             sock.connect(path)
+            if found_by_name:
+                _check_server(sock, path)
             sock.send(command.encode())
             data = sock.recv(_ANSWER_MAX)
         except TimeoutError as error:
@@ -103,11 +109,33 @@ def ask(path: str, command: str, timeout: float | None = None) -> dict[str, Any]
     if not data:
         msg = f"{path}: the service ended before it answered"
         raise RefusedError(msg)
-    answer: dict[str, Any] = json.loads(data)
+    try:
+        answer: dict[str, Any] = _printable(json.loads(data))
+    except ValueError as error:
+        msg = f"{path}: the answer is no JSON"
+        raise SystemFailureError(msg) from error
     if not answer.pop("ok"):
         kind = NotPermittedError if answer.get("status") == NotPermittedError.status else RefusedError
         raise kind(f"{command}: {answer['error']}")
     return answer
+
+
+def _check_server(sock: socket.socket, path: str) -> None:
+    """Check that whoever answers owns the directory of the socket: SO_PEERCRED, unix(7)."""
+    _, uid, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    owner = os.stat(os.path.dirname(os.path.abspath(path))).st_uid
+    if uid != owner and os.geteuid() != uid:
+        msg = f"{path}: uid {uid} answers there, but the directory is that of uid {owner}; not asked"
+        raise NotPermittedError(msg)
+
+
+def _printable(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
+    """Return an answer with every text printable: a service owns what it says, but not the terminal of who asks."""
+    if isinstance(value, str):
+        return "".join(char if char.isprintable() else "?" for char in value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return {key: _printable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def main(command: str, argv: list[str]) -> None:
@@ -122,7 +150,7 @@ def main(command: str, argv: list[str]) -> None:
     options = parser.parse_args(argv)
     path = find(options.name)
     while True:
-        answer = ask(path, command)
+        answer = ask(path, command, found_by_name=options.name is None or "/" not in options.name)
         done = render(answer) if command == "status" else f"{command}: done"
         text = json.dumps(answer) if options.json else done
         watch = command == "status" and options.watch

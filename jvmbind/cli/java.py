@@ -10,6 +10,7 @@ import fcntl
 import os
 import signal
 import socket
+import struct
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,9 +68,13 @@ def _connect(name: str) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(f"\0{name}")
+        _, uid, _ = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     except OSError:
+        uid = -1  # the service that the script belonged to has ended
+    # Once it has, anybody may take the abstract name: unix(7).
+    if uid != os.geteuid():
         connection.close()
-        return None  # the service that the script belonged to has ended
+        return None
     return connection
 
 

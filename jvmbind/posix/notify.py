@@ -47,6 +47,8 @@ class Notifier:
             return
         from systemd.daemon import notify  # noqa: PLC0415 - loaded only where there is a manager
 
+        # One variable a line: a control character in a value would begin another, and systemd believes this process.
+        text = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
         try:
             # systemd-python takes None for descriptors only where the argument is left out.
             notify(text, False, 0, fds) if fds else notify(text)
@@ -56,11 +58,11 @@ class Notifier:
     def ready(self, status: str) -> None:
         """Say that clients get served."""
         self._is_ready = True
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
         """Say how things stand, in words."""
-        self._send(f"STATUS={text}")
+        self._send(f"STATUS={_one_line(text)}")
 
     def reloading(self) -> None:
         """Say that a reload begins; `ready` ends it. MONOTONIC_USEC is what Type=notify-reload asks for."""
@@ -98,3 +100,7 @@ class Notifier:
         """Return when `keep_alive` must be called again (monotonic)."""
         found = [self._next_watchdog] if self._watchdog else []
         return [*found, self._next_extend] if self._on and not self._is_ready else found
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

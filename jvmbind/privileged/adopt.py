@@ -142,7 +142,8 @@ def _describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
 def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) -> tuple[list[ListenSpec], list[Listener]]:
     """Find for each declared listener the inherited socket that is it; return all specs and the adopted listeners.
 
-    An inherited socket that nothing declares is a listener of its own, under the name that its parent gave.
+    An inherited socket that nothing declares is a listener of its own, under the name that its parent gave; where
+    others are declared it is optional.
     Raises ConfigurationError where a name and what the socket is contradict each other, or two sockets fit.
     """
     rest = list(inherited)
@@ -173,7 +174,7 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
         while any(name == other.name for other in result):
             number += 1
             name = f"{spec.name}-{number}"
-        named_spec = spec._replace(name=name)
+        named_spec = spec._replace(name=name, optional=bool(specs))
         result.append(named_spec)
         adopted.append((named_spec, sock))
     return result, adopted

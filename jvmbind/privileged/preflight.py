@@ -6,6 +6,7 @@ access lists and security modules count too. Sources: path_resolution(7), access
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -122,9 +123,17 @@ def check_own_code(user: UserSpec) -> None:
     if not sys.flags.isolated:
         msg = "the privileged part runs in an interpreter that is not isolated: expected python -I"
         raise SystemFailureError(msg)
-    files = {os.path.realpath(sys.executable)}
-    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    files |= {os.path.realpath(file) for file in loaded if file}
+    # The interpreter by its name and what that leads to, and what makes it run in a virtual environment.
+    files = {os.path.abspath(sys.executable), os.path.realpath(sys.executable), os.path.join(sys.prefix, "pyvenv.cfg")}
+    for module in list(sys.modules.values()):
+        for attribute in ("__file__", "__cached__"):
+            file = getattr(module, attribute, None)
+            if file and os.path.exists(file):
+                files.add(os.path.realpath(file))
+    for directory in sys.path:
+        # site runs every .pth file of these, isolated or not.
+        with contextlib.suppress(OSError):
+            files |= {os.path.join(os.path.realpath(directory), name) for name in os.listdir(directory) if name.endswith(".pth")}
     checked: set[str] = set()
     for file in sorted(files):
         path = file

@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import PortUnavailableError
+from jvmbind.spec import NAME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,10 +26,21 @@ SOCKET = "control"
 
 def user_directories(environ: Mapping[str, str], uid: int) -> Iterator[str]:
     """Yield the places of a user's services, best first."""
+    if uid == 0:
+        return  # root's are in SYSTEM, which nobody else can write to
     for base in (environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
         if base.startswith("/"):
             yield f"{base}/jvmbind"
     yield f"/tmp/jvmbind-{uid}"  # noqa: S108 - owner and mode are checked
+
+
+def is_trusted(directory: str, uid: int) -> bool:
+    """Whether a directory is `uid`'s and nobody else can write to it; a link is not."""
+    try:
+        info = os.lstat(directory)
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == uid and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, changes_user: bool, chosen: bool) -> tuple[str, str]:
@@ -40,6 +52,7 @@ def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, chang
         # systemd.exec(5): a unit's RuntimeDirectory=jvmbind/NAME is where `jvmbind status NAME` looks.
         if not changes_user and os.path.dirname(directory) == SYSTEM:
             return (name if chosen else os.path.basename(directory)), f"{directory}/{SOCKET}"
+    name = safe_name(name)
     place = _place(user, environ, changes_user=changes_user)
     if not place:
         return name, ""
@@ -50,17 +63,36 @@ def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, chang
             raise PortUnavailableError(msg)
         number += 1
         wanted = f"{name}-{number}"
-    directory = f"{place}/{wanted}"
+    path = f"{place}/{wanted}/{SOCKET}"
+    made = _make_directory(place, wanted, user, changes_user=changes_user)
+    return wanted, path if made and len(path.encode()) <= 107 else ""  # sun_path: unix(7)
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as a service may be named: it becomes a directory that root makes, and comes from files of the service's."""
+    kept = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in text)[:NAME_MAX]
+    return kept if kept[:1].isalnum() else "java"
+
+
+def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool) -> bool:
+    """Make the directory of a service for its user; nothing is followed, and its mode is not the umask's affair."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    opened = []
     try:
+        opened.append(os.open(place, flags))
         with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o755)
+            os.mkdir(name, 0o755, dir_fd=opened[0])
+        opened.append(os.open(name, flags, dir_fd=opened[0]))
         if changes_user:
-            # /run/jvmbind is root's alone, so nobody can put a link in this place: only root renames there.
-            os.chown(directory, user.uid, user.gid, follow_symlinks=False)
+            os.fchown(opened[1], user.uid, user.gid)
+        if changes_user or os.fstat(opened[1]).st_uid == os.geteuid():
+            os.fchmod(opened[1], 0o755)
     except OSError:
-        return wanted, ""
-    path = f"{directory}/{SOCKET}"
-    return wanted, path if len(path.encode()) <= 107 else ""  # sun_path: unix(7)
+        return False
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return True
 
 
 def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> str:
@@ -70,10 +102,9 @@ def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) ->
             continue
         with contextlib.suppress(OSError):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(place, 0o755 if changes_user else 0o700)
-            info = os.lstat(place)
-            owned = info.st_uid == (0 if changes_user else user.uid)
-            if stat.S_ISDIR(info.st_mode) and owned and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                os.mkdir(place, 0o700)
+                os.chmod(place, 0o755 if changes_user else 0o700)  # whatever the umask is
+            if is_trusted(place, 0 if changes_user else user.uid):
                 return place
     return ""
 

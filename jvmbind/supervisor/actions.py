@@ -233,11 +233,16 @@ class Actions:
         pids = {generation.process.pid for generation in self.generations.values()}
         return pids | ({self.probe.pid} if isinstance(self.probe, HttpProbe) else set())
 
-    def pass_on(self, number: int) -> None:
-        """Send a signal that is the application's business to every generation that has claimed a listener, or to all."""
-        claimed = [generation for generation in self.generations.values() if generation.claimed]
-        for generation in claimed or list(self.generations.values()):
+    def pass_on(self, number: int) -> bool:
+        """Send a signal that is the application's business to each generation with a listener, or else to each.
+
+        A JVM that is not up yet has no handler, and the signal would end it. Returns whether there was one that is.
+        """
+        running = [generation for generation in self.generations.values() if generation.main_runs]
+        chosen = [generation for generation in running if generation.claimed] or running
+        for generation in chosen:
             generation.process.kill(number)
+        return bool(chosen)
 
     def plan_reload(self) -> str:
         """Read the configuration again for the next generation; return why it cannot be used, or ""."""
@@ -262,12 +267,14 @@ class Actions:
 
     def report_reload(self, number: int, failure: str) -> None:
         """Tell whoever asked how the reload ended, and keep the result for `status`."""
-        if failure and not number:
+        if failure and not number:  # the service ends
             self.refuse_reload(failure)
+            self._answer_waiting(failure)
             return
         if failure:
             failure += self._undeclared.pop(number, "")
-            self.log.error("reload failed: %s; the old generation serves on", failure, extra=_fields("reload-failed", number))
+            serves = "; the old generation serves on" if self.phase is not lifecycle.Phase.STARTING else ""
+            self.log.error("reload failed: %s%s", failure, serves, extra=_fields("reload-failed", number))
         else:
             self.log.info("reload done: generation %d serves", number, extra=_fields("reload-done", number))
             if self._next_spec is not None:
@@ -277,10 +284,13 @@ class Actions:
             self._close_unused(self._next_listeners, self.listeners)
         self._next_spec = None
         self.last_reload = {"ok": not failure, "error": failure, "generation": number, "time": time.time()}
+        self._answer_waiting(failure)
+        self._notifier.ready(self.status_line())
+
+    def _answer_waiting(self, failure: str) -> None:
         for answer in self.when_reloaded:
             answer({"ok": not failure, "error": failure})
         self.when_reloaded.clear()
-        self._notifier.ready(self.status_line())
 
     def _swap_listeners(self, chosen: dict[str, tuple[ListenSpec, int]]) -> None:
         before, self.listeners = self.listeners, chosen

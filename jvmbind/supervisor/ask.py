@@ -40,9 +40,9 @@ def main() -> None:
     while True:
         try:
             status = ask(url)
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, ValueError, OverflowError):  # the last two: an address that is none
             status = 0
-        if status == expected or (not expected and 200 <= status < 400):
+        if status == expected if expected else 200 <= status < 400:
             return
         time.sleep(_PAUSE)
 

@@ -12,7 +12,8 @@ import json
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import logging
@@ -23,7 +24,15 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13: the supplementary groups of who connected
 _GROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _REQUEST_MAX = 64
-_CLIENTS_MAX = 32
+_CLIENTS_MAX = 32  # of root and the owner
+_STRANGERS_MAX = 8
+_REFUSALS_LOGGED = 20  # a minute
+
+
+class _Peer(NamedTuple):
+    uid: int
+    groups: set[int]
+    trusted: bool  # root or the owner
 
 
 class Control:
@@ -38,6 +47,8 @@ class Control:
         self._delegated = delegated
         self._path = path
         self._clients: dict[int, socket.socket] = {}
+        self._peers: dict[int, _Peer] = {}
+        self._minute, self._refusals = time.monotonic(), 0
         self._socket: socket.socket | None = None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
@@ -76,26 +87,29 @@ class Control:
             if client is None:
                 return
             client.setblocking(False)
-            if len(self._clients) >= _CLIENTS_MAX:
-                client.close()
-                return
+            uid, groups = _who(client)
+            # Each kind has room of its own, and the oldest makes place for the next: nobody keeps the owner out.
+            trusted = uid in {0, os.geteuid()}
+            same = [fd for fd, peer in self._peers.items() if peer.trusted is trusted]
+            if len(same) >= (_CLIENTS_MAX if trusted else _STRANGERS_MAX):
+                self._forget(same[0])
             self._clients[client.fileno()] = client
+            self._peers[client.fileno()] = _Peer(uid, groups, trusted)
 
     def _read(self, fd: int) -> str:
         client = self._clients[fd]
+        uid, groups = self._peers[fd].uid, self._peers[fd].groups
         try:
             request = client.recv(_REQUEST_MAX + 1)
-            _, uid, gid = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-            groups = {gid, *_supplementary_groups(client)}
         except BlockingIOError:
             return ""
         except OSError:
-            request, uid, groups = b"", -1, set()
+            request = b""
         word = request.decode("ascii", "replace")
         if not request:
             self._forget(fd)
         elif not self._may(uid, groups, word):
-            self._log.warning("control: uid %d asked for %r and was refused", uid, word[:_REQUEST_MAX])
+            self._log_refusal(uid, word[:_REQUEST_MAX])
             self.answer(
                 fd,
                 {
@@ -117,14 +131,27 @@ class Control:
             return word
         return ""
 
+    def _log_refusal(self, uid: int, word: str) -> None:
+        """Log who was refused, but not so often that anybody could fill the log."""
+        now = time.monotonic()
+        if now - self._minute >= 60:
+            self._minute, self._refusals = now, 0
+        self._refusals += 1
+        if self._refusals <= _REFUSALS_LOGGED:
+            self._log.warning("control: uid %d asked for %r and was refused", uid, word)
+
     def _may(self, uid: int, groups: set[int], word: str) -> bool:
         gid, allowed = self._delegated()
         return uid in {0, os.geteuid()} or (gid in groups and word in allowed)
 
-    def answer(self, fd: int, answer: dict[str, Any]) -> None:
-        """Answer a client, if it still waits."""
+    def client(self, fd: int) -> socket.socket:
+        """Return what identifies a client for as long as it waits; its number may become that of another."""
+        return self._clients[fd]
+
+    def answer(self, fd: int, answer: dict[str, Any], asked_by: socket.socket | None = None) -> None:
+        """Answer a client, if it still waits (and is still `asked_by`)."""
         client = self._clients.get(fd)
-        if client is None:
+        if client is None or (asked_by is not None and client is not asked_by):
             return
         try:
             client.send(json.dumps(answer).encode(), socket.MSG_NOSIGNAL)
@@ -132,6 +159,7 @@ class Control:
             self._forget(fd)
 
     def _forget(self, fd: int) -> None:
+        self._peers.pop(fd)
         self._clients.pop(fd).close()
 
     def close(self) -> None:
@@ -142,6 +170,11 @@ class Control:
             self._socket.close()
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+
+
+def _who(client: socket.socket) -> tuple[int, set[int]]:
+    _, uid, gid = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return uid, {gid, *_supplementary_groups(client)}
 
 
 def _supplementary_groups(client: socket.socket) -> Iterable[int]:
@@ -155,9 +188,12 @@ def _supplementary_groups(client: socket.socket) -> Iterable[int]:
 def remove_stale(path: str) -> None:
     """Remove the socket of a supervisor that is gone; raises OSError where a living one answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.settimeout(1.0)
         try:
             probe.connect(path)
         except FileNotFoundError:
             return
         except ConnectionRefusedError:
             os.unlink(path)
+        except TimeoutError:
+            return  # one that does not answer: bind(2) will say that the address is in use

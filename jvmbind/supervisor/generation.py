@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ServiceSpec
 
 _TRIED_MAX = 20
+_MESSAGES_MAX = 256  # in one turn: a worker that never stops talking must not keep the supervisor from the rest
 
 
 class Generation:
@@ -51,10 +52,11 @@ class Generation:
             # The worker's end blocks: a report waits for the supervisor and is never lost.
             theirs.setblocking(True)
             spec_at = LISTEN_FDS_START + len(listeners)
-            # Moved above the numbers that they get in the worker, so that no move there overwrites the next one's source.
-            above += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2) for fd in (memory, theirs.fileno())]
-            fds = {LISTEN_FDS_START + i: fd for i, fd in enumerate(listeners)}
-            fds |= {spec_at: above[0], spec_at + 1: above[1]}
+            # All moved above the numbers that they get in the worker: there one move after the other is made, and none
+            # may overwrite the source of the next.
+            for fd in (*listeners, memory, theirs.fileno()):
+                above.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2))  # noqa: PERF401 - closed if a later one fails
+            fds = dict(enumerate(above, LISTEN_FDS_START))
             announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked)
             self.process = Process(role.command("worker", spec.script or spec.java_arguments), {**environ, **announced}, fds)
         except OSError:
@@ -69,13 +71,13 @@ class Generation:
     @property
     def has_claimed_all(self) -> bool:
         """Whether every declared listener is in the application's hands, and main runs."""
-        return self.main_runs and len(self.claimed) == len(self.spec.listeners)
+        return self.main_runs and all(i in self.claimed for i, listener in enumerate(self.spec.listeners) if not listener.optional)
 
     @property
     def listens_on_all(self) -> bool:
         """Whether the application listens on each listener that takes connections, besides having claimed all."""
         return self.has_claimed_all and all(
-            i in self.listening for i, listener in enumerate(self.spec.listeners) if listener.listens
+            i in self.listening for i, listener in enumerate(self.spec.listeners) if listener.listens and not listener.optional
         )
 
     @property
@@ -90,7 +92,7 @@ class Generation:
     def messages(self) -> list[wire.Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
         found: list[wire.Message] = []
-        while True:
+        while len(found) < _MESSAGES_MAX:
             try:
                 packet = self.socket.recv(wire.MAX_SIZE + 1)
             except BlockingIOError:
@@ -101,11 +103,15 @@ class Generation:
                 self.socket.close()
                 return found
             message = wire.decode(packet)
+            if isinstance(message, wire.Tried | wire.Note | wire.Status):
+                # A worker may be hijacked, and its text reaches logs, terminals and the service manager.
+                message = message._replace(text="".join(char if char.isprintable() else "?" for char in message.text))
             if isinstance(message, wire.Claimed | wire.Listening) and message.listener >= len(self.spec.listeners):
                 msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)
             found.append(message)
             self._remember(message)
+        return found
 
     def _remember(self, message: wire.Message) -> None:
         if isinstance(message, wire.Main):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec
     from jvmbind.supervisor.generation import Generation
 
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 INTERVAL = 1.0  # seconds between two looks
 _BUSY = 0.5  # of one processor
 _BUSY_FACTOR = 3.0  # so much longer may a busy JVM be silent
@@ -35,7 +37,7 @@ class Liveness:
         self._log = log
         self._number = 0
         self._since: dict[str, float] = {}  # sign -> when it was last well
-        self._lengths: dict[str, int] = {}
+        self._clients: dict[str, set[str]] = {}
         self._taken: dict[str, int] = {}
         self._cpu = 0.0
         self._looked = 0.0
@@ -51,7 +53,7 @@ class Liveness:
         cpu = cpu_seconds(pid)
         if generation.number != self._number:
             self._number = generation.number
-            self._since, self._lengths, self._taken = {}, {}, {}
+            self._since, self._clients, self._taken = {}, {}, {}
             self._looked, self._cpu = now, cpu
             return
         usage = (cpu - self._cpu) / max(now - self._looked, 0.001)
@@ -67,12 +69,13 @@ class Liveness:
             self._judge(sign, spec.heartbeat_timeout, spec, generation, now, usage)
 
     def _look_at_queue(self, name: str, fd: int, now: float) -> None:
+        """A queue has moved when one of the connections that waited in it has been taken: its length says little under load."""
         sign = f"the accept queue of listener {name!r}"
         queue = accept_queue(fd)
-        length = queue.length if queue else 0
-        if length == 0 or length < self._lengths.get(name, 0) or sign not in self._since:
+        waiting = waiting_clients(fd) if queue and queue.length else set()
+        if not waiting or self._clients.get(name, set()) - waiting or sign not in self._since:
             self._since[sign] = now
-        self._lengths[name] = length
+        self._clients[name] = waiting
 
     def _judge(self, sign: str, timeout: float, spec: ServiceSpec, generation: Generation, now: float, usage: float) -> None:
         silent = now - self._since.get(sign, now)
@@ -100,6 +103,23 @@ class Liveness:
             generation.process.kill(signal.SIGQUIT)
         elif action == "restart":
             generation.process.kill(signal.SIGKILL)
+
+
+def waiting_clients(fd: int) -> set[str]:
+    """Return the remote ends of the connections that nobody has accepted yet: rows without an inode in /proc/net/tcp."""
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        port = f":{listener.getsockname()[1]:04X}"
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[1].endswith(port) and fields[3] != _LISTEN and fields[9] == "0":
+                found.add(fields[2])
+    return found
 
 
 def cpu_seconds(pid: int) -> float:

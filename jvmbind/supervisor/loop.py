@@ -10,7 +10,8 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from jvmbind import lifecycle, machine
 from jvmbind.posix.process import reap_strangers
@@ -21,7 +22,8 @@ from jvmbind.supervisor.probe import PROBE_INTERVAL
 from jvmbind.supervisor.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import socket
+    from collections.abc import Callable, Sequence
 
     from jvmbind.spec import ServiceSpec
     from jvmbind.supervisor.generation import Generation
@@ -90,13 +92,21 @@ class Loop:
             self._take_signals()
         for fd, generation in by_socket.items():
             if fd in ready:
-                world.take_messages(generation)
+                self._guarded(world.take_messages, generation)
         for fd, generation in by_pidfd.items():
             if fd in ready:
                 world.take_death(generation)
         if self._control is not None:
             self._answer_requests(self._control.requests(ready))
         world.look()
+
+    def _guarded(self, work: Callable[[Generation], None], generation: Generation) -> None:
+        """Do what a worker's words ask for; whatever they bring about, the listeners are not given up for it."""
+        try:
+            work(generation)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._world.log.error("generation %d: %s: %s; it is ended", generation.number, type(error).__name__, error)
+            generation.process.kill(signal.SIGKILL)
 
     def _patience(self) -> float | None:
         """Return milliseconds until something is due, None for ever."""
@@ -141,8 +151,8 @@ class Loop:
             if command == "status":
                 control.answer(client, {"ok": True, **status_of(self._world, self._state)})
             elif command == "dump":
-                self._world.pass_on(signal.SIGQUIT)
-                control.answer(client, {"ok": True})
+                ok = self._world.pass_on(signal.SIGQUIT)
+                control.answer(client, {"ok": ok, "error": "" if ok else "no JVM is up yet"})
             elif command == "stop":
                 control.answer(client, {"ok": True})
                 self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
@@ -155,6 +165,8 @@ class Loop:
                 if failure:
                     control.answer(client, {"ok": False, "error": failure})
                 else:
-                    self._world.when_reloaded.append(
-                        lambda result, client=client: control.answer(client, result)  # type: ignore[misc]
-                    )
+                    self._world.when_reloaded.append(partial(_answer_later, control, client, control.client(client)))
+
+
+def _answer_later(control: Control, client: int, asked_by: socket.socket, result: dict[str, Any]) -> None:
+    control.answer(client, result, asked_by)

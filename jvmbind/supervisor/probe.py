@@ -103,6 +103,7 @@ class HttpProbe:
     def __init__(self, spec: ServiceSpec, environ: Mapping[str, str]) -> None:
         """Start the helper; raises OSError."""
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ask.py")
+        self._answered = False
         self._process: Process | None = Process([sys.executable, "-I", script, spec.ready, str(spec.ready_status)], environ, {})
 
     @property
@@ -112,9 +113,11 @@ class HttpProbe:
 
     def is_done(self) -> bool:
         """Whether the helper has got its answer."""
-        if self._process is not None and self._process.reap() is not None:
+        ended = self._process.reap() if self._process is not None else None
+        if ended is not None:
             self._process = None
-        return self._process is None
+            self._answered = ended.status == 0 and not ended.signal
+        return self._answered
 
     def close(self) -> None:
         """Give up."""

@@ -81,6 +81,8 @@ def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]])
 def _is_same(wanted: ListenSpec, there: ListenSpec) -> bool:
     if wanted.protocol != there.protocol or wanted.path != there.path or wanted.port != there.port:
         return False
+    if wanted.device != there.device or wanted.reuseport != there.reuseport:
+        return False
     return wanted.host == there.host or (there.inherited and wanted.host is None)
 
 

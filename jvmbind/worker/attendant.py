@@ -174,8 +174,8 @@ class Attendant:
         """Report what nobody tells: that somebody waits for connections, and how many there are while drained."""
         if not self._said_waiting and not self._drained:
             fds = self._handover.accepting_fds()
-            expected = sum(spec.listens for spec in self._specs)
-            if len(fds) == expected and all(somebody_waits(given, self._memory) for given in fds):
+            expected = sum(spec.listens and not spec.optional for spec in self._specs)
+            if len(fds) >= expected and all(somebody_waits(given, self._memory) for given in fds):
                 self._said_waiting = True
                 self._report(wire.Waiting())
         if self._drained:

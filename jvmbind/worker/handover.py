@@ -16,6 +16,7 @@ import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix import epoll
+from jvmbind.spec import is_wildcard
 from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
 from jvmbind.worker.idle import idle_like, wake
@@ -148,10 +149,9 @@ class HandOver:
             if not match.indexes:
                 return PROCEED
         elif family in {socket.AF_INET, socket.AF_INET6}:
-            # Port 0 is a client's bind, or one that a refused listen() will follow under strict_binds.
-            if port == 0:
-                return PROCEED
             protocol, v6only = kind_of(fd)
+            if port == 0:
+                return self._any_port(protocol, host)
             if not protocol:
                 return self._other_kind(family)
             wanted = Wanted(protocol, host, port, v6only=v6only)
@@ -163,6 +163,13 @@ class HandOver:
         if self._parked:
             return self._park()
         return self._choose(fd, wanted, match.indexes)
+
+    def _any_port(self, protocol: str, host: str) -> Answer:
+        """A port that the kernel picks: a client's. Datagrams come in on it all the same, and from anywhere on a wildcard."""
+        if not self._strict or protocol == "tcp" or not is_wildcard(host):
+            return PROCEED  # a TCP socket still needs listen(), which strict_binds refuses
+        self._report(Tried(f"{Wanted(protocol or 'other', host, 0)}: refused, strict_binds"))
+        return Answer(error=errno.EACCES)
 
     def _other_kind(self, family: int) -> Answer:
         """A protocol that no listener can have. Netlink is no network: getifaddrs(3) binds such a socket."""

@@ -73,7 +73,7 @@ def test_a_group_may_what_it_was_allowed(supervised: Supervised) -> None:
     """A member of the group of [control] may what `allow` says and nothing else; no request changes what runs."""
     group = grp.getgrgid(user(OTHER_USER).gid).gr_name
     more = f"[control]\nsocket = '{supervised.socket}'\ngroup = '{group}'\nallow = ['status', 'reload']"
-    supervised.configure()
+    supervised.configure("http=8080")
     text = supervised.config.read_text().replace(f"[control]\nsocket = '{supervised.socket}'", more)
     supervised.config.write_text(text)
     supervised.start_as_written()
