@@ -49,6 +49,10 @@ class Connections(NamedTuple):
     busy: int
 
 
+class Moved(NamedTuple):
+    """Worker: its datagram listeners are out of the application's hands, as it was told."""
+
+
 class Heartbeat(NamedTuple):
     """Worker: the JVM has answered just now."""
 
@@ -89,7 +93,7 @@ class HalfClose(NamedTuple):
     """Supervisor: let the application see the end of input on the connections that are left."""
 
 
-Message = Main | Parked | Claimed | Listening | Waiting | Notified | Connections | Heartbeat | Tried | Note | Status
+Message = Main | Parked | Claimed | Listening | Waiting | Notified | Connections | Moved | Heartbeat | Tried | Note | Status
 Command = Release | Drain | Undrain | HalfClose
 
 _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
@@ -101,6 +105,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     6: (Notified, struct.Struct("!")),
     7: (Connections, struct.Struct("!II")),
     8: (Heartbeat, struct.Struct("!")),
+    9: (Moved, struct.Struct("!")),
     32: (Release, struct.Struct("!")),
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),

@@ -83,10 +83,10 @@ def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=opened[0])
         opened.append(os.open(name, flags, dir_fd=opened[0]))
+        if os.fstat(opened[1]).st_uid == os.geteuid():
+            os.fchmod(opened[1], 0o755)  # before it is another's: then it would take CAP_FOWNER
         if changes_user:
             os.fchown(opened[1], user.uid, user.gid)
-        if changes_user or os.fstat(opened[1]).st_uid == os.geteuid():
-            os.fchmod(opened[1], 0o755)
     except OSError:
         return False
     finally:

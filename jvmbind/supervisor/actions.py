@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec
 
 _DEATHS_KEPT = 100
+_MOVE_PATIENCE = 1.0  # seconds
 
 
 class Actions:
@@ -50,11 +51,15 @@ class Actions:
         self._next_spec: ServiceSpec | None = None
         self._next_listeners: dict[str, tuple[ListenSpec, int]] = {}
         self._undeclared: dict[int, str] = {}
+        self._moving: int | None = None  # a generation that was told to let go of its datagram listeners
+        self._released: Generation | None = None  # the one that waits for that
+        self._move_by = 0.0
         self._next_liveness = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
         self._notifier = Notifier(os.environ)
         self.environ = self._notifier.environ_for_worker(os.environ)
-        self.log = logging_stub()
+        # Before it is opened, what is said goes to stderr by Python's last resort.
+        self.log = logging.getLogger("jvmbind")
         self._liveness = Liveness(self.log)
 
     @property
@@ -94,18 +99,31 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             generation.process.kill(action.signal)
         elif isinstance(action, lifecycle.Release):
-            generation.say(wire.Release())
+            if self._moving is None:
+                generation.say(wire.Release())
+            else:  # the old generation first: datagrams must not go to both
+                self._released = generation
+                self._move_by = time.monotonic() + _MOVE_PATIENCE
         elif isinstance(action, lifecycle.Undrain):
             generation.say(wire.Undrain())
         elif isinstance(action, lifecycle.HalfClose):
             generation.say(wire.HalfClose())
         elif isinstance(action, lifecycle.Drain):
             generation.say(wire.Drain(int(action.datagrams_only)))
+            if action.datagrams_only and any(listener.protocol == "udp" for listener in generation.spec.listeners):
+                self._moving = generation.number
             if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):
                 # There is nothing to drain, or nobody to say that it is.
                 self.events.append(lifecycle.Quiet(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
             self._start_probe(generation)
+
+    def _moved(self, number: int) -> None:
+        """Release the new generation, once the old one has let go of its datagram listeners (or has died)."""
+        if self._moving == number:
+            released, self._moving, self._released = self._released, None, None
+            if released is not None:
+                released.say(wire.Release())
 
     def _spawn(self, number: int, *, parked: bool) -> None:
         spec, listeners = (self._next_spec, self._next_listeners) if self._next_spec else (self.spec, self.listeners)
@@ -145,6 +163,8 @@ class Actions:
         if self.probe is not None and self.probe.is_done():
             self.probe = None
             self.events.append(lifecycle.Ready(now, self._probed))
+        if self._moving is not None and self._released is not None and now >= self._move_by:
+            self._moved(self._moving)
         for key, deadline in list(self._timers.items()):
             if now >= deadline:
                 del self._timers[key]
@@ -160,6 +180,7 @@ class Actions:
     def next_deadline(self) -> float | None:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
         watched = [self._next_liveness] if self._serving() is not None else []
+        watched += [self._move_by] if self._released is not None else []
         return min((*self._timers.values(), *self._notifier.deadlines(), *watched), default=None)
 
     def _serving(self) -> Generation | None:
@@ -185,7 +206,9 @@ class Actions:
 
     def _take_message(self, generation: Generation, message: wire.Message) -> None:
         now = time.monotonic()
-        if isinstance(message, wire.Parked):
+        if isinstance(message, wire.Moved):
+            self._moved(generation.number)
+        elif isinstance(message, wire.Parked):
             self.events.append(lifecycle.Parked(now, generation.number))
         elif isinstance(message, wire.Connections):
             if message.total == 0:
@@ -214,6 +237,7 @@ class Actions:
             self.take_messages(generation)
             generation.close()
         del self.generations[generation.number]
+        self._moved(generation.number)
         if generation.tried:
             tried = ", ".join(generation.tried)
             self._undeclared = {generation.number: f" (addresses that are no listeners and that the old one may hold: {tried})"}
@@ -373,8 +397,3 @@ def _fields(event: str, generation: int = 0, listener: str = "") -> dict[str, st
     if generation:
         fields["GENERATION"] = generation
     return {**fields, "LISTENER": listener} if listener else fields
-
-
-def logging_stub() -> logging.Logger:
-    """Return the logger before it is opened: what is said so early goes to stderr by Python's last resort."""
-    return logging.getLogger("jvmbind")

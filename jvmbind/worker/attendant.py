@@ -160,7 +160,9 @@ class Attendant:
                 self._answer(call)
         elif isinstance(command, wire.Drain):
             self._handover.drain(datagrams_only=bool(command.datagrams_only))
-            if not command.datagrams_only:
+            if command.datagrams_only:
+                self._report(wire.Moved())
+            else:
                 self._drained, self._said, self._look_at = True, None, 0.0
                 if self._pipes is not None:
                     self._pipes.tell("DRAIN")

@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING
 from jvmbind.posix import epoll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from jvmbind.spec import ListenSpec
 
 _EPOLLIN = 1
 _POLLFD = struct.Struct("=ihh")
 _POLLFD_MAX = 64
-# accept, accept4, poll, ppoll by machine; poll does not exist on aarch64
-_WAITS = {"x86_64": ((43, 288), (7, 271)), "aarch64": ((202, 242), (73,))}
+# By machine: accept, accept4, recvfrom, recvmsg; poll, ppoll; epoll_wait, epoll_pwait, epoll_pwait2
+_WAITS = {
+    "x86_64": ((43, 288, 45, 47), (7, 271), (232, 281, 441)),
+    "aarch64": ((202, 242, 207, 212), (73,), (22, 441)),
+}
 _SIOCINQ = 0x541B
 _SIOCOUTQ = 0x5411
 # struct tcp_info of linux/tcp.h: tcpi_last_data_sent and _recv, milliseconds ago; tcpi_data_segs_in and _out
@@ -33,13 +36,18 @@ _TCP_INFO = struct.Struct("=44xI4xI96xII")
 _SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick of the kernel's clock
 
 
+def waits_now(fds: Sequence[int], memory: int) -> bool:
+    """Whether a thread sits in a call on one of `fds` at this moment, or on an epoll instance that watches one."""
+    return _a_thread_waits(fds, memory, {reg.epoll for reg in epoll.registrations(fds)})
+
+
 def somebody_waits(fds: Sequence[int], memory: int) -> bool:
     """Whether one of `fds` is watched by an epoll instance, or a thread sits in accept or poll on it."""
     return any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)) or _a_thread_waits(fds, memory)
 
 
-def _a_thread_waits(fds: Sequence[int], memory: int) -> bool:
-    accepts, polls = _WAITS.get(os.uname().machine, ((), ()))
+def _a_thread_waits(fds: Sequence[int], memory: int, instances: Collection[int] = ()) -> bool:
+    accepts, polls, epolls = _WAITS.get(os.uname().machine, ((), (), ()))
     for task in os.listdir("/proc/self/task"):
         try:
             with open(f"/proc/self/task/{task}/syscall", encoding="ascii") as file:
@@ -47,7 +55,7 @@ def _a_thread_waits(fds: Sequence[int], memory: int) -> bool:
             if len(words) < 3:
                 continue  # "running"
             number, first, second = int(words[0]), int(words[1], 16), int(words[2], 16)
-            if number in accepts and first in fds:
+            if (number in accepts and first in fds) or (number in epolls and first in instances):
                 return True
             if number in polls:
                 data = os.pread(memory, _POLLFD.size * min(second, _POLLFD_MAX), first)

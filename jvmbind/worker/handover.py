@@ -13,12 +13,14 @@ import ctypes
 import errno
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix import epoll
 from jvmbind.spec import is_wildcard
 from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
+from jvmbind.worker.connections import waits_now
 from jvmbind.worker.idle import idle_like, wake
 from jvmbind.worker.options import carry_over, disconnect
 from jvmbind.worker.sockets import borrowed, family_of, inode_of, is_null, kind_of, shares
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from jvmbind.posix.seccomp import Machine, Notification
     from jvmbind.spec import ListenSpec
+
+
+_PAUSE_PATIENCE = 0.1  # seconds
 
 
 class Answer(NamedTuple):
@@ -299,8 +304,19 @@ class HandOver:
                 continue
             given = self._still_given(index)
             self._idle[index] = idle_like(self._fds[index])
+            if spec.protocol == "udp" and given:
+                self._await_pause(given)
             for fd in given:
                 self._replace(fd, self._idle[index])
+
+    def _await_pause(self, fds: Sequence[int]) -> None:
+        """Wait until a thread waits on one of `fds`, so that the answer to a datagram in work still leaves by the listener.
+
+        Not for long: a program that never waits is one that never pauses.
+        """
+        end = time.monotonic() + _PAUSE_PATIENCE
+        while time.monotonic() < end and not waits_now(fds, self._memory):
+            time.sleep(0.0005)
 
     def undrain(self) -> None:
         """Give the listeners back."""
