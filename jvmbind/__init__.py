@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvmbind.api import RunningService, Service, ServiceEndedError, ServiceStatus
+    from jvmbind.api import ReloadFailedError, RunningService, Service, ServiceEndedError, ServiceStatus
     from jvmbind.embed import Listener, bind_listeners, drop_permanently, start_jvm
     from jvmbind.errors import (
         ConfigurationError,
@@ -31,6 +31,7 @@ __all__ = [
     "Listener",
     "NotPermittedError",
     "PortUnavailableError",
+    "ReloadFailedError",
     "RunningService",
     "Service",
     "ServiceEndedError",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "api": {"RunningService", "Service", "ServiceEndedError", "ServiceStatus"},
+    "api": {"ReloadFailedError", "RunningService", "Service", "ServiceEndedError", "ServiceStatus"},
     "embed": {"Listener", "bind_listeners", "drop_permanently", "start_jvm"},
     "spec": {"ListenSpec", "UserSpec"},
 }

@@ -20,7 +20,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
 
 from jvmbind.config.schema import build, read_document
-from jvmbind.errors import JvmbindError, SystemFailureError
+from jvmbind.errors import EX_TEMPFAIL, JvmbindError, SystemFailureError
 from jvmbind.posix.fds import sealed_memory
 
 if TYPE_CHECKING:
@@ -107,6 +107,12 @@ class ServiceEndedError(JvmbindError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ReloadFailedError(JvmbindError):
+    """A reload has failed, or could not begin; the generation that served before serves on."""
+
+    status = EX_TEMPFAIL
 
 
 class ServiceStatus(NamedTuple):
@@ -201,7 +207,7 @@ class RunningService:
         self._patience = request.template.stop_timeout + request.template.drain_timeout + _MARGIN
         self._changed = threading.Condition()
         self._state, self._text = "starting", ""
-        self._reloads = 0
+        self._reloads, self._reload_failure = 0, ""
         self._ended: int | None = None
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
@@ -235,14 +241,17 @@ class RunningService:
         self._wait(lambda: self._state == "ready", timeout, "ready")
 
     def reload(self, timeout: float | None = None) -> ServiceStatus:
-        """Start a new generation beside the old one (SIGHUP) and wait until the service is ready again.
+        """Start a new generation beside the old one (SIGHUP) and wait until it serves; return the status then.
 
-        Returns the status then, whose text says how it went. Raises TimeoutError, ServiceEndedError.
+        Raises ReloadFailedError, with the reason, where the old one serves on; TimeoutError, ServiceEndedError.
         """
         with self._changed:
             before = self._reloads
         self.send_signal(signal.SIGHUP)
-        self._wait(lambda: self._reloads > before and self._state == "ready", timeout, "reloaded")
+        self._wait(lambda: self._reloads > before, timeout, "reloaded")
+        with self._changed:
+            if self._reload_failure:
+                raise ReloadFailedError(self._reload_failure)
         return self.status()
 
     def stop(self, timeout: float | None = None) -> int:
@@ -327,7 +336,9 @@ class RunningService:
                 self._text = value
             elif name == "RELOADING" and value == "1":
                 self._state = "reloading"
+            elif name == "X_JVMBIND_RELOAD":
                 self._reloads += 1
+                self._reload_failure = "" if value == "done" else value
             elif name in {"READY", "STOPPING"} and value == "1":
                 self._state = {"READY": "ready", "STOPPING": "stopping"}[name]
 

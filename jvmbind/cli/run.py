@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     """Run the command; does not return when the service was started."""
     # How `jvmbind.Service` starts a service: the request itself, as JSON in a sealed memory file.
     request = _passed(argv[1]) if argv[:1] == ["--request-fd"] and len(argv) == 2 else read_request(argv)
-    if request.template.config:
+    if request.template.config and not request.template.command_line:
         request = request._replace(template=request.template._replace(command_line=tuple(argv)))
     launch(request, os.environ)
 

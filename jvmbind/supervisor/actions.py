@@ -57,8 +57,8 @@ class Actions:
         self._next_liveness = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
         self._notifier = Notifier(os.environ)
+        self.stopping = self._notifier.stopping  # tell the manager that the service ends
         self.environ = self._notifier.environ_for_worker(os.environ)
-        # Before it is opened, what is said goes to stderr by Python's last resort.
         self.log = logging.getLogger("jvmbind")
         self._liveness = Liveness(self.log)
 
@@ -286,6 +286,7 @@ class Actions:
     def refuse_reload(self, failure: str) -> None:
         """Say why no reload was begun; one that is on its way is not touched, and its result is the one to be kept."""
         self.log.error("reload refused: %s", failure, extra=_fields("reload-refused"))
+        self._notifier.reloaded(failure)
         if self._next_spec is None:
             self.last_reload = {"ok": False, "error": failure, "generation": 0, "time": time.time()}
 
@@ -310,6 +311,7 @@ class Actions:
         self.last_reload = {"ok": not failure, "error": failure, "generation": number, "time": time.time()}
         self._answer_waiting(failure)
         self._notifier.ready(self.status_line())
+        self._notifier.reloaded(failure)
 
     def _answer_waiting(self, failure: str) -> None:
         for answer in self.when_reloaded:
@@ -377,10 +379,6 @@ class Actions:
                 tried,
                 extra=_fields("unclaimed", generation.number, listener.name),
             )
-
-    def stopping(self) -> None:
-        """Tell the manager that the service ends."""
-        self._notifier.stopping()
 
     def close(self) -> None:
         """End what is left, once the service has its status."""

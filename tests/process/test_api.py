@@ -17,7 +17,7 @@ import pytest
 from support import procfs
 from support.jdks import Jdk
 from support.network import Network
-from support.runner import Runner
+from support.runner import QUICK_JVM, Runner
 from support.service import Service
 from support.users import SERVICE_USER, user
 from support.waiting import wait_until
@@ -55,6 +55,22 @@ try:
     running.wait_ready(1)
 except jvmbind.ServiceEndedError as error:
     print("error", error.status, flush=True)
+"""
+
+FAILED_RELOAD = """
+import pathlib
+config = pathlib.Path(sys.argv[1])
+good = config.read_text()
+with jvmbind.Service.from_file(config).start() as running:
+    running.wait_ready(60)
+    for text in (good + "nonsense", good.replace("probe.ChannelServer", "probe.NoSuchServer")):
+        config.write_text(text)
+        try:
+            running.reload(60)
+        except jvmbind.ReloadFailedError as error:
+            print("kept", running.status().state, error, flush=True)
+    config.write_text(good)
+    print("reloaded", running.reload(60).state, flush=True)
 """
 
 REFUSED = """
@@ -99,6 +115,22 @@ def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
     service.expect(r"^error 143$")
     assert service.wait() == 0
     service.assert_nothing_left()
+
+
+def test_reload_that_fails(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """A reload that cannot begin, or whose generation ends, is an exception with the reason, and the next one works."""
+    config = runner.workspace / "service.toml"
+    config.write_text(
+        f"user = {SERVICE_USER!r}\nlisten = ['80']\n[java]\nmain = 'probe.ChannelServer'\nclasspath = '{probes}'\n"
+        f"home = '{jdk.home}'\nargs = ['*', '80']\noptions = {list(QUICK_JVM)!r}\n"
+    )
+    service = start(runner, "import sys\nimport jvmbind\n" + FAILED_RELOAD, str(config))
+
+    service.expect(r"^reloaded ready$")
+    assert service.wait() == 0, service.report()
+    kept = [line for line in service.stdout.splitlines() if line.startswith("kept")]
+    assert len(kept) == 2, kept
+    assert all(line.startswith("kept ready ") for line in kept)
 
 
 def test_start_that_is_refused(runner: Runner, jdk: Jdk, probes: Path) -> None:
