@@ -112,7 +112,6 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     35: (HalfClose, struct.Struct("!")),
 }
 _TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status}
-_FIRST_COMMAND = 32
 _KINDS = {cls: kind for kind, (cls, _) in _NUMBERS.items()} | {cls: kind for kind, cls in _TEXTS.items()}
 
 

@@ -11,7 +11,7 @@ import select
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle, machine
 from jvmbind.posix.process import reap_strangers
@@ -22,7 +22,6 @@ from jvmbind.supervisor.probe import PROBE_INTERVAL
 from jvmbind.supervisor.status import status_of
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from jvmbind.spec import ServiceSpec
@@ -165,8 +164,4 @@ class Loop:
                 if failure:
                     control.answer(client, {"ok": False, "error": failure})
                 else:
-                    self._world.when_reloaded.append(partial(_answer_later, control, client, control.client(client)))
-
-
-def _answer_later(control: Control, client: int, asked_by: socket.socket, result: dict[str, Any]) -> None:
-    control.answer(client, result, asked_by)
+                    self._world.when_reloaded.append(partial(control.answer, client, asked_by=control.client(client)))
