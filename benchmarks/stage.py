@@ -68,11 +68,7 @@ class Stage:
         base = self.folder / f"{server}-{len(list(self.folder.iterdir()))}"
         sources = CHECKOUT / "tests/java/servers"
         if server == "tomcat":
-            tomcat = Tomcat(artifact("tomcat11"), base, self.user)
-            # Two Tomcats of one configuration cannot both have its shutdown port, and one that fails to get it ends.
-            server_xml = base / "conf" / "server.xml"
-            server_xml.write_text(server_xml.read_text().replace('<Server port="8005"', '<Server port="-1"'))
-            return [*JVM, *tomcat.java_arguments()]
+            return [*JVM, *Tomcat(artifact("tomcat11"), base, self.user).java_arguments()]
         if server == "jetty":
             return [*JVM, *Jetty(artifact("jetty12"), base, self.user, self.jdk).java_arguments()]
         if server == "netty":

@@ -32,7 +32,7 @@ class Stage(enum.IntEnum):
     STARTING = 1
     PARKED = 2  # waits at its first bind on a declared listener
     RELEASED = 3
-    ACCEPTING = 4  # has all listeners and somebody waits on them
+    ACCEPTING = 4  # has all listeners, or idle sockets while it rehearses, and takes connections
     READY = 5
     TERMINATING = 6  # was told to end
 
@@ -169,9 +169,10 @@ class Spawn(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Let a parked generation have the listeners."""
+    """Let a parked generation have the listeners; `rehearse`: idle sockets in their place until Undrain."""
 
     generation: int
+    rehearse: bool = False
 
 
 class Drain(NamedTuple):
@@ -244,3 +245,8 @@ class Exit(NamedTuple):
 
 Action = Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportReload | Exit
 Step = tuple[State, tuple[Action, ...]]
+
+
+def shell_status(status: int, number: int) -> int:
+    """Return the exit status that stands for a death, as the shell and `java` have it: 128 plus the signal."""
+    return 128 + number if number else status

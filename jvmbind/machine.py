@@ -17,7 +17,7 @@ from jvmbind.errors import EX_TEMPFAIL
 from jvmbind.lifecycle import (
     Accepting, Action, ClearTimer, Died, Drain, Drained, Event, Exit, HalfClose, Kill, Member, Parked, Phase, Probe,
     Quiet, Ready, Release, Reload, Report, ReportReload, Restart, Role, SetTimer, Spawn, SpawnFailed, Stage, State,
-    Step, Stop, Timeout, Undrain,
+    Step, Stop, Timeout, Undrain, shell_status,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -30,19 +30,18 @@ if TYPE_CHECKING:
 
 DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SIGKILL
 CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
+SETTLE_SECONDS = 1.0  # a new generation that fails so soon after it has begun to accept has not had a client yet
 PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
+STANDBY_SECONDS = 2.0  # a starting JVM takes the processor that the first answers of another need
 SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
+_START_TIMERS = ("start", "settle", "probe")
+_TIMERS = (*_START_TIMERS, "drain", "close", "stop", "dump")
 
 
 def begin(spec: ServiceSpec, now: float) -> Step:
     """Return the first state and what to do in it."""
     first = Member(1, Role.INCOMING, Stage.STARTING, now)
     return State(members=(first,), next_number=2), (Spawn(1, parked=False), SetTimer("start", 1, spec.start_timeout))
-
-
-def shell_status(status: int, number: int) -> int:
-    """Return the exit status that stands for a death, as the shell and `java` have it: 128 plus the signal."""
-    return 128 + number if number else status
 
 
 def _with(state: State, member: Member) -> State:
@@ -82,27 +81,35 @@ def _parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
         old = state.one(Role.SERVING)
         # Datagrams cannot be shared: the old generation stops receiving in the moment in which the new one begins to.
         step_back = (Drain(old.number, datagrams_only=True),) if old is not None else ()
-        return _with(state, member._replace(stage=Stage.RELEASED)), (*step_back, Release(member.number))
+        release = Release(member.number, rehearse=old is not None)
+        return _with(state, member._replace(stage=Stage.RELEASED)), (*step_back, release)
     return _with(state, member._replace(stage=Stage.PARKED)), ()
 
 
 def _accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
-    """The new generation would accept: the old one steps back, so that the probe can only reach the new one."""
+    """The new generation takes connections: it serves at once where nobody else does, or rehearses for a moment."""
     member = state.get(event.generation)
     if member is None or member.role is not Role.INCOMING or member.stage >= Stage.ACCEPTING:
         return state, ()
-    after = _with(state, member._replace(stage=Stage.ACCEPTING))
+    state = _with(state, member._replace(stage=Stage.ACCEPTING))
+    if state.one(Role.SERVING) is None:
+        return state, _take_over(state, member.number)
+    return state, (SetTimer("settle", member.number, SETTLE_SECONDS),)
+
+
+def _take_over(state: State, number: int) -> tuple[Action, ...]:
+    """Give the listeners to the new generation; the old one steps back, so that the probe can only reach the new one."""
     old = state.one(Role.SERVING)
     if old is None:
-        return after, (Probe(member.number),)
-    return after, (Drain(old.number), Probe(member.number), SetTimer("probe", member.number, PROBE_SECONDS))
+        return Undrain(number), Probe(number)
+    return Drain(old.number), Undrain(number), Probe(number), SetTimer("probe", number, PROBE_SECONDS)
 
 
 def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     member = state.get(event.generation)
     if member is None or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
-    actions: list[Action] = [ClearTimer("start", member.number), ClearTimer("probe", member.number)]
+    actions: list[Action] = [ClearTimer(name, member.number) for name in _START_TIMERS]
     old = state.one(Role.SERVING)
     if old is not None:
         state = _with(state, old._replace(role=Role.DRAINING))
@@ -117,8 +124,10 @@ def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
         for standby in state.all(Role.STANDBY):
             state = _with(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
             actions += _end(standby.number, spec.stop_timeout)
-    state, more = _fill_standby(spec, state, event.now)
-    return state, (*actions, Report("ready", member.number), *more)
+    actions.append(Report("ready", member.number))
+    if spec.standby:
+        actions.append(SetTimer("standby", 0, STANDBY_SECONDS))
+    return state, tuple(actions)
 
 
 def _died(spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -126,7 +135,7 @@ def _died(spec: ServiceSpec, state: State, event: Event) -> Step:
     if member is None or not isinstance(event, Died):
         return state, ()
     state = _without(state, member.number)
-    gone = tuple(ClearTimer(name, member.number) for name in ("start", "probe", "drain", "close", "stop", "dump"))
+    gone = tuple(ClearTimer(name, member.number) for name in _TIMERS)
     if member.role is Role.DRAINING:
         return state, gone
     if member.role is Role.STANDBY:
@@ -143,8 +152,8 @@ def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
         return _keep_old(state, old, member.number, f"generation {member.number} ended before it was ready")
     incoming = state.one(Role.INCOMING)
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
-        release = (Release(incoming.number),) if incoming.stage is Stage.PARKED else ()
-        return state._replace(phase=Phase.STARTING), release
+        takes = _take_over(state, incoming.number) if incoming.stage is Stage.ACCEPTING else (Undrain(incoming.number),)
+        return state._replace(phase=Phase.STARTING), (ClearTimer("settle", incoming.number), *takes)
     if state.reloading:  # and the old one died before: back to what it ran, as after its own death
         state = state._replace(reloading=False, crashes=state.crashes + 1)
         state, actions = _again(spec, state, event.now, _delay(spec, state.crashes))
@@ -204,7 +213,7 @@ def _abort_reload(state: State, why: str) -> Step:
     # Gone from its role at once; its death is then that of a drained generation.
     state = _with(state, incoming._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
     state, actions = _keep_old(state, old, incoming.number, why)
-    timers = (ClearTimer("start", incoming.number), ClearTimer("probe", incoming.number))
+    timers = tuple(ClearTimer(name, incoming.number) for name in _START_TIMERS)
     return state, (Report("dump", incoming.number), *timers, *actions, *_end(incoming.number, 2.0, SIGQUIT))
 
 
@@ -227,6 +236,8 @@ def _timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
     number = event.generation
     member = state.get(number)
     if event.name == "standby":
+        if state.phase is Phase.RELOADING:
+            return state, (SetTimer("standby", 0, STANDBY_SECONDS),)
         return _fill_standby(spec, state, event.now) if state.phase is Phase.UP else (state, ())
     if event.name == "back-off":
         if state.phase is not Phase.BACKING_OFF:
@@ -234,6 +245,8 @@ def _timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
         return _spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, event.now, parked=False)
     if member is None:
         return state, ()
+    if event.name == "settle":
+        return state, _take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.ACCEPTING else ()
     if event.name in {"start", "probe"}:
         return _start_timeout(spec, state, member, event.name)
     if event.name == "drain" and member.stage is not Stage.TERMINATING:
@@ -307,7 +320,7 @@ def _stop(spec: ServiceSpec, state: State, event: Event) -> Step:
     actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *_no_reload(state)]
     state = state._replace(reloading=False)
     for member in state.members:
-        actions += [ClearTimer("start", member.number), ClearTimer("probe", member.number)]
+        actions += [ClearTimer(name, member.number) for name in _START_TIMERS]
         if member.stage is Stage.TERMINATING:
             continue
         if event.delivered:

@@ -50,7 +50,7 @@ class Connections(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """Worker: its datagram listeners are out of the application's hands, as it was told."""
+    """Worker: the answer to Drain(1): its datagram listeners are out of the application's hands."""
 
 
 class Heartbeat(NamedTuple):
@@ -76,11 +76,16 @@ class Status(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Supervisor: let the parked application have the listeners."""
+    """Supervisor: let the parked application have the listeners (1: idle sockets in their place, until Undrain)."""
+
+    rehearse: int
 
 
 class Drain(NamedTuple):
-    """Supervisor: put idle sockets in the place of the listeners (1: of datagram listeners only) and report connections."""
+    """Supervisor: put idle sockets in the place of the listeners and report connections.
+
+    1: of datagram listeners only, and let the next generation bind what is no listener; answered by Moved.
+    """
 
     datagrams_only: int
 
@@ -106,7 +111,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     7: (Connections, struct.Struct("!II")),
     8: (Heartbeat, struct.Struct("!")),
     9: (Moved, struct.Struct("!")),
-    32: (Release, struct.Struct("!")),
+    32: (Release, struct.Struct("!B")),
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),
     35: (HalfClose, struct.Struct("!")),

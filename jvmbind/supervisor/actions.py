@@ -51,8 +51,8 @@ class Actions:
         self._next_spec: ServiceSpec | None = None
         self._next_listeners: dict[str, tuple[ListenSpec, int]] = {}
         self._undeclared: dict[int, str] = {}
-        self._moving: int | None = None  # a generation that was told to let go of its datagram listeners
-        self._released: Generation | None = None  # the one that waits for that
+        self._moving: int | None = None  # a generation that was told to make room for the next
+        self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
         self._move_by = 0.0
         self._next_liveness = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
@@ -99,10 +99,11 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             generation.process.kill(action.signal)
         elif isinstance(action, lifecycle.Release):
+            release = wire.Release(int(action.rehearse))
             if self._moving is None:
-                generation.say(wire.Release())
+                generation.say(release)
             else:  # the old generation first: datagrams must not go to both
-                self._released = generation
+                self._released = generation, release
                 self._move_by = time.monotonic() + _MOVE_PATIENCE
         elif isinstance(action, lifecycle.Undrain):
             generation.say(wire.Undrain())
@@ -110,7 +111,7 @@ class Actions:
             generation.say(wire.HalfClose())
         elif isinstance(action, lifecycle.Drain):
             generation.say(wire.Drain(int(action.datagrams_only)))
-            if action.datagrams_only and any(listener.protocol == "udp" for listener in generation.spec.listeners):
+            if action.datagrams_only:
                 self._moving = generation.number
             if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):
                 # There is nothing to drain, or nobody to say that it is.
@@ -119,11 +120,11 @@ class Actions:
             self._start_probe(generation)
 
     def _moved(self, number: int) -> None:
-        """Release the new generation, once the old one has let go of its datagram listeners (or has died)."""
+        """Release the new generation, once the old one has made room for it (or has died)."""
         if self._moving == number:
             released, self._moving, self._released = self._released, None, None
             if released is not None:
-                released.say(wire.Release())
+                released[0].say(released[1])
 
     def _spawn(self, number: int, *, parked: bool) -> None:
         spec, listeners = (self._next_spec, self._next_listeners) if self._next_spec else (self.spec, self.listeners)

@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jvmbind.supervisor.probe import accept_queue
+from jvmbind.posix.listening import accept_queue
 
 if TYPE_CHECKING:
     import logging

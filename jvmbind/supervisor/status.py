@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jvmbind.supervisor.probe import accept_queue, dropped
+from jvmbind.posix.listening import accept_queue, dropped
 
 if TYPE_CHECKING:
     from jvmbind.lifecycle import State

@@ -50,6 +50,7 @@ class Attendant:
         self._report = report
         self._waiting: list[seccomp.Notification] = []  # parked calls
         self._said_waiting = False
+        self._knocked = False
         self._look_again: float = _LOOK_FIRST
         self._look_at = 0.0
         self._drained = False
@@ -83,9 +84,18 @@ class Attendant:
 
     def _turn(self, poll: select.poll, stop: int, *, jvm_is_up: bool) -> bool:
         """Wait once and do what has come; return whether to stop."""
+        sleepers = self._handover.given.sleepers()
+        for fd in sleepers:
+            poll.register(fd, select.POLLIN)
         ready = dict(poll.poll(self._patience(jvm_is_up=jvm_is_up)))
+        for fd in sleepers:
+            poll.unregister(fd)
         if not ready or stop in ready:
-            self._handover.settle()
+            self._handover.given.settle()
+        if self._handover.hides:
+            self._handover.hide()
+        if not ready.keys().isdisjoint(sleepers):
+            self._handover.given.rouse()
         if self.notify in ready:
             if ready[self.notify] & (select.POLLHUP | select.POLLERR):
                 poll.unregister(self.notify)  # no thread is covered by the filter any more
@@ -104,7 +114,7 @@ class Attendant:
         return False
 
     def _patience(self, *, jvm_is_up: bool) -> int | None:
-        if self._handover.unsettled:
+        if self._handover.given.unsettled or self._handover.hides:
             return 1
         if not jvm_is_up or self._control < 0:
             return None
@@ -154,7 +164,7 @@ class Attendant:
 
     def _obey(self, command: wire.Command) -> None:
         if isinstance(command, wire.Release):
-            self._handover.release()
+            self._handover.release(rehearse=bool(command.rehearse))
             calls, self._waiting = self._waiting, []
             for call in calls:
                 self._answer(call)
@@ -170,19 +180,28 @@ class Attendant:
             self._drained = False
             self._handover.undrain()
         else:
-            half_close(self._specs, self._handover.known_fds())
+            half_close(self._specs, self._handover.given.known_fds())
 
     def _look(self) -> None:
         """Report what nobody tells: that somebody waits for connections, and how many there are while drained."""
         if not self._said_waiting and not self._drained:
-            fds = self._handover.accepting_fds()
-            expected = sum(spec.listens and not spec.optional for spec in self._specs)
-            if len(fds) >= expected and all(somebody_waits(given, self._memory) for given in fds):
-                self._said_waiting = True
+            self._said_waiting = self._would_accept()
+            if self._said_waiting:
                 self._report(wire.Waiting())
         if self._drained:
-            busy = [is_busy for _, is_busy in connections(self._specs, self._handover.known_fds())]
+            busy = [is_busy for _, is_busy in connections(self._specs, self._handover.given.known_fds())]
             count = len(busy), sum(busy)
             if count != self._said:
                 self._said = count
                 self._report(wire.Connections(*count))
+
+    def _would_accept(self) -> bool:
+        """Whether somebody waits on every listener; one that rehearses must have taken a connection on each idle socket."""
+        fds, given = self._handover.accepting_fds(), self._handover.given
+        expected = sum(spec.listens and not spec.optional for spec in self._specs)
+        if self._handover.hides or len(fds) < expected or not all(somebody_waits(one, self._memory) for one in fds):
+            return False
+        if not self._knocked:
+            self._knocked, self._look_again = True, _LOOK_FIRST
+            given.knock()
+        return given.answered()

@@ -8,7 +8,6 @@ Sources: seccomp_unotify(2), dup(2), socket(7), JDK sun.nio.ch.InheritedChannel.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -16,14 +15,13 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jvmbind.posix import epoll
 from jvmbind.spec import is_wildcard
 from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
-from jvmbind.worker.connections import waits_now
-from jvmbind.worker.idle import idle_like, wake
+from jvmbind.worker.given import Given, listen_again
 from jvmbind.worker.options import carry_over, disconnect
-from jvmbind.worker.sockets import borrowed, family_of, inode_of, is_null, kind_of, shares
+from jvmbind.worker.sockets import family_of, is_null, kind_of, shares
+from jvmbind.worker.undeclared import Undeclared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec
 
 
-_PAUSE_PATIENCE = 0.1  # seconds
+_HIDE_AFTER = 0.002  # seconds
 
 
 class Answer(NamedTuple):
@@ -67,8 +65,8 @@ class HandOver:
         """Prepare for `specs` with their descriptors `fds`; `memory` reads this worker's memory, `pid` is the worker."""
         self._specs = specs
         self._fds = fds
-        self._inodes = [os.fstat(fd).st_ino for fd in fds]
-        self._by_inode = {inode: index for index, inode in enumerate(self._inodes)}
+        self.given = Given(specs, fds, memory=memory, libc=libc)
+        self.undeclared = Undeclared()
         self._ports = by_port(specs)
         self._has_unix = any(spec.protocol == "unix" for spec in specs)
         self._machine = machine
@@ -79,30 +77,34 @@ class HandOver:
         self._report = report
         names = [spec.name for spec in specs]
         self._inherited = names.index(inherit) if inherit else (0 if specs else -1)
-        self._given: list[list[int]] = [[] for _ in specs]  # the application's descriptors, by listener
         self._claimed = [False] * len(specs)
         self._channel_given = False
         self._jvm_starts = True
         self._parked = parked
         self._said_parked = False
-        self._own: dict[int, int] = {}  # listener -> the inode of the application's own Unix socket in its place
-        self._unsettled: dict[int, tuple[int, int]] = {}  # fd -> its former open file, the inode that it has now
-        self._idle: dict[int, int] = {}  # listener -> the idle socket that stands in for it while drained
+        self._rehearses = False
+        self._hide_at: dict[int, float] = {}  # listener -> when an idle socket is to take its place
 
     def state(self) -> dict[str, Any]:
         """Return what has been handed over, as JSON values, for `restore` in another process."""
         return {
-            "given": self._given,
+            "given": self.given.state(),
+            "undeclared": self.undeclared.state(),
             "claimed": self._claimed,
             "channel": self._channel_given,
             "parked": self._parked,
             "said_parked": self._said_parked,
+            "rehearses": self._rehearses,
+            "hide_at": list(self._hide_at.items()),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what another process that shares the descriptors has answered while the JVM started."""
-        self._given, self._claimed, self._channel_given = state["given"], state["claimed"], state["channel"]
+        self.given.restore(state["given"])
+        self.undeclared.restore(state["undeclared"])
+        self._claimed, self._channel_given = state["claimed"], state["channel"]
         self._parked, self._said_parked = state["parked"], state["said_parked"]
+        self._rehearses, self._hide_at = state["rehearses"], dict(state["hide_at"])
         self._jvm_starts = False
 
     def answer(self, call: Notification) -> Answer | None:
@@ -164,7 +166,7 @@ class HandOver:
         else:
             return self._other_kind(family)
         if not match.indexes:
-            return self._unmatched(wanted, match.refusal)
+            return self._unmatched(fd, wanted, match.refusal)
         if self._parked:
             return self._park()
         return self._choose(fd, wanted, match.indexes)
@@ -189,26 +191,34 @@ class HandOver:
             self._report(Parked())
         return None
 
-    def release(self) -> None:
-        """Answer from now on; what waits must be put to `answer` again."""
-        self._parked = False
+    def release(self, *, rehearse: bool) -> None:
+        """Answer from now on; what waits must be put to `answer` again.
 
-    def _unmatched(self, wanted: Wanted, refusal: str) -> Answer:
+        With `rehearse`, an idle socket takes the place of each listener as soon as the application listens: another
+        generation serves meanwhile, and what this one accepts would be lost if it then failed. `undrain` ends that.
+        """
+        self._parked, self._rehearses = False, rehearse
+        if rehearse:
+            self.undeclared.begin_to_share()
+
+    def _unmatched(self, fd: int, wanted: Wanted, refusal: str) -> Answer | None:
         if refusal or self._strict:
             self._report(Tried(f"{wanted}: refused, {refusal or 'strict_binds and no listener has that address'}"))
             return Answer(error=errno.EACCES)
+        if wanted.protocol == "tcp":
+            if self._parked and self.undeclared.is_taken(wanted.port):
+                return self._park()  # the serving generation has it
+            self.undeclared.bind(fd, wanted.port)
         self._report(Tried(str(wanted)))
         return PROCEED
 
     def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer:
         inode = os.fstat(fd).st_ino
-        for index in indexes:
-            if inode in self._inodes_of(index):
-                return DONE  # answered already: a signal interrupted the call and repeated it
-            self._given[index] = self._still_given(index)
+        if any(self.given.is_given(index, inode) for index in indexes):
+            return DONE  # answered already: a signal interrupted the call and repeated it
         if wanted.protocol == "unix" and not os.path.lexists(wanted.path):
             return self._take_over_path(fd, indexes[0])
-        free = [index for index in indexes if not self._given[index]]
+        free = [index for index in indexes if not self.given.of(index)]
         if not free and not shares(fd, wanted.protocol):
             self._report(Tried(f"{wanted}: refused, bound already by this application"))
             return Answer(error=errno.EADDRINUSE)
@@ -223,23 +233,13 @@ class HandOver:
         """
         spec = self._specs[index]
         self._report(Note(f"listener {spec.name!r}: the application deleted {spec.path} and binds it itself; it is not held"))
-        self._own[index] = inode_of(fd)
-        self._given[index].append(fd)
+        self.given.add_own(index, fd)
         self._claim(index, fd)
         self._report(Listening(index))
         return PROCEED
 
-    def _inodes_of(self, index: int) -> set[int]:
-        found = {self._inodes[index], self._own.get(index, self._inodes[index])}
-        return {*found, inode_of(self._idle[index])} if index in self._idle else found
-
-    def _still_given(self, index: int) -> list[int]:
-        """Return the application's descriptors of a listener that it has not closed."""
-        inodes = self._inodes_of(index)
-        return [fd for fd in self._given[index] if inode_of(fd) in inodes]
-
     def _give(self, fd: int, index: int) -> None:
-        listener, spec = self._idle.get(index, self._fds[index]), self._specs[index]
+        listener, spec = self.given.now(index), self._specs[index]
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
         # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
         # that listens while the JVM starts does not (the debugger's dt_socket), so until then its own mode counts.
@@ -248,84 +248,40 @@ class HandOver:
             disconnect(self._libc, listener)
         for problem in carry_over(fd, listener, spec):
             self._report(Note(f"listener {spec.name!r}: {problem}"))
-        if os.get_blocking(fd) and fd not in self._unsettled:
-            self._unsettled[fd] = os.dup(fd), inode_of(listener)
-            os.dup2(listener, fd, inheritable=False)
-        else:
-            self._replace(fd, listener)
-        self._given[index].append(fd)
+        self.given.put(index, fd)
         self._claim(index, fd)
 
-    def _replace(self, fd: int, by: int) -> None:
-        """Make the application's `fd` another open file, with the epoll registrations that it had.
-
-        They are deleted first: one lives on as long as any process holds the open file that it was made for.
-        """
-        watched = epoll.registrations((fd,), self._names())
-        for registration in watched:
-            epoll.remove(self._libc, registration)
-        os.dup2(by, fd, inheritable=False)
-        for registration in watched:
-            epoll.add(self._libc, registration)
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether `settle` has something to do; it may wait until no call does."""
-        return bool(self._unsettled)
-
-    def settle(self) -> None:
-        """Move the epoll registrations of sockets that blocked when they were bound.
-
-        A selector never watches a socket that blocks, and hardly any C code does: such a bind is answered before the
-        search. The open file was kept for it, so its registrations are still listed under the number.
-        """
-        unsettled, self._unsettled = self._unsettled, {}
-        watched = epoll.registrations(unsettled, self._names()) if unsettled else []
-        for kept, _ in unsettled.values():
-            os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
-        for registration in watched:
-            if inode_of(registration.fd) == unsettled[registration.fd][1]:
-                with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
-                    epoll.add(self._libc, registration)
-
-    def known_fds(self) -> set[int]:
-        """Return the descriptors that are listeners or stand in for one."""
-        return {*self._fds, *self._idle.values(), *(given for fds in self._given for given in fds)}
-
-    def _names(self) -> set[str]:
-        """Return the names in /proc/self/fd that are listeners, so no epoll instances: the search stays short."""
-        given = [fd for index in range(len(self._specs)) for fd in self._still_given(index)]
-        return {str(fd) for fd in (*self._fds, *self._idle.values(), *given)}
-
     def drain(self, *, datagrams_only: bool) -> None:
-        """Put an idle socket in the place of each listener: the application sees a quiet socket and keeps what it has."""
+        """Put an idle socket in the place of each listener; with `datagrams_only`, begin to share the rest with the next."""
         for index, spec in enumerate(self._specs):
-            if index in self._idle or (datagrams_only and spec.protocol != "udp" and not spec.bind_only):
-                continue
-            given = self._still_given(index)
-            self._idle[index] = idle_like(self._fds[index])
-            if spec.protocol == "udp" and given:
-                self._await_pause(given)
-            for fd in given:
-                self._replace(fd, self._idle[index])
-
-    def _await_pause(self, fds: Sequence[int]) -> None:
-        """Wait until a thread waits on one of `fds`, so that the answer to a datagram in work still leaves by the listener.
-
-        Not for long: a program that never waits is one that never pauses.
-        """
-        end = time.monotonic() + _PAUSE_PATIENCE
-        while time.monotonic() < end and not waits_now(fds, self._memory):
-            time.sleep(0.0005)
+            if not datagrams_only or spec.protocol == "udp" or spec.bind_only:
+                self.given.drain(index)
+        if datagrams_only:
+            self.undeclared.begin_to_share()
 
     def undrain(self) -> None:
         """Give the listeners back."""
-        for index, idle in list(self._idle.items()):
-            for fd in self._still_given(index):
-                self._replace(fd, self._fds[index])
-            wake(idle)
-            del self._idle[index]
-            os.close(idle)
+        self._rehearses = False
+        self._hide_at.clear()
+        self.given.undrain()
+
+    @property
+    def hides(self) -> bool:
+        """Whether `hide` is to be called in a moment."""
+        return bool(self._hide_at)
+
+    def hide(self) -> None:
+        """Put idle sockets in the place of listeners on which a rehearsing application has begun to listen."""
+        for index, when in list(self._hide_at.items()):
+            if time.monotonic() >= when:
+                del self._hide_at[index]
+                self.given.drain(index)
+
+    def _now_listening(self, index: int) -> None:
+        if self._rehearses and self._specs[index].protocol != "udp":
+            # Java asks for the local address behind listen, and keeps it: sun.nio.ch.ServerSocketChannelImpl.
+            self._hide_at.setdefault(index, time.monotonic() + _HIDE_AFTER)
+        self._report(Listening(index))
 
     @property
     def any_accepts(self) -> bool:
@@ -334,7 +290,7 @@ class HandOver:
 
     def accepting_fds(self) -> list[list[int]]:
         """Return for each claimed listener that takes connections the descriptors on which the application has it."""
-        return [self._still_given(i) for i, spec in enumerate(self._specs) if self._claimed[i] and spec.listens]
+        return [self.given.of(i) for i, spec in enumerate(self._specs) if self._claimed[i] and spec.listens]
 
     def _claim(self, index: int, fd: int) -> None:
         if not self._claimed[index]:
@@ -343,10 +299,7 @@ class HandOver:
 
     def _listen(self, fd: int) -> Answer:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
-        inode = inode_of(fd)
-        index = self._by_inode.get(inode, -1)
-        if index < 0 and any(inode == inode_of(idle) for idle in self._idle.values()):
-            return DONE
+        index = self.given.index_of(fd)
         if index < 0:
             if self._strict and family_of(fd) != socket.AF_UNIX:
                 self._report(Tried("listen on a socket that is no listener: refused, strict_binds"))
@@ -355,11 +308,8 @@ class HandOver:
         spec = self._specs[index]
         if not spec.listens:
             return Answer(error=errno.EOPNOTSUPP if spec.protocol == "udp" else errno.EACCES)
-        with borrowed(self._fds[index]) as sock:
-            # shutdown(2) by the application takes a shared listener out of the listening state, its port stays bound.
-            if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                sock.listen(spec.backlog)
-        self._report(Listening(index))
+        listen_again(self._fds[index], spec.backlog)
+        self._now_listening(index)
         return DONE
 
     def _inherited_channel(self) -> Answer | None:
@@ -370,12 +320,12 @@ class HandOver:
         if self._parked:
             return self._park()
         os.set_blocking(self._fds[index], False)
-        duplicate = os.dup(self._idle.get(index, self._fds[index]))
+        duplicate = os.dup(self.given.now(index))
         self._channel_given = True
-        self._given[index].append(duplicate)
+        self.given.add(index, duplicate)
         self._claim(index, duplicate)
         if self._specs[index].listens:
-            self._report(Listening(index))
+            self._now_listening(index)
         return Answer(value=duplicate)
 
     def _standard_fd(self, old: int, new: int) -> Answer:

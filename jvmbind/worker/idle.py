@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 _IP_MINTTL = 21  # linux/in.h
 _IPV6_MINHOPCOUNT = 73  # linux/in6.h
 _HOPS = 255  # the most that there is
+_PATIENCE = 1.0  # seconds
 
 
 def idle_like(fd: int) -> int:
@@ -32,23 +35,61 @@ def idle_like(fd: int) -> int:
         idle.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _HOPS)
         idle.bind(("127.0.0.1", 0))
     if idle.type == socket.SOCK_STREAM:
-        idle.listen(1)
+        idle.listen(8)
     return idle.detach()
 
 
-def wake(fd: int) -> None:
-    """Wake whoever sits in poll(2) or accept(2) on the idle socket `fd`, after another file has taken its number.
+class Idle(NamedTuple):
+    """An idle socket by what stays true of it after its last descriptor was closed: a waiting call keeps it alive."""
 
-    A waiting call keeps the open file that it was called for. A thread that waits on an idle socket would sleep on when
-    its descriptor is the listener again; woken, it looks at the descriptor.
-    """
-    with socket.socket(fileno=os.dup(fd)) as idle, socket.socket(idle.family, idle.type | socket.SOCK_NONBLOCK) as sock:
+    family: int
+    type: int
+    address: Any
+    inode: int
+
+    @classmethod
+    def from_json(cls, values: list[Any]) -> Self:
+        """Return what was written as a JSON array."""
+        family, kind, address, inode = values
+        return cls(family, kind, tuple(address) if isinstance(address, list) else address, inode)
+
+
+def idle_of(fd: int) -> Idle:
+    """Describe the idle socket `fd`; raises OSError."""
+    with socket.socket(fileno=os.dup(fd)) as idle:
+        address = idle.getsockname()
+        name = os.fsdecode(address) if isinstance(address, bytes) else address
+        return Idle(idle.family, idle.type, name, os.fstat(fd).st_ino)
+
+
+def knock(idle: Idle) -> None:
+    """Make a connection to an idle socket and end it at once, or send it an empty datagram: whoever polls it wakes up."""
+    with socket.socket(idle.family, idle.type) as sock:
+        # A handshake may be left to a kernel thread; given up before it is complete, it would wake nobody.
+        sock.settimeout(_PATIENCE)
         if idle.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, _HOPS)
         elif idle.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, _HOPS)
         with contextlib.suppress(OSError):
             if idle.type == socket.SOCK_STREAM:
-                sock.connect(idle.getsockname())
+                sock.connect(idle.address)
             else:
-                sock.sendto(b"", idle.getsockname())
+                sock.sendto(b"", idle.address)
+
+
+def is_alive(idle: Idle) -> bool:
+    """Whether the socket still exists: some call waits on it. Source: proc(5) on /proc/PID/net."""
+    tables: dict[tuple[int, int], str] = {
+        (socket.AF_UNIX, socket.SOCK_STREAM): "unix",
+        (socket.AF_INET, socket.SOCK_STREAM): "tcp",
+        (socket.AF_INET6, socket.SOCK_STREAM): "tcp6",
+        (socket.AF_INET, socket.SOCK_DGRAM): "udp",
+        (socket.AF_INET6, socket.SOCK_DGRAM): "udp6",
+    }
+    table = tables.get((idle.family, idle.type), "")
+    try:
+        lines = Path(f"/proc/self/net/{table}").read_text(encoding="utf-8", errors="replace").splitlines() if table else []
+    except OSError:
+        return False
+    return any(str(idle.inode) in line.split() for line in lines)

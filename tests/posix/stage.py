@@ -104,8 +104,8 @@ class Stage:
             self.waiting.append(call)
         else:
             seccomp.send(self._notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
-            if self.handover.unsettled:
-                self.handover.settle()
+            if self.handover.given.unsettled:
+                self.handover.given.settle()
 
     def is_listener(self, fd: int, index: int = 0) -> bool:
         """Tell whether a descriptor of the application is the listener itself."""

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -849,7 +850,7 @@ def test_parked() -> None:
         assert steps == ["other bound"]
         assert [type(report).__name__ for report in stage.reports] == ["Tried", "Parked"]
         assert stage.claimed == []
-        stage.handover.release()
+        stage.handover.release(rehearse=False)
         return True
 
     stage.play(application, at_rest=release)
@@ -883,6 +884,41 @@ def test_drain_and_undrain() -> None:
             assert stage.is_listener(sock.fileno())
             assert {fd for fd, _ in epoll.poll(10)} == {sock.fileno(), datagrams.fileno()}
             os.close(sock._accept()[0])  # type: ignore[attr-defined]
+
+    stage.play(application)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_thread_that_sleeps_on_the_idle_socket(kind: str) -> None:
+    """A thread that was in poll(2) when the listener came back gets the next client, which poll by itself would not tell."""
+    stage = Stage("80 53/udp")
+
+    def application() -> None:
+        sock = socket.socket(V6, TCP if kind == "tcp" else UDP)
+        sock.bind(("::", 80 if kind == "tcp" else 53))
+        if kind == "tcp":
+            sock.listen(50)
+        stage.handover.drain(datagrams_only=False)
+        woken = threading.Event()
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        sleeper = threading.Thread(target=lambda: poll.poll() and woken.set(), daemon=True)
+        sleeper.start()
+        task = Path(f"/proc/self/task/{sleeper.native_id}/syscall")
+        wait_until(lambda: task.read_text().split()[0] in {"7", "73", "271"}, 10, "poll(2)")
+        stage.handover.undrain()
+        assert stage.handover.given.sleepers()
+        assert not woken.wait(0.1)
+        with socket.socket(V4, TCP if kind == "tcp" else UDP) as peer:
+            peer.connect(("127.0.0.1", 80 if kind == "tcp" else 53))
+            if kind == "udp":
+                peer.send(b"x")
+            assert select.select(stage.handover.given.sleepers(), [], [], 10)[0]
+            stage.handover.given.rouse()
+            assert woken.wait(10)
+            sleeper.join()
+            stage.handover.given.rouse()
+        assert stage.handover.given.sleepers() == []
 
     stage.play(application)
 

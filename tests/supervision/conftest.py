@@ -65,10 +65,16 @@ class Supervised:
         os.chmod(self.socket.parent, 0o777)
 
     def configure(
-        self, *app: str, version: str = "1", listen: str = "'8080'", jar: Path | str | None = None, more: str = ""
+        self,
+        *app: str,
+        version: str = "1",
+        listen: str = "'8080'",
+        jar: Path | str | None = None,
+        jvm: tuple[str, ...] = (),
+        more: str = "",
     ) -> None:
         """Write the configuration: what runs, on what, and further lines of [supervise]."""
-        options = json.dumps([*QUICK_JVM, f"-Dversion={version}"])
+        options = json.dumps([*QUICK_JVM, f"-Dversion={version}", *jvm])
         text = (
             f"listen = [{listen}]\n[java]\nhome = '{self.jdk.home}'\njar = '{jar or self.jar}'\noptions = {options}\n"
             f"args = {json.dumps(list(app))}\n[control]\nsocket = '{self.socket}'\n[supervise]\n{more}\n"

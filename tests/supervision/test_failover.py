@@ -65,6 +65,18 @@ def test_standby_takes_over(supervised: Supervised) -> None:
     assert await_standby(supervised, standby) not in {standby, serving}
 
 
+def test_standby_and_a_second_port(supervised: Supervised) -> None:
+    """A program that first binds a port that is not declared parks there, instead of failing because it is in use."""
+    supervised.start("http=9005", "http=8080", more="standby = 1")
+    standby, serving = await_standby(supervised), supervised.serving()
+
+    kill(serving)
+
+    assert supervised.version() == "1"
+    assert supervised.version(9005) == "1"
+    assert supervised.serving() == standby
+
+
 def test_dead_standby_is_replaced(supervised: Supervised) -> None:
     """A standby that dies is replaced, and the serving generation is not disturbed."""
     supervised.start("http=8080", more="standby = 1")

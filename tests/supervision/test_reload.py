@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -60,6 +61,11 @@ FAILURES = {
     "broken-jar": (lambda s: s.configure("http=8080", jar=broken_jar(s)), "Invalid or corrupt jarfile"),
     "exits-at-once": (lambda s: s.configure("exit=0"), "generation 2 ended before it was ready"),
     "never-binds": (lambda s: s.configure("hang=", more="start_timeout = 1.5"), r"generation 2 was not ready within 1\.5 s"),
+    "accepts-and-exits": (lambda s: s.configure("http=8080", "wait=300", "exit=3"), "generation 2 ended before it was ready"),
+    "accepts-nothing": (
+        lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 1.5"),
+        r"generation 2 was not ready within 1\.5 s",
+    ),
     "binds-another-port": (
         lambda s: s.configure("http=8081", more="start_timeout = 1.5"),
         r"generation 2 was not ready within 1\.5 s",
@@ -102,6 +108,68 @@ def test_failure(supervised: Supervised, kind: str) -> None:
     supervised.configure("http=8080", version="new")
     assert supervised.reload().returncode == 0
     assert supervised.version() == "new"
+
+
+def test_second_port_that_is_no_listener(supervised: Supervised) -> None:
+    """A fixed port that is not declared (Tomcat's shutdown port) does not keep the next generation from starting."""
+    service = supervised.start("http=8080", "http=9005", version="old")
+
+    with supervised.under_load("--threads", "4") as load:
+        supervised.configure("http=8080", "http=9005", version="new")
+        done = supervised.reload()
+        assert done.returncode == 0, done.stderr + service.report()
+
+    assert {lost: load[lost] for lost in LOST} == dict.fromkeys(LOST, 0), load
+    supervised.await_only()
+    assert {supervised.version(9005) for _ in range(10)} == {"new"}
+
+
+def test_port_of_an_agent(supervised: Supervised) -> None:
+    """Nor does one that the JVM itself binds while it starts: the JMX agent's."""
+    properties = [
+        "jmxremote.port=9010",
+        "jmxremote.authenticate=false",
+        "jmxremote.ssl=false",
+        "jmxremote.host=127.0.0.1",
+        "jmxremote.local.only=false",
+    ]
+    jvm = tuple(f"-Dcom.sun.management.{one}" for one in properties)
+    service = supervised.start("http=8080", version="old", jvm=jvm)
+    supervised.configure("http=8080", version="new", jvm=jvm)
+
+    done = supervised.reload()
+
+    assert done.returncode == 0, done.stderr + service.report()
+    supervised.await_only()
+    supervised.network.connect("127.0.0.1", 9010, 5).close()
+
+
+def test_local_address(supervised: Supervised) -> None:
+    """The next generation sees the address that it has bound, although it rehearses on another socket."""
+    service = supervised.start("http=8080", version="old")
+    supervised.configure("http=8080", version="new")
+
+    assert supervised.reload().returncode == 0
+
+    service.expect(r"LISTENS pid=\d+ version=new 0\.0\.0\.0/0\.0\.0\.0:8080")
+
+
+def test_death_during_the_rehearsal(supervised: Supervised) -> None:
+    """The serving generation may die while the next one rehearses: that one takes over, and the port answers."""
+    supervised.start("http=8080", version="old")
+    old = supervised.serving()
+    supervised.configure("http=8080", version="new")
+    results: list[subprocess.CompletedProcess[str]] = []
+    reload = threading.Thread(target=lambda: results.append(supervised.reload()))
+    reload.start()
+    wait_until(lambda: [g for g in supervised.status()["generations"] if g["stage"] == "accepting"], 20, "a rehearsal")
+
+    os.kill(old, signal.SIGKILL)
+    reload.join()
+
+    assert results[0].returncode == 0, results[0]
+    assert supervised.version() == "new"
+    supervised.await_only()
 
 
 def test_one_at_a_time(supervised: Supervised) -> None:
@@ -203,6 +271,20 @@ def test_datagrams_move_in_one_step(supervised: Supervised) -> None:
     assert [number for number, _ in answers] == list(range(len(answers)))
     assert order == sorted(order)
     assert set(order) == {"version=1", "version=2", "version=3"}
+
+
+def test_datagrams_come_back(supervised: Supervised) -> None:
+    """After a reload that failed the old generation, which waited in a receive all the time, still gets datagrams."""
+    supervised.start("udp=8053", listen="'8053/udp'", version="old")
+    supervised.configure("udp=8053", "wait=100", "exit=3", listen="'8053/udp'", version="new")
+    assert supervised.reload().returncode == 75
+    supervised.await_only()
+
+    with supervised.network.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect(("127.0.0.1", 8053))
+        client.send(b"x")
+        assert client.recv(2048).endswith(b"version=old x")
 
 
 def test_descriptors_and_memory(supervised: Supervised) -> None:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 EVENTS: tuple[type, ...] = typing.get_args(lifecycle.Event)
 ACTIONS: tuple[type, ...] = typing.get_args(lifecycle.Action)
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-TIMERS = ["start", "probe", "drain", "close", "stop", "dump", "standby", "back-off", "none"]
+TIMERS = ["start", "settle", "probe", "drain", "close", "stop", "dump", "standby", "back-off", "none"]
 
 
 def service(**more: Any) -> ServiceSpec:
@@ -585,13 +585,15 @@ def test_failed_reload_leaves_the_old_generation(how: str) -> None:
 
 
 def test_reload() -> None:
-    """A reload parks the new generation, drains the old for the probe alone, then lets it finish and ends it."""
+    """A new generation is parked and rehearses; then the old is drained for the probe alone, finishes, and is ended."""
     spec = service()
     state, _ = step(spec, up(spec), Reload(2.0))
     state, actions = step(spec, state, Parked(3.0, 2))
-    assert actions == (Drain(1, datagrams_only=True), Release(2))
+    assert actions == (Drain(1, datagrams_only=True), Release(2, rehearse=True))
     state, actions = step(spec, state, Accepting(4.0, 2))
-    assert actions[:2] == (Drain(1), Probe(2))
+    assert actions == (SetTimer("settle", 2, machine.SETTLE_SECONDS),)
+    state, actions = step(spec, state, Timeout(4.5, "settle", 2))
+    assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
     state, actions = step(spec, state, Ready(5.0, 2))
     assert ReportReload(2, failure="") in actions
     assert SetTimer("drain", 1, spec.drain_timeout) in actions
@@ -621,16 +623,44 @@ def test_standby_takes_over_at_once() -> None:
     state, _ = begin(spec, 1.0)
     state, _ = step(spec, state, Accepting(1.0, 1))
     state, actions = step(spec, state, Ready(1.0, 1))
+    assert SetTimer("standby", 0, machine.STANDBY_SECONDS) in actions
+    state, actions = step(spec, state, Timeout(3.0, "standby", 0))
     assert Spawn(2, parked=True) in actions
-    state, _ = step(spec, state, Parked(2.0, 2))
+    state, _ = step(spec, state, Parked(4.0, 2))
 
-    state, actions = step(spec, state, Died(3.0, 1, 0, signal.SIGKILL))
+    state, actions = step(spec, state, Died(5.0, 1, 0, signal.SIGKILL))
 
     assert Release(2) in actions
     assert not [action for action in actions if isinstance(action, Spawn)]
-    state, actions = step(spec, state, Accepting(3.0, 2))
-    state, actions = step(spec, state, Ready(3.0, 2))
+    state, actions = step(spec, state, Accepting(5.0, 2))
+    state, actions = step(spec, state, Ready(5.0, 2))
+    state, actions = step(spec, state, Timeout(7.0, "standby", 0))
     assert Spawn(3, parked=True) in actions
+
+
+def test_standby_that_dies_during_a_reload() -> None:
+    """Its replacement waits for the end of the reload, however that ends."""
+    spec = service(standby=1)
+    state, _ = step(spec, up(spec), Reload(2.0))
+
+    after, actions = step(spec, state, Timeout(3.0, "standby", 0))
+
+    assert (after, actions) == (state, (SetTimer("standby", 0, machine.STANDBY_SECONDS),))
+
+
+def test_death_during_the_rehearsal() -> None:
+    """When the old generation dies, one that rehearses gets the listeners at once, whether or not it accepts already."""
+    spec = service()
+    state, _ = step(spec, up(spec), Reload(2.0))
+    state, _ = step(spec, state, Parked(3.0, 2))
+    _, actions = step(spec, state, Died(3.5, 1, 0, signal.SIGKILL))
+    assert Undrain(2) in actions
+    state, _ = step(spec, state, Accepting(4.0, 2))
+
+    state, actions = step(spec, state, Died(4.5, 1, 0, signal.SIGKILL))
+
+    assert actions[-2:] == (Undrain(2), Probe(2))
+    assert step(spec, state, Timeout(5.0, "settle", 2))[1] == (Undrain(2), Probe(2))
 
 
 @given(st.integers(0, 255))

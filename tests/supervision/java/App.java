@@ -12,7 +12,8 @@ import java.nio.charset.StandardCharsets;
 
 /**
  * A server whose life the tests decide on, by KEY=VALUE arguments in the order in which they are to happen:
- * hook=MS (a shutdown hook that takes so long), wait=MS, http=PORT, udp=PORT, say=TEXT, exit=STATUS, hang=anything.
+ * hook=MS (a shutdown hook that takes so long), wait=MS, http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
+ * say=TEXT, exit=STATUS, hang=anything.
  * It answers with its process id and its -Dversion; GET /sleep/MS answers after so many milliseconds. Connections are kept
  * alive unless the client says "Connection: close".
  */
@@ -33,8 +34,10 @@ public final class App {
                 case "wait" -> sleep(Long.parseLong(value));
                 case "http" -> {
                     ServerSocket server = new ServerSocket(Integer.parseInt(value), 100);
+                    say("LISTENS " + NAME + " " + server.getLocalSocketAddress());
                     start(() -> accept(server), false);
                 }
+                case "deaf" -> new ServerSocket(Integer.parseInt(value), 100);
                 case "udp" -> {
                     DatagramSocket socket = new DatagramSocket(Integer.parseInt(value));
                     start(() -> echo(socket), false);

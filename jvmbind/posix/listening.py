@@ -1,0 +1,60 @@
+"""Listening sockets: the accept queue, and a connection that says nothing.
+
+Runs in the supervisor and in the worker. Source: tcp(7); inet_csk_listen and tcp_get_info in the kernel: for a listener
+tcpi_unacked is the length of the accept queue and tcpi_sacked its limit.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+from jvmbind.spec import is_wildcard
+
+_QUEUE = struct.Struct("=24xII")
+_SO_MEMINFO = 55  # asm-generic/socket.h
+_REACH_PATIENCE = 0.2  # seconds; a wildcard is reached over the loopback device in no time, a device that is down never
+_MEMINFO = struct.Struct("=9I")  # SK_MEMINFO_VARS of linux/sock_diag.h; the last is SK_MEMINFO_DROPS
+
+
+class Queue(NamedTuple):
+    """An accept queue: connections that wait, and how many may."""
+
+    length: int
+    limit: int
+
+
+def accept_queue(fd: int) -> Queue | None:
+    """Return the accept queue of a listening TCP socket, None where the kernel does not say."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        try:
+            return Queue(*_QUEUE.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size)))
+        except (OSError, struct.error):
+            return None
+
+
+def dropped(fd: int) -> int | None:
+    """Return how many connections a listener has lost to a full queue (sk_drops, by SO_MEMINFO), None if unknown."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        try:
+            return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8])
+        except (OSError, struct.error):
+            return None
+
+
+def reach(fd: int) -> bool:
+    """Make a connection to a listening TCP socket and end it at once; return whether this machine can reach it."""
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        family, address = listener.family, listener.getsockname()
+    host = address[0]
+    if is_wildcard(host):
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_REACH_PATIENCE)
+        try:
+            sock.connect((host, address[1]))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,221 @@
+"""The descriptors on which the application has its listeners, and the idle sockets that stand in for listeners.
+
+Runs in the worker; whoever calls holds no lock that a Java thread waits for. Nothing here calls bind. Which descriptor
+is a listener is asked of the kernel each time (its inode): the application may have closed or reused the number.
+Sources: dup(2), epoll(7), socket(7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from jvmbind.posix import epoll
+from jvmbind.posix.listening import accept_queue, reach
+from jvmbind.worker.connections import waits_now
+from jvmbind.worker.idle import Idle, idle_like, idle_of, is_alive, knock
+from jvmbind.worker.sockets import inode_of
+
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Sequence
+
+    from jvmbind.spec import ListenSpec
+
+_PAUSE_PATIENCE = 0.1  # seconds
+_WAKING = 0.002  # seconds, for a thread that was woken
+
+
+class Given:
+    """What the application has of each listener, by the listener's index."""
+
+    def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int], *, memory: int, libc: ctypes.CDLL) -> None:
+        """Prepare for `specs` with their descriptors `fds`; `memory` reads this worker's memory."""
+        self._specs = specs
+        self._fds = fds
+        self._inodes = [os.fstat(fd).st_ino for fd in fds]
+        self._by_inode = {inode: index for index, inode in enumerate(self._inodes)}
+        self._memory = memory
+        self._libc = libc
+        self._given: list[list[int]] = [[] for _ in specs]
+        self._own: dict[int, int] = {}  # listener -> the inode of the application's own Unix socket in its place
+        self._unsettled: dict[int, tuple[int, int]] = {}  # fd -> its former open file, the inode that it has now
+        self._idle: dict[int, int] = {}  # listener -> the idle socket that stands in for it
+        self._unreachable: set[int] = set()
+        self._left: list[tuple[int, Idle]] = []  # (listener, idle socket that stood in for it)
+
+    def state(self) -> dict[str, Any]:
+        """Return all this as JSON values, for `restore` in another process that shares the descriptors."""
+        return {"given": self._given, "own": list(self._own.items()), "idle": list(self._idle.items()), "left": self._left}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over from another process."""
+        self._given, self._own, self._idle = state["given"], dict(state["own"]), dict(state["idle"])
+        self._left = [(index, Idle.from_json(values)) for index, values in state["left"]]
+
+    def of(self, index: int) -> list[int]:
+        """Return the application's descriptors of a listener that it has not closed, and forget the others."""
+        inodes = self._inodes_of(index)
+        self._given[index] = [fd for fd in self._given[index] if inode_of(fd) in inodes]
+        return self._given[index]
+
+    def is_given(self, index: int, inode: int) -> bool:
+        """Whether an open file of the application is this listener, or what stands in for it."""
+        return inode in self._inodes_of(index)
+
+    def index_of(self, fd: int) -> int:
+        """Return the index of the listener that `fd` is, or that it stands in for; -1 for any other descriptor."""
+        inode = inode_of(fd)
+        standing_in = (index for index, idle in self._idle.items() if inode == inode_of(idle))
+        return self._by_inode.get(inode, next(standing_in, -1))
+
+    def _inodes_of(self, index: int) -> set[int]:
+        found = {self._inodes[index], self._own.get(index, self._inodes[index])}
+        return {*found, inode_of(self._idle[index])} if index in self._idle else found
+
+    def now(self, index: int) -> int:
+        """Return the descriptor to be given at this moment: the listener, or what stands in for it."""
+        return self._idle.get(index, self._fds[index])
+
+    def add(self, index: int, fd: int) -> None:
+        """Note a descriptor that is the listener already."""
+        self._given[index].append(fd)
+
+    def add_own(self, index: int, fd: int) -> None:
+        """Note the application's own socket, which it has in the place of the listener."""
+        self._own[index] = inode_of(fd)
+        self._given[index].append(fd)
+
+    def put(self, index: int, fd: int) -> None:
+        """Make the application's `fd` the listener, with the epoll registrations that it had; raises OSError."""
+        listener = self.now(index)
+        if os.get_blocking(fd) and fd not in self._unsettled:
+            self._unsettled[fd] = os.dup(fd), inode_of(listener)
+            os.dup2(listener, fd, inheritable=False)
+        else:
+            self._replace(fd, listener)
+        self._given[index].append(fd)
+
+    def _replace(self, fd: int, by: int) -> None:
+        """Make the application's `fd` another open file, with the epoll registrations that it had.
+
+        They are deleted first: one lives on as long as any process holds the open file that it was made for.
+        """
+        watched = epoll.registrations((fd,), self._names())
+        for registration in watched:
+            epoll.remove(self._libc, registration)
+        os.dup2(by, fd, inheritable=False)
+        for registration in watched:
+            epoll.add(self._libc, registration)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has something to do; it may wait until no call does."""
+        return bool(self._unsettled)
+
+    def settle(self) -> None:
+        """Move the epoll registrations of sockets that blocked when they were bound.
+
+        A selector never watches a socket that blocks, and hardly any C code does: such a bind is answered before the
+        search. The open file was kept for it, so its registrations are still listed under the number.
+        """
+        unsettled, self._unsettled = self._unsettled, {}
+        watched = epoll.registrations(unsettled, self._names()) if unsettled else []
+        for kept, _ in unsettled.values():
+            os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
+        for registration in watched:
+            if inode_of(registration.fd) == unsettled[registration.fd][1]:
+                with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
+                    epoll.add(self._libc, registration)
+
+    def known_fds(self) -> set[int]:
+        """Return the descriptors that are listeners or stand in for one."""
+        return {*self._fds, *self._idle.values(), *(given for fds in self._given for given in fds)}
+
+    def _names(self) -> set[str]:
+        """Return the names in /proc/self/fd that are listeners, so no epoll instances: the search stays short."""
+        given = [fd for index in range(len(self._specs)) for fd in self.of(index)]
+        return {str(fd) for fd in (*self._fds, *self._idle.values(), *given)}
+
+    def drain(self, index: int) -> None:
+        """Put an idle socket in the place of a listener: the application sees a quiet socket and keeps what it has."""
+        if index in self._idle:
+            return
+        self.settle()
+        given = self.of(index)
+        self._idle[index] = idle_like(self._fds[index])
+        if given:  # an agent in C may wait in accept(2), see HandOver.give
+            os.set_blocking(self._idle[index], os.get_blocking(given[0]))
+        if self._specs[index].protocol == "udp" and given:
+            self._await_pause(given)
+        for fd in given:
+            self._replace(fd, self._idle[index])
+
+    def _await_pause(self, fds: Sequence[int]) -> None:
+        """Wait until a thread waits on one of `fds`, so that the answer to a datagram in work still leaves by the listener.
+
+        Not for long: a program that never waits is one that never pauses.
+        """
+        end = time.monotonic() + _PAUSE_PATIENCE
+        while time.monotonic() < end and not waits_now(fds, self._memory):
+            time.sleep(0.0005)
+
+    def undrain(self) -> None:
+        """Give the listeners back."""
+        for index, fd in list(self._idle.items()):
+            for given in self.of(index):
+                self._replace(given, self._fds[index])
+            del self._idle[index]
+            self._left.append((index, idle_of(fd)))
+            os.close(fd)
+        self.rouse()
+
+    def sleepers(self) -> list[int]:
+        """Return the listeners for which a thread still sleeps on an idle socket; call `rouse` when one is readable."""
+        return [self._fds[index] for index, _ in self._left]
+
+    def rouse(self) -> None:
+        """Wake the threads that poll an idle socket whose place the listener has taken again.
+
+        poll(2) waits on the open file that it began with, but looks at the descriptor anew each time that it is woken, and
+        returns only if that is ready. So the idle socket is touched when the listener is readable.
+        """
+        for index, idle in list(self._left):
+            poll = select.poll()
+            poll.register(self._fds[index], select.POLLIN)
+            if poll.poll(0):
+                knock(idle)
+                time.sleep(_WAKING)
+            if not is_alive(idle):
+                self._left.remove((index, idle))
+
+    def knock(self) -> None:
+        """Make a connection to each idle TCP socket, and end it at once: for the application to accept, see `answered`.
+
+        A thread that waits on the listener since before the idle socket took its place does not see that: poll(2) keeps
+        the open file. So the listener gets such a connection too; it wakes every thread that polls it, in each process.
+        """
+        for index, idle in self._idle.items():
+            if self._specs[index].protocol == "tcp":
+                knock(idle_of(idle))
+                if not reach(self._fds[index]):
+                    self._unreachable.add(index)
+
+    def answered(self) -> bool:
+        """Whether nothing waits in the accept queue of any idle TCP socket; one that cannot be reached is taken at its word."""
+        for index, idle in self._idle.items():
+            queue = accept_queue(idle) if self._specs[index].protocol == "tcp" and index not in self._unreachable else None
+            if queue is not None and queue.length:
+                return False
+        return True
+
+
+def listen_again(fd: int, backlog: int) -> None:
+    """Make a shared listener listen again, where shutdown(2) by an application ended that; its port stayed bound."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(backlog)

@@ -1,0 +1,79 @@
+"""Addresses that no listener has: two generations of one program both want them, for as long as a reload takes.
+
+Runs in the worker. A second port of the application (Tomcat's shutdown port, a JMX agent, a debugger) is bound by the
+kernel as always, and two processes cannot have it at once. During a reload both sockets get SO_REUSEPORT, which the
+kernel grants to processes of one user (socket(7)); outside of one nothing is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from jvmbind.worker.sockets import borrowed, inode_of
+
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
+
+
+class Undeclared:
+    """The application's own TCP sockets with a fixed port."""
+
+    def __init__(self) -> None:
+        """Know of none yet."""
+        self._bound: dict[int, int] = {}  # descriptor -> inode
+        self._shares = False
+
+    def state(self) -> dict[str, object]:
+        """Return all this as JSON values."""
+        return {"bound": list(self._bound.items()), "shares": self._shares}
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Take over from another process that shares the descriptors."""
+        bound, self._shares = state["bound"], bool(state["shares"])
+        self._bound = dict(bound) if isinstance(bound, list) else {}
+
+    def begin_to_share(self) -> None:
+        """Let the next generation bind what this one has bound, and this one what its predecessor has."""
+        self._shares = True
+        for fd in self._living():
+            _set_reuseport(fd)
+
+    def bind(self, fd: int, port: int) -> None:
+        """Note that the kernel is about to bind `fd`, and let it share the port with another generation."""
+        if self._shares and self.is_taken(port):
+            _set_reuseport(fd)
+        self._bound[fd] = inode_of(fd)
+
+    def is_taken(self, port: int) -> bool:
+        """Whether a TCP socket listens on `port` that is not one of these."""
+        own = {_port(fd) for fd in self._living()}
+        return port not in own and port in _listening_ports()
+
+    def _living(self) -> list[int]:
+        self._bound = {fd: inode for fd, inode in self._bound.items() if inode_of(fd) == inode}
+        return list(self._bound)
+
+
+def _port(fd: int) -> int:
+    with contextlib.suppress(OSError), borrowed(fd) as sock:
+        return int(sock.getsockname()[1])
+    return 0
+
+
+def _set_reuseport(fd: int) -> None:
+    with contextlib.suppress(OSError), borrowed(fd) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _listening_ports() -> set[int]:
+    """Return the ports on which TCP sockets listen in this network namespace: proc(5)."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{os.getpid()}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN:
+                    found.add(int(fields[1].rpartition(":")[2], 16))
+    return found
