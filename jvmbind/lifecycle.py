@@ -33,8 +33,9 @@ class Stage(enum.IntEnum):
     PARKED = 2  # waits at its first bind on a declared listener
     RELEASED = 3
     ACCEPTING = 4  # has all listeners, or idle sockets while it rehearses, and takes connections
-    READY = 5
-    TERMINATING = 6  # was told to end
+    REHEARSED = 5  # did so on idle sockets, beside the one that serves
+    READY = 6
+    TERMINATING = 7  # was told to end
 
 
 class Member(NamedTuple):
@@ -90,7 +91,7 @@ class Accepting(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A client gets served by this generation."""
+    """A client gets served by this generation, or would be, by how its rehearsal went."""
 
     now: float
     generation: int
@@ -195,9 +196,10 @@ class HalfClose(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """Find out whether a client gets served, and report Ready."""
+    """Find out whether a client gets served, and report Ready; `rehearsal`: on the idle sockets."""
 
     generation: int
+    rehearsal: bool = False
 
 
 class Kill(NamedTuple):

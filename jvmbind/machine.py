@@ -94,7 +94,7 @@ def _accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
     state = _with(state, member._replace(stage=Stage.ACCEPTING))
     if state.one(Role.SERVING) is None:
         return state, _take_over(state, member.number)
-    return state, (SetTimer("settle", member.number, SETTLE_SECONDS),)
+    return state, (Probe(member.number, rehearsal=True),)
 
 
 def _take_over(state: State, number: int) -> tuple[Action, ...]:
@@ -109,8 +109,10 @@ def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     member = state.get(event.generation)
     if member is None or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
-    actions: list[Action] = [ClearTimer(name, member.number) for name in _START_TIMERS]
     old = state.one(Role.SERVING)
+    if old is not None and member.stage is Stage.ACCEPTING:
+        return _with(state, member._replace(stage=Stage.REHEARSED)), (SetTimer("settle", member.number, SETTLE_SECONDS),)
+    actions: list[Action] = [ClearTimer(name, member.number) for name in _START_TIMERS]
     if old is not None:
         state = _with(state, old._replace(role=Role.DRAINING))
         # Told again, it counts its connections again: it may have said that there are none before this was known.
@@ -152,7 +154,7 @@ def _lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
         return _keep_old(state, old, member.number, f"generation {member.number} ended before it was ready")
     incoming = state.one(Role.INCOMING)
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
-        takes = _take_over(state, incoming.number) if incoming.stage is Stage.ACCEPTING else (Undrain(incoming.number),)
+        takes = _take_over(state, incoming.number) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
         return state._replace(phase=Phase.STARTING), (ClearTimer("settle", incoming.number), *takes)
     if state.reloading:  # and the old one died before: back to what it ran, as after its own death
         state = state._replace(reloading=False, crashes=state.crashes + 1)
@@ -246,7 +248,7 @@ def _timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
     if member is None:
         return state, ()
     if event.name == "settle":
-        return state, _take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.ACCEPTING else ()
+        return state, _take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.REHEARSED else ()
     if event.name in {"start", "probe"}:
         return _start_timeout(spec, state, member, event.name)
     if event.name == "drain" and member.stage is not Stage.TERMINATING:
@@ -299,7 +301,7 @@ def _reload(spec: ServiceSpec, state: State, event: Event) -> Step:
 
 
 def _refuse_reload(_spec: ServiceSpec, state: State, _event: Event) -> Step:
-    return state, (ReportReload(0, failure=f"the service is {state.phase.value}; a reload needs one that is up"),)
+    return state, (ReportReload(0, f"the service is {state.phase.value}; a reload needs one that is up"),)
 
 
 def _restart(spec: ServiceSpec, state: State, _event: Event) -> Step:
@@ -381,15 +383,8 @@ def _table() -> dict[tuple[Phase, type], Handler]:
         Timeout: _timeout, Drained: _quiet, Quiet: _quiet, Died: _died_stopping, Stop: _stop_again,
         SpawnFailed: _spawn_failed_stopping, Reload: _refuse_reload,
     }  # fmt: skip
-    phases: tuple[tuple[Phase, Handlers], ...] = (
-        (Phase.STARTING, living),
-        (Phase.UP, up),
-        (Phase.RELOADING, living),
-        (Phase.BACKING_OFF, living),
-        (Phase.STOPPING, stopping),
-        (Phase.ENDED, dict.fromkeys(living, _ignore)),
-    )
-    return {(phase, event): handler for phase, handlers in phases for event, handler in handlers.items()}
+    phases: dict[Phase, Handlers] = {Phase.UP: up, Phase.STOPPING: stopping, Phase.ENDED: dict.fromkeys(living, _ignore)}
+    return {(phase, event): handler for phase in Phase for event, handler in phases.get(phase, living).items()}
 
 
 TABLE = _table()

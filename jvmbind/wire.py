@@ -34,8 +34,15 @@ class Listening(NamedTuple):
     listener: int
 
 
+class Hidden(NamedTuple):
+    """Worker, while it rehearses: an idle socket on this port of the loopback address stands in for a TCP listener."""
+
+    listener: int
+    port: int
+
+
 class Waiting(NamedTuple):
-    """Worker: on every listener that has been claimed somebody waits for connections."""
+    """Worker: on every listener that has been claimed somebody waits for connections, and takes one while it rehearses."""
 
 
 class Notified(NamedTuple):
@@ -98,7 +105,9 @@ class HalfClose(NamedTuple):
     """Supervisor: let the application see the end of input on the connections that are left."""
 
 
-Message = Main | Parked | Claimed | Listening | Waiting | Notified | Connections | Moved | Heartbeat | Tried | Note | Status
+Message = (
+    Main | Parked | Claimed | Listening | Hidden | Waiting | Notified | Connections | Moved | Heartbeat | Tried | Note | Status
+)
 Command = Release | Drain | Undrain | HalfClose
 
 _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
@@ -111,6 +120,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     7: (Connections, struct.Struct("!II")),
     8: (Heartbeat, struct.Struct("!")),
     9: (Moved, struct.Struct("!")),
+    10: (Hidden, struct.Struct("!HH")),
     32: (Release, struct.Struct("!B")),
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),

@@ -18,7 +18,7 @@ from jvmbind.posix.notify import Notifier
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
-from jvmbind.supervisor.probe import AcceptProbe, HttpProbe
+from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +117,7 @@ class Actions:
                 # There is nothing to drain, or nobody to say that it is.
                 self.events.append(lifecycle.Quiet(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
-            self._start_probe(generation)
+            self._start_probe(generation, rehearsal=action.rehearsal)
 
     def _moved(self, number: int) -> None:
         """Release the new generation, once the old one has made room for it (or has died)."""
@@ -135,18 +135,14 @@ class Actions:
             self.log.error("cannot start generation %d: %s", number, error, extra=_fields("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
 
-    def _start_probe(self, generation: Generation) -> None:
+    def _start_probe(self, generation: Generation, *, rehearsal: bool) -> None:
         self._end_probe()
         self._probed = generation.number
-        ready = generation.spec.ready
+        known = self._next_listeners if self._next_spec else self.listeners
+        fds = [known[listener.name][1] for listener in generation.spec.listeners]
         try:
-            if ready == "accept":
-                known = self._next_listeners if self._next_spec else self.listeners
-                fds = [known[listener.name][1] for listener in generation.spec.listeners]
-                self.probe = AcceptProbe(generation.spec.listeners, fds)
-            elif "://" in ready:
-                self.probe = HttpProbe(generation.spec, self.environ)
-            else:
+            self.probe = begin_probe(generation.spec, fds, self.environ, hidden=generation.hidden if rehearsal else None)
+            if self.probe is None:
                 self.events.append(lifecycle.Ready(time.monotonic(), generation.number))
         except OSError as error:
             self.log.error(

@@ -42,6 +42,7 @@ class Generation:
         self.waiting = False
         self.claimed: set[int] = set()
         self.listening: set[int] = set()
+        self.hidden: dict[int, int] = {}  # listener -> the port of the idle socket in its place
         self.tried: list[str] = []
         self.status_text = ""
         self.last_heartbeat = 0.0
@@ -106,7 +107,7 @@ class Generation:
             if isinstance(message, wire.Tried | wire.Note | wire.Status):
                 # A worker may be hijacked, and its text reaches logs, terminals and the service manager.
                 message = message._replace(text="".join(char if char.isprintable() else "?" for char in message.text))
-            if isinstance(message, wire.Claimed | wire.Listening) and message.listener >= len(self.spec.listeners):
+            if isinstance(message, wire.Claimed | wire.Listening | wire.Hidden) and message.listener >= len(self.spec.listeners):
                 msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)
             found.append(message)
@@ -120,6 +121,8 @@ class Generation:
             self.claimed.add(message.listener)
         elif isinstance(message, wire.Listening):
             self.listening.add(message.listener)
+        elif isinstance(message, wire.Hidden):
+            self.hidden[message.listener] = message.port
         elif isinstance(message, wire.Waiting):
             self.waiting = True
         elif isinstance(message, wire.Notified):

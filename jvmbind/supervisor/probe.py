@@ -7,6 +7,7 @@ connection that says nothing leaves no line in the server's log.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,12 @@ class AcceptProbe:
 class HttpProbe:
     """A helper process that asks an HTTP address until it gives the expected status: jvmbind.supervisor.ask."""
 
-    def __init__(self, spec: ServiceSpec, environ: Mapping[str, str]) -> None:
-        """Start the helper; raises OSError."""
+    def __init__(self, spec: ServiceSpec, environ: Mapping[str, str], instead: tuple[str, int] | None = None) -> None:
+        """Start the helper, which connects to `instead` where that is given; raises OSError."""
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ask.py")
         self._answered = False
-        self._process: Process | None = Process([sys.executable, "-I", script, spec.ready, str(spec.ready_status)], environ, {})
+        words = [spec.ready, str(spec.ready_status), *map(str, instead or ())]
+        self._process: Process | None = Process([sys.executable, "-I", script, *words], environ, {})
 
     @property
     def pid(self) -> int:
@@ -79,3 +81,27 @@ class HttpProbe:
             os.waitid(os.P_PIDFD, self._process.pidfd, os.WEXITED)
             os.close(self._process.pidfd)
             self._process = None
+
+
+def begin_probe(
+    spec: ServiceSpec, fds: Sequence[int], environ: Mapping[str, str], *, hidden: Mapping[int, int] | None
+) -> AcceptProbe | HttpProbe | None:
+    """Return what asks in the way of `spec.ready`, None where there is nothing to ask; raises OSError.
+
+    `hidden` holds the loopback ports on which the listeners are rehearsed (index -> port). A generation accepts there
+    before it is heard of; only an HTTP address needs a question.
+    """
+    if "://" not in spec.ready:
+        return AcceptProbe(spec.listeners, fds) if spec.ready == "accept" and hidden is None else None
+    if hidden is None:
+        return HttpProbe(spec, environ)
+    from urllib.parse import urlsplit  # noqa: PLC0415 - for a reload with an HTTP probe alone
+
+    parts = urlsplit(spec.ready)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    for index, there in hidden.items():
+        if spec.listeners[index].port == port:
+            with socket.socket(fileno=os.dup(fds[index])) as listener:
+                host = "::1" if listener.family == socket.AF_INET6 else "127.0.0.1"
+            return HttpProbe(spec, environ, (host, there))
+    return None

@@ -155,6 +155,10 @@ class Given:
         for fd in given:
             self._replace(fd, self._idle[index])
 
+    def port(self, index: int) -> int:
+        """Return the port of the idle socket that stands in for a TCP listener."""
+        return int(idle_of(self._idle[index]).address[1])
+
     def _await_pause(self, fds: Sequence[int]) -> None:
         """Wait until a thread waits on one of `fds`, so that the answer to a datagram in work still leaves by the listener.
 

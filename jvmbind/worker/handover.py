@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.spec import is_wildcard
-from jvmbind.wire import Claimed, Listening, Message, Note, Parked, Tried
+from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, Tried
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
 from jvmbind.worker.given import Given, listen_again
 from jvmbind.worker.options import carry_over, disconnect
@@ -276,6 +276,8 @@ class HandOver:
             if time.monotonic() >= when:
                 del self._hide_at[index]
                 self.given.drain(index)
+                if self._specs[index].protocol == "tcp":
+                    self._report(Hidden(index, self.given.port(index)))
 
     def _now_listening(self, index: int) -> None:
         if self._rehearses and self._specs[index].protocol != "udp":

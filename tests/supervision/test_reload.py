@@ -66,6 +66,10 @@ FAILURES = {
         lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 1.5"),
         r"generation 2 was not ready within 1\.5 s",
     ),
+    "never-healthy": (
+        lambda s: s.configure("http=8080", more="start_timeout = 1.5\nready = 'http://127.0.0.1:8080/health'\nready_status = 204"),
+        r"generation 2 was not ready within 1\.5 s",
+    ),
     "binds-another-port": (
         lambda s: s.configure("http=8081", more="start_timeout = 1.5"),
         r"generation 2 was not ready within 1\.5 s",
@@ -144,6 +148,16 @@ def test_port_of_an_agent(supervised: Supervised) -> None:
     supervised.network.connect("127.0.0.1", 9010, 5).close()
 
 
+def test_http_probe(supervised: Supervised) -> None:
+    """Where an HTTP answer is what makes a generation ready, the next one gives it before it has the listener."""
+    supervised.start("http=8080", version="old")
+    supervised.configure("http=8080", version="new", more="ready = 'http://127.0.0.1:8080/health'")
+
+    assert supervised.reload().returncode == 0
+
+    assert supervised.version() == "new"
+
+
 def test_local_address(supervised: Supervised) -> None:
     """The next generation sees the address that it has bound, although it rehearses on another socket."""
     service = supervised.start("http=8080", version="old")
@@ -162,7 +176,9 @@ def test_death_during_the_rehearsal(supervised: Supervised) -> None:
     results: list[subprocess.CompletedProcess[str]] = []
     reload = threading.Thread(target=lambda: results.append(supervised.reload()))
     reload.start()
-    wait_until(lambda: [g for g in supervised.status()["generations"] if g["stage"] == "accepting"], 20, "a rehearsal")
+    wait_until(
+        lambda: [g for g in supervised.status()["generations"] if g["stage"] in {"accepting", "rehearsed"}], 20, "a rehearsal"
+    )
 
     os.kill(old, signal.SIGKILL)
     reload.join()

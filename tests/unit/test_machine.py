@@ -591,6 +591,8 @@ def test_reload() -> None:
     state, actions = step(spec, state, Parked(3.0, 2))
     assert actions == (Drain(1, datagrams_only=True), Release(2, rehearse=True))
     state, actions = step(spec, state, Accepting(4.0, 2))
+    assert actions == (Probe(2, rehearsal=True),)
+    state, actions = step(spec, state, Ready(4.2, 2))
     assert actions == (SetTimer("settle", 2, machine.SETTLE_SECONDS),)
     state, actions = step(spec, state, Timeout(4.5, "settle", 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
@@ -660,7 +662,7 @@ def test_death_during_the_rehearsal() -> None:
     state, actions = step(spec, state, Died(4.5, 1, 0, signal.SIGKILL))
 
     assert actions[-2:] == (Undrain(2), Probe(2))
-    assert step(spec, state, Timeout(5.0, "settle", 2))[1] == (Undrain(2), Probe(2))
+    assert step(spec, state, Ready(5.0, 2))[0].phase is Phase.UP
 
 
 @given(st.integers(0, 255))
