@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVERS = ("jdk", "tomcat", "jetty", "netty")
+BARE = "socket"  # an accept loop on a ServerSocket: next to nothing that a cold JVM has to load for its first answer
 JVMBIND = [sys.executable, "-I", "-m", "jvmbind"]
 # With Nagle's algorithm the JDK's server waits 40 ms for each answer on a connection that is kept alive.
 JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-Dsun.net.httpserver.nodelay=true")
@@ -64,7 +65,7 @@ class Stage:
         self._folder.cleanup()
 
     def java_arguments(self, server: str) -> list[str]:
-        """Return what stands after `java` for one of SERVERS, on port 80."""
+        """Return what stands after `java` for one of SERVERS or BARE, on port 80."""
         base = self.folder / f"{server}-{len(list(self.folder.iterdir()))}"
         sources = CHECKOUT / "tests/java/servers"
         if server == "tomcat":
@@ -75,12 +76,14 @@ class Stage:
             jars = f"{artifact('netty42')}/*"
             classes = compile_java([sources / "NettyServer.java"], base, jars)
             return [*JVM, "-cp", f"{classes}:{jars}", "servers.NettyServer", "epoll", "80"]
+        if server == BARE:
+            return [*JVM, "-cp", str(compile_java([CHECKOUT / "tests/supervision/java/App.java"], base)), "service.App", "http=80"]
         classes = compile_java([sources / "JdkServer.java"], base)
         return [*JVM, "-cp", str(classes), "servers.JdkServer", "80"]
 
     def body(self, server: str) -> str:
         """Return what the server's answer must contain."""
-        return {"tomcat": "<!DOCTYPE html>", "jetty": "a page of jetty"}.get(server, f"{server} /")
+        return {"tomcat": "<!DOCTYPE html>", "jetty": "a page of jetty", BARE: "pid="}.get(server, f"{server} /")
 
     def configure(self, java_arguments: list[str], **supervise: object) -> None:
         """Write the configuration file."""
