@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
-import importlib.util
 import os
 import random
 import signal
@@ -22,16 +21,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stage import CHECKOUT, JVM, JVMBIND, show
+from stage import CHECKOUT, JVM, JVMBIND, LabNetwork, boot_lab, show
 
 from support import procfs
 from support.clients import http_get
 from support.jdks import compile_java, tested_jdks
-from support.lab import Lab
-from support.network import Network
 from support.runner import as_user
 from support.users import OTHER_USER, SERVICE_USER
+
+if TYPE_CHECKING:
+    from support.lab import Lab
+    from support.network import Network
 
 PORT = 8080
 UNIT = "faults.service"
@@ -57,14 +59,6 @@ while not end:
     signal.sigtimedwait([], 0.002)
 print(tries, taken)
 """
-
-
-class LabNetwork(Network):
-    """The network namespace of the lab."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._fd = os.open(f"/proc/{lab.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._inode = os.fstat(self._fd).st_ino
 
 
 def unit_file(standby: int) -> str:
@@ -174,15 +168,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--standby", type=int, default=0)
     options = parser.parse_args()
-    found = importlib.util.find_spec("jvmbind")
-    if found is None or found.origin is None:
-        sys.exit("jvmbind is not installed for this interpreter")
     with tempfile.TemporaryDirectory(prefix="jvmbind-faults-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         compile_java(sorted((CHECKOUT / "tests/supervision/java").glob("*.java")), folder / "app")
-        package = Path(found.origin).parent
-        lab = Lab({folder: "/faults", Path(sys.prefix): sys.prefix, package: str(package)})
+        lab = boot_lab({folder: "/faults"})
         try:
             good = run(lab, LabNetwork(lab), options)
             if not good:

@@ -3,6 +3,7 @@
     python benchmarks/soak.py reload --count 100            reloads under load, descriptors and memory before and after
     python benchmarks/soak.py kill --count 20               kill -9 of the serving JVM under load
     python benchmarks/soak.py broken --count 5              reloads into a broken jar, one that never binds, one that exits
+    python benchmarks/soak.py supervisor --count 20         kill -9 of the supervisor under systemd, with its descriptor store
     python benchmarks/soak.py failover --count 20           from kill -9 to the next answer, without and with a standby
 
 Each prints a line of JSON for each server; `--server jdk,tomcat,jetty,netty` chooses. Traffic stays in a network
@@ -17,11 +18,12 @@ import os
 import signal
 import statistics
 import sys
+import tempfile
 import time
 
-from stage import SERVERS, Stage, show
+from stage import JVMBIND, SERVERS, LabNetwork, Stage, boot_lab, show
 
-from support.clients import http_get
+from support.clients import http_get, http_get_when_served
 
 
 def reload_soak(options: argparse.Namespace, server: str) -> bool:
@@ -86,6 +88,34 @@ def broken_soak(options: argparse.Namespace, server: str) -> bool:
         return not wrong and not any(load[kind] for kind in ("refused", "reset", "timeout", "wrong"))
 
 
+def supervisor_soak(options: argparse.Namespace, server: str) -> bool:
+    """Kill the supervisor again and again under load; systemd keeps the listeners and starts it anew."""
+    tempfile.tempdir = "/var/tmp"  # noqa: S108 - the lab has a /tmp of its own
+    with Stage(options.java) as stage:
+        stage.configure(stage.java_arguments(server))
+        lab = boot_lab({})
+        stage.network, before = LabNetwork(lab), stage.network
+        try:
+            run = " ".join([*JVMBIND, "run", "-c", str(stage.config)])
+            service = f"[Service]\nType=notify\nExecStart={run}\nRestart=always\nRestartSec=50ms\nFileDescriptorStoreMax=16\n"
+            lab.write_unit("soak.service", f"[Unit]\nStartLimitIntervalSec=0\n{service}")
+            lab.run("systemctl", "start", "soak.service")
+            with stage.load(server, options.threads, "--timeout", "60") as load:
+                for _ in range(options.count):
+                    http_get_when_served(stage.network, 80, timeout=60)
+                    main = lab.main_pid("soak.service")
+                    os.kill(main, signal.SIGKILL)
+                    while lab.main_pid("soak.service") in {0, main} or lab.property("soak.service", "ActiveState") != "active":
+                        time.sleep(0.05)
+            restarts = int(lab.property("soak.service", "NRestarts"))
+        finally:
+            lab.power_off()
+            stage.network = before
+        most = options.count * options.threads
+        show("supervisor", server=server, count=options.count, restarts=restarts, load=load, at_most_lost=most)
+        return not load["refused"] and not load["timeout"] and load["reset"] + load["wrong"] <= most
+
+
 def failover(options: argparse.Namespace, server: str) -> bool:
     """Time the first answer after kill -9."""
     for standby in (0, 1):
@@ -112,7 +142,8 @@ def failover(options: argparse.Namespace, server: str) -> bool:
 
 def main() -> None:
     """Run one of them on each server; status 1 where a server lost what it must not lose."""
-    runs = {"reload": (reload_soak, 100), "kill": (kill_soak, 20), "broken": (broken_soak, 5), "failover": (failover, 20)}
+    runs = {"reload": (reload_soak, 100), "kill": (kill_soak, 20), "broken": (broken_soak, 5)}
+    runs |= {"supervisor": (supervisor_soak, 20), "failover": (failover, 20)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", choices=runs)
     parser.add_argument("--count", type=int, default=None)

@@ -7,6 +7,7 @@ Run as root by the programs of this folder; uses tests/support for servers and n
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -23,19 +24,37 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from support.artifacts import artifact  # noqa: E402
 from support.clients import http_get_when_served  # noqa: E402
 from support.jdks import Jdk, compile_java, tested_jdks, write_jar  # noqa: E402
+from support.lab import Lab  # noqa: E402
 from support.network import Network  # noqa: E402
 from support.servers import Jetty, Tomcat  # noqa: E402
 from support.service import Service  # noqa: E402
 from support.users import SERVICE_USER, user  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SERVERS = ("jdk", "tomcat", "jetty", "netty")
 BARE = "socket"  # an accept loop on a ServerSocket: next to nothing that a cold JVM has to load for its first answer
 JVMBIND = [sys.executable, "-I", "-m", "jvmbind"]
 # With Nagle's algorithm the JDK's server waits 40 ms for each answer on a connection that is kept alive.
 JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-Dsun.net.httpserver.nodelay=true")
+
+
+class LabNetwork(Network):
+    """The network namespace of a lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._fd = os.open(f"/proc/{lab.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._inode = os.fstat(self._fd).st_ino
+
+
+def boot_lab(binds: Mapping[Path, str]) -> Lab:
+    """Boot a systemd that sees `binds`, this interpreter and the jvmbind that is installed for it."""
+    found = importlib.util.find_spec("jvmbind")
+    if found is None or found.origin is None:
+        sys.exit("jvmbind is not installed for this interpreter")
+    package = Path(found.origin).parent
+    return Lab({**binds, Path(sys.prefix): sys.prefix, package: str(package)})
 
 
 class Stage:
