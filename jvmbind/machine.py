@@ -269,7 +269,7 @@ def _start_timeout(spec: ServiceSpec, state: State, member: Member, name: str) -
     if name != "start" or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
     if not state.ever_ready:
-        return state, (Report("unclaimed", member.number),)
+        return state, (Report("unclaimed", member.number), Kill(member.number, SIGQUIT))
     # One that hangs in its start, after others have served, is ended like a crash.
     state = _with(state, member._replace(stage=Stage.TERMINATING))
     return state, (Report("unclaimed", member.number), Report("dump", member.number), *_end(member.number, 2.0, SIGQUIT))

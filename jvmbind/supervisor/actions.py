@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jvmbind.spec import ListenSpec, ServiceSpec
+    from jvmbind.supervisor.replan import Plan
 
 _DEATHS_KEPT = 100
 _MOVE_PATIENCE = 1.0  # seconds
@@ -97,7 +98,9 @@ class Actions:
         if generation is None:
             return
         if isinstance(action, lifecycle.Kill):
-            generation.process.kill(action.signal)
+            # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
+            if action.signal != signal.SIGQUIT or generation.main_runs:
+                generation.process.kill(action.signal)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
             if self._moving is None:
@@ -265,11 +268,9 @@ class Actions:
             generation.process.kill(number)
         return bool(chosen)
 
-    def plan_reload(self) -> str:
-        """Read the configuration again for the next generation; return why it cannot be used, or ""."""
-        from jvmbind.supervisor.replan import replan  # noqa: PLC0415 - a reload alone needs the parser
-
-        failure, spec, chosen = replan(self.spec, self.listeners, self.environ)
+    def take_plan(self, plan: Plan) -> str:
+        """Take what the next generation is to run; return why it cannot be used, or ""."""
+        failure, spec, chosen = plan
         if failure:
             return failure
         for listener, fd in chosen.values():
@@ -291,7 +292,7 @@ class Actions:
         """Tell whoever asked how the reload ended, and keep the result for `status`."""
         if failure and not number:  # the service ends
             self.refuse_reload(failure)
-            self._answer_waiting(failure)
+            self.answer_waiting(failure)
             return
         if failure:
             failure += self._undeclared.pop(number, "")
@@ -306,17 +307,22 @@ class Actions:
             self._close_unused(self._next_listeners, self.listeners)
         self._next_spec = None
         self.last_reload = {"ok": not failure, "error": failure, "generation": number, "time": time.time()}
-        self._answer_waiting(failure)
+        self.answer_waiting(failure)
         self._notifier.ready(self.status_line())
         self._notifier.reloaded(failure)
 
-    def _answer_waiting(self, failure: str) -> None:
+    def answer_waiting(self, failure: str) -> None:
+        """Tell everybody who has asked for a reload how it ended."""
         for answer in self.when_reloaded:
             answer({"ok": not failure, "error": failure})
         self.when_reloaded.clear()
 
     def _swap_listeners(self, chosen: dict[str, tuple[ListenSpec, int]]) -> None:
+        from jvmbind.supervisor.replan import adjust  # noqa: PLC0415 - a reload alone needs it
+
         before, self.listeners = self.listeners, chosen
+        for problem in adjust(before, chosen):
+            self.log.warning("%s", problem, extra=_fields("listener-options"))
         self._close_unused(before, chosen)
 
     def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from jvmbind.spec import ServiceSpec
     from jvmbind.supervisor.generation import Generation
+    from jvmbind.supervisor.replan import Planning
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -46,6 +47,7 @@ class Loop:
         self._carry_out(actions)
         self._world.open_log()
         self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
+        self._planning: Planning | None = None  # what a reload is to run is being read
 
     def _delegated(self) -> tuple[int, tuple[str, ...]]:
         return self._world.spec.control_gid, self._world.spec.control_allow
@@ -56,6 +58,8 @@ class Loop:
             self._wait()
             while self._world.events and self._world.status is None:
                 self._step(self._world.events.pop(0))
+        if self._planning is not None:
+            self._planning.close()
         if self._control is not None:
             self._control.close()
         self._world.close()
@@ -86,6 +90,8 @@ class Loop:
                 by_socket[generation.socket.fileno()] = generation
         for fd in (*by_socket, *by_pidfd, *(self._control.fds() if self._control else ())):
             poll.register(fd, select.POLLIN)
+        if self._planning is not None and self._planning.fd >= 0:
+            poll.register(self._planning.fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(self._patience())}
         if self._signals in ready:
             self._take_signals()
@@ -97,6 +103,8 @@ class Loop:
                 world.take_death(generation)
         if self._control is not None:
             self._answer_requests(self._control.requests(ready))
+        if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
+            self._end_planning(self._planning)
         world.look()
 
     def _guarded(self, work: Callable[[Generation], None], generation: Generation) -> None:
@@ -112,7 +120,8 @@ class Loop:
         world = self._world
         if world.probe is not None:
             return PROBE_INTERVAL * 1000
-        deadline = world.next_deadline()
+        deadlines = [world.next_deadline(), self._planning.deadline if self._planning is not None else None]
+        deadline = min((one for one in deadlines if one is not None), default=None)
         return None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
 
     def _take_signals(self) -> None:
@@ -126,21 +135,40 @@ class Loop:
             elif received.number == signal.SIGHUP:
                 self._reload()
             elif received.number == signal.SIGCHLD:
-                reap_strangers(self._world.own_pids())
+                planning = {self._planning.pid} if self._planning is not None else set()
+                reap_strangers(self._world.own_pids() | planning)
             elif not received.from_kernel:
                 self._world.pass_on(received.number)
 
     def _reload(self) -> str:
-        """Begin a reload; return why not, or ""."""
-        if self._state.phase is not lifecycle.Phase.UP:
+        """Begin a reload by reading the configuration again; return why not, or ""."""
+        from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload alone needs it
+
+        if self._planning is not None:
+            failure = "the service is reloading; one at a time"
+        elif self._state.phase is not lifecycle.Phase.UP:
             failure = f"the service is {self._state.phase.value}; a reload needs one that is up{self._world.unclaimed()}"
         else:
-            failure = self._world.plan_reload()
+            try:
+                self._planning, failure = Planning(self._world.spec, self._world.environ), ""
+            except OSError as error:
+                failure = f"the configuration could not be read: {error}"
         if failure:
             self._world.refuse_reload(failure)
+        return failure
+
+    def _end_planning(self, planning: Planning) -> None:
+        self._planning = None
+        if self._state.phase is lifecycle.Phase.UP:
+            failure = self._world.take_plan(planning.result(self._world.listeners))
+        else:
+            planning.close()
+            failure = f"the service is {self._state.phase.value}; a reload needs one that is up"
+        if failure:
+            self._world.refuse_reload(failure)
+            self._world.answer_waiting(failure)
         else:
             self._step(lifecycle.Reload(time.monotonic()))
-        return failure
 
     def _answer_requests(self, requests: Sequence[tuple[int, str]]) -> None:
         control = self._control

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import JvmbindError, NotPermittedError
+from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
 from jvmbind.posix.process import Process
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.spec import ListenSpec, ServiceSpec
@@ -27,33 +27,82 @@ Listeners = dict[str, tuple[ListenSpec, int]]
 Plan = tuple[str, ServiceSpec, Listeners]
 
 
-def replan(spec: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]], environ: Mapping[str, str]) -> Plan:
-    """Return (why the configuration cannot be used or "", the next specification, all its listeners).
+class Planning:
+    """A process that reads the configuration again; the supervisor goes on meanwhile."""
 
-    The name of a service, its control socket and its kind (supervised) never change.
-    """
-    if not spec.config:
-        return "", spec, dict(listeners)
-    answer = _ask(spec.command_line, environ)
-    if not answer.get("ok"):
-        return str(answer.get("error", "the configuration could not be read")), spec, {}
-    fresh = ServiceSpec.from_json(answer["spec"].encode())
-    try:
-        chosen = _choose(fresh, listeners)
-    except NotPermittedError as error:
-        what = str(error).partition(": ")[0]
-        ways = "stop the service and start it as root, or pass the socket from a systemd socket unit"
-        return f"{what} is new and needs a privilege, which a running service has no more: {ways}", spec, {}
-    except JvmbindError as error:
-        return str(error), spec, {}
-    fresh = fresh._replace(
-        listeners=tuple(found for found, _ in chosen.values()),
-        name=spec.name,
-        control=spec.control,
-        command_line=spec.command_line,
-        config=spec.config,
-    )
-    return "", fresh, chosen
+    def __init__(self, spec: ServiceSpec, environ: Mapping[str, str]) -> None:
+        """Start it, where `spec` has a configuration file; raises OSError."""
+        self._spec = spec
+        self._data = b""
+        self._process: Process | None = None
+        self.fd = -1  # to be waited for
+        self.deadline = time.monotonic() + _PATIENCE
+        if not spec.config:
+            return
+        script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "plan.py")
+        self.fd, writer = os.pipe()
+        try:
+            self._process = Process([sys.executable, "-I", script, *spec.command_line], environ, {1: writer})
+        except OSError:
+            os.close(self.fd)
+            raise
+        finally:
+            os.close(writer)
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 without one."""
+        return self._process.pid if self._process is not None else 0
+
+    def is_done(self, *, readable: bool) -> bool:
+        """Read what has come; return whether that is all, or the time is over."""
+        if self._process is None:
+            return True
+        chunk = os.read(self.fd, 65536) if readable else b""
+        self._data += chunk
+        return (readable and not chunk) or time.monotonic() >= self.deadline
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill(9)
+            os.waitid(os.P_PIDFD, self._process.pidfd, os.WEXITED)
+            os.close(self._process.pidfd)
+            os.close(self.fd)
+            self._process = None
+
+    def result(self, listeners: Mapping[str, tuple[ListenSpec, int]]) -> Plan:
+        """Return (why the configuration cannot be used or "", the next specification, all its listeners), and close.
+
+        The name of a service, its control socket and its kind (supervised) never change.
+        """
+        self.close()
+        spec = self._spec
+        if not spec.config:
+            return "", spec, dict(listeners)
+        try:
+            answer: dict[str, str] = json.loads(self._data)
+        except ValueError:
+            return "the configuration could not be read", spec, {}
+        if not answer.get("ok"):
+            return str(answer.get("error", "the configuration could not be read")), spec, {}
+        fresh = ServiceSpec.from_json(answer["spec"].encode())
+        try:
+            chosen = _choose(fresh, listeners)
+        except NotPermittedError as error:
+            what = str(error).partition(": ")[0]
+            ways = "stop the service and start it as root, or pass the socket from a systemd socket unit"
+            return f"{what} is new and needs a privilege, which a running service has no more: {ways}", spec, {}
+        except JvmbindError as error:
+            return str(error), spec, {}
+        fresh = fresh._replace(
+            listeners=tuple(found for found, _ in chosen.values()),
+            name=spec.name,
+            control=spec.control,
+            command_line=spec.command_line,
+            config=spec.config,
+        )
+        return "", fresh, chosen
 
 
 def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]]) -> Listeners:
@@ -68,6 +117,10 @@ def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]])
             continue
         name = wanted.name if wanted.name in same else same[0]
         there, fd = rest.pop(name)
+        if not there.inherited and (wanted.v6only, wanted.bind_only) != (there.v6only, there.bind_only):
+            what = f"listener {wanted.name!r} ({wanted.address}/{wanted.protocol})"
+            msg = f"{what}: v6only and bind-only of a bound socket cannot change; stop the service and start it"
+            raise PortUnavailableError(msg)
         chosen[wanted.name] = (wanted._replace(host=there.host, v6only=there.v6only, inherited=there.inherited), fd)
     for name, (there, fd) in rest.items():
         if there.inherited and name not in chosen:
@@ -86,32 +139,26 @@ def _is_same(wanted: ListenSpec, there: ListenSpec) -> bool:
     return wanted.host == there.host or (there.inherited and wanted.host is None)
 
 
-def _ask(command_line: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
-    """Run jvmbind.cli.plan and return its answer; a process that says nothing sensible is an answer too."""
-    script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "plan.py")
-    reader, writer = os.pipe()
-    try:
-        process = Process([sys.executable, "-I", script, *command_line], environ, {1: writer})
-    except OSError as error:
-        os.close(reader)
-        return {"error": f"the configuration could not be read: {error}"}
-    finally:
-        os.close(writer)
-    deadline = time.monotonic() + _PATIENCE
-    data = b""
-    poll = select.poll()
-    poll.register(reader, select.POLLIN)
-    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        chunk = os.read(reader, 65536)
-        if not chunk:
-            break
-        data += chunk
-    os.close(reader)
-    process.kill(9)
-    os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED)
-    os.close(process.pidfd)
-    try:
-        answer: dict[str, str] = json.loads(data)
-    except ValueError:
-        return {"error": "the configuration could not be read"}
-    return answer
+def adjust(before: Listeners, after: Listeners) -> list[str]:
+    """Set on listeners that stay what the configuration says of them now; return what failed, one line each."""
+    problems = []
+    declared = {fd: spec for spec, fd in before.values()}
+    for spec, fd in after.values():
+        there = declared.get(fd, spec)
+        if spec.inherited or spec == there:
+            continue
+        try:
+            if spec.protocol == "unix" and spec.mode != there.mode:
+                os.chmod(spec.path, spec.mode)
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if spec.rcvbuf and spec.rcvbuf != there.rcvbuf:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, spec.rcvbuf)
+                if spec.defer_accept != there.defer_accept:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, spec.defer_accept)
+                if spec.fastopen != there.fastopen:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, spec.fastopen)
+                if spec.listens and (spec.backlog != there.backlog or not there.listens):
+                    sock.listen(spec.backlog)  # of a socket that listens it changes the limit: listen(2)
+        except OSError as error:
+            problems.append(f"listener {spec.name!r} ({spec.address}/{spec.protocol}): not all of its options: {error.strerror}")
+    return problems

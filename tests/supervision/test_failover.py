@@ -77,6 +77,17 @@ def test_standby_and_a_second_port(supervised: Supervised) -> None:
     assert supervised.serving() == standby
 
 
+def test_start_timeout(supervised: Supervised) -> None:
+    """A first generation that claims nothing in time is reported with a thread dump, and goes on: it may still come."""
+    service = supervised.launch("http=9005", "wait=4000", "http=8080", more="start_timeout = 1.5")
+
+    service.expect(r"listener '8080' \(8080/tcp\) was not claimed within 1\.5 s.*: .*9005/tcp", stream="stderr")
+    service.expect("Full thread dump")
+
+    service.expect("generation 1 is ready", stream="stderr")
+    assert supervised.version() == "1"
+
+
 def test_dead_standby_is_replaced(supervised: Supervised) -> None:
     """A standby that dies is replaced, and the serving generation is not disturbed."""
     supervised.start("http=8080", more="standby = 1")

@@ -188,6 +188,56 @@ def test_death_during_the_rehearsal(supervised: Supervised) -> None:
     supervised.await_only()
 
 
+def test_hung_configuration(supervised: Supervised) -> None:
+    """While a reload waits for an argument file to be written, the supervisor answers, and replaces a dead generation."""
+    supervised.start("http=8080", version="old")
+    fifo = supervised.folder / "arguments"
+    os.mkfifo(fifo)
+    os.chmod(fifo, 0o644)
+    home, where = supervised.jdk.home, supervised.socket
+    supervised.config.write_text(
+        f"listen = ['8080']\n[java]\nhome = '{home}'\narguments = ['@{fifo}']\n[control]\nsocket = '{where}'\n"
+    )
+    results: list[subprocess.CompletedProcess[str]] = []
+    reload = threading.Thread(target=lambda: results.append(supervised.reload()))
+    reload.start()
+    writer = wait_until(lambda: open_fifo(fifo), 20, "somebody who reads the arguments")
+
+    os.kill(supervised.serving(), signal.SIGKILL)
+    supervised.await_generation(2)
+    assert "one at a time" in supervised.reload().stderr
+    os.write(writer, b"-jar /nowhere/app.jar")
+    os.close(writer)
+    reload.join()
+
+    assert results[0].returncode == 75
+    assert "/nowhere/app.jar" in results[0].stderr
+    assert supervised.version() == "old"
+
+
+def open_fifo(path: Path) -> int:
+    """Return the writing end of a FIFO, 0 while nobody reads it."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return 0
+
+
+def test_changed_options_of_a_listener(supervised: Supervised) -> None:
+    """A reload changes the backlog of a listener, and refuses by name what a bound socket cannot change."""
+    supervised.start("http=8080", listen="'[::]:8080'")
+    supervised.configure("http=8080", listen="'[::]:8080,backlog=7'", version="2")
+
+    assert supervised.reload().returncode == 0
+    assert [one["queue_limit"] for one in supervised.status()["listeners"]] == [7]
+
+    supervised.configure("http=8080", listen="'[::]:8080,v6only'", version="3")
+    done = supervised.reload()
+    assert done.returncode == 75
+    assert "v6only and bind-only of a bound socket cannot change" in done.stderr
+    assert supervised.version() == "2"
+
+
 def test_one_at_a_time(supervised: Supervised) -> None:
     """A reload during a reload is refused, and harms neither."""
     supervised.start("http=8080")
