@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from jvmbind.posix.listening import accept_queue, dropped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jvmbind.lifecycle import State
     from jvmbind.supervisor.actions import Actions
 
@@ -28,6 +30,8 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
         if generation is None:
             continue
         pid = generation.process.pid
+        # Below a wrapper script the JVM is another process.
+        pids = [pid, *descendants(pid)] if generation.spec.script else [pid]
         generations.append(
             {
                 "number": member.number,
@@ -35,16 +39,16 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
                 "stage": member.stage.name.lower(),
                 "pid": pid,
                 "age": round(now - generation.started, 1),
-                "memory": memory_of(pid),
+                "memory": memory_of(pids),
                 "status": generation.status_text,
-                "privileges": privileges_of(pid),
+                "privileges": privileges_of(pids),
             }
         )
     return {
         "name": world.spec.name,
         "phase": state.phase.value,
         "pid": os.getpid(),
-        "supervisor": {"memory": memory_of("self"), "privileges": privileges_of("self")},
+        "supervisor": {"memory": memory_of([os.getpid()]), "privileges": privileges_of([os.getpid()])},
         "generations": generations,
         "listeners": [_listener(world, name) for name in world.listeners],
         "deaths": [death._asdict() for death in world.deaths],
@@ -70,30 +74,56 @@ def _index(listeners: Any, name: str) -> int:  # noqa: ANN401 - a tuple of Liste
     return next((i for i, listener in enumerate(listeners) if listener.name == name), -1)
 
 
-def memory_of(pid: int | str) -> dict[str, int]:
-    """Return RSS and PSS of a process in KiB, from /proc/PID/smaps_rollup; empty where that is not readable."""
+def descendants(pid: int) -> list[int]:
+    """Return the living descendants of a process, from /proc/PID/task/TID/children."""
+    found: list[int] = []
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        for task in os.listdir(f"/proc/{pid}/task"):
+            children = Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split()
+            found += [int(child) for child in children]
     except OSError:
-        return {}
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return {name.lower(): int(fields[name].split()[0]) for name in ("Rss", "Pss") if name in fields}
+        return []
+    return [*found, *(below for child in found for below in descendants(child))]
 
 
-def privileges_of(pid: int | str) -> dict[str, Any]:
-    """Return what /proc says of every thread of a process: ids, capability sets that are not empty, no_new_privs."""
+def memory_of(pids: Sequence[int]) -> dict[str, int]:
+    """Return RSS and PSS of processes in KiB, from /proc/PID/smaps_rollup; empty where none is readable."""
+    sums: dict[str, int] = {}
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        for name in ("Rss", "Pss"):
+            if name in fields:
+                sums[name.lower()] = sums.get(name.lower(), 0) + int(fields[name].split()[0])
+    return sums
+
+
+def privileges_of(pids: Sequence[int]) -> dict[str, Any]:
+    """Return what /proc says of every thread of processes: ids, capability sets that are not empty, no_new_privs."""
     threads = 0
     uids: set[int] = set()
     sets: dict[str, str] = {}
     no_new_privs = True
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            lines = Path(f"/proc/{pid}/task/{task}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    for path in (path for pid in pids for path in _threads(pid)):
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             fields = dict(line.split(":", 1) for line in lines if ":" in line)
             threads += 1
             uids |= {int(uid) for uid in fields["Uid"].split()}
             sets |= {name: fields[name].strip() for name in _CAPABILITY_SETS if int(fields[name], 16)}
             no_new_privs = no_new_privs and fields["NoNewPrivs"].strip() == "1"
-    except (OSError, KeyError, ValueError):
-        return {}
-    return {"threads": threads, "uids": sorted(uids), "capabilities": sets, "no_new_privs": no_new_privs}
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread has ended meanwhile
+        except (OSError, KeyError, ValueError):
+            return {}
+    return {"threads": threads, "uids": sorted(uids), "capabilities": sets, "no_new_privs": no_new_privs} if threads else {}
+
+
+def _threads(pid: int) -> list[Path]:
+    try:
+        return [Path(f"/proc/{pid}/task/{task}/status") for task in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []

@@ -5,10 +5,12 @@ Run by pytest as root. Must not import jvmbind.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,6 +177,27 @@ def test_reload(wrap: Wrap, script: Script, server: str, network: Network, jdk: 
     assert http_get(network, 80).status == 200
     assert service.stop() == 143, service.report()
     service.assert_nothing_left()
+
+
+def test_status(
+    wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, jvmbind: list[str], workspace: Path, service_user: User
+) -> None:
+    """`status` counts the memory and the threads of the JVM below the script, not those of the script alone."""
+    control = workspace / "control" / "socket"
+    control.parent.mkdir()
+    os.chown(control.parent, service_user.uid, service_user.gid)
+    service = wrap(jdk, script(f"java {server}\necho status $?"), ("-l", "80", "--control-socket", str(control)))
+    assert http_get_when_served(network, 80).status == 200
+
+    done = subprocess.run([*jvmbind, "status", "--json", str(control)], capture_output=True, text=True, check=True)
+    (generation,) = json.loads(done.stdout)["generations"]
+
+    (jvm,) = [pid for pid in service.processes() if procfs.is_jvm(pid)]
+    assert generation["pid"] != jvm
+    assert generation["privileges"]["threads"] > len(os.listdir(f"/proc/{jvm}/task"))
+    assert generation["privileges"]["uids"] == [service_user.uid]
+    assert generation["memory"]["rss"] > 40 * 1024
+    assert service.stop() == 143, service.report()
 
 
 def test_thread_dump(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk) -> None:
