@@ -22,12 +22,16 @@ _EVENT = struct.Struct("=IQ" if os.uname().machine == "x86_64" else "=I4xQ")
 
 
 class Registration(NamedTuple):
-    """One line of an epoll instance: the instance, the descriptor that it watches, the events and the user's data."""
+    """One line of an epoll instance: the instance, the descriptor that it watches, the events, the user's data.
+
+    `inode` is that of the watched file, -1 where the kernel does not say.
+    """
 
     epoll: int
     fd: int
     events: int
     data: int
+    inode: int = -1
 
 
 def registrations(fds: Collection[int], skip: AbstractSet[str] = frozenset()) -> list[Registration]:
@@ -49,11 +53,12 @@ def registrations(fds: Collection[int], skip: AbstractSet[str] = frozenset()) ->
 
 
 def parse_line(epoll: int, line: str) -> Registration | None:
-    """Parse one line of an epoll instance's fdinfo: `tfd: N events: HEX data: HEX ...`."""
+    """Parse one line of an epoll instance's fdinfo: `tfd: N events: HEX data: HEX pos:N ino:HEX sdev:HEX`."""
     words = line.split()
     if len(words) < 6 or words[0] != "tfd:":
         return None
-    return Registration(epoll, int(words[1]), int(words[3], 16), int(words[5], 16))
+    inode = next((int(word[4:], 16) for word in words[6:] if word.startswith("ino:")), -1)
+    return Registration(epoll, int(words[1]), int(words[3], 16), int(words[5], 16), inode)
 
 
 def remove(libc: ctypes.CDLL, registration: Registration) -> None:

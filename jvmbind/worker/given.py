@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec
 
 _PAUSE_PATIENCE = 0.1  # seconds
+_ROUNDS = 5  # of moving registrations, should the application make new ones all the time
 _WAKING = 0.002  # seconds, for a thread that was woken
 
 
@@ -103,14 +104,31 @@ class Given:
     def _replace(self, fd: int, by: int) -> None:
         """Make the application's `fd` another open file, with the epoll registrations that it had.
 
-        They are deleted first: one lives on as long as any process holds the open file that it was made for.
+        They are deleted first: one lives on as long as any process holds the open file that it was made for. One that
+        the application makes for the former file meanwhile would be lost: it is looked for and moved as well.
         """
-        watched = epoll.registrations((fd,), self._names())
-        for registration in watched:
-            epoll.remove(self._libc, registration)
-        os.dup2(by, fd, inheritable=False)
-        for registration in watched:
-            epoll.add(self._libc, registration)
+        former, inode = os.dup(fd), inode_of(by)
+        try:
+            watched = epoll.registrations((fd,), self._names())
+            for _ in range(_ROUNDS):
+                for registration in watched:
+                    epoll.remove(self._libc, registration)
+                os.dup2(by, fd, inheritable=False)
+                for registration in watched:
+                    with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
+                        epoll.add(self._libc, registration)
+                watched = [late for late in epoll.registrations((fd,), self._names()) if late.inode not in {inode, -1}]
+                if not watched:
+                    return
+                os.dup2(former, fd, inheritable=False)
+            os.dup2(by, fd, inheritable=False)
+        finally:
+            os.close(former)
+
+    def is_watched(self, index: int) -> bool:
+        """Whether an epoll instance watches the application's descriptors of a listener."""
+        self.settle()
+        return bool(epoll.registrations(self.of(index), self._names()))
 
     @property
     def unsettled(self) -> bool:

@@ -275,14 +275,22 @@ class HandOver:
         for index, when in list(self._hide_at.items()):
             if time.monotonic() >= when:
                 del self._hide_at[index]
-                self.given.drain(index)
-                if self._specs[index].protocol == "tcp":
-                    self._report(Hidden(index, self.given.port(index)))
+                self._hide(index)
+
+    def _hide(self, index: int) -> None:
+        self.given.drain(index)
+        if self._specs[index].protocol == "tcp":
+            self._report(Hidden(index, self.given.port(index)))
 
     def _now_listening(self, index: int) -> None:
         if self._rehearses and self._specs[index].protocol != "udp":
-            # Java asks for the local address behind listen, and keeps it: sun.nio.ch.ServerSocketChannelImpl.
-            self._hide_at.setdefault(index, time.monotonic() + _HIDE_AFTER)
+            # Netty's native transport has asked for its local address, and changes its registration right behind listen:
+            # it would find none in the middle of a move. Java asks behind listen, and keeps what it was told
+            # (sun.nio.ch.ServerSocketChannelImpl); it registers later.
+            if self.given.is_watched(index):
+                self._hide(index)
+            else:
+                self._hide_at.setdefault(index, time.monotonic() + _HIDE_AFTER)
         self._report(Listening(index))
 
     @property

@@ -923,6 +923,58 @@ def test_a_thread_that_sleeps_on_the_idle_socket(kind: str) -> None:
     stage.play(application)
 
 
+def test_registration_during_a_move() -> None:
+    """An application may register its descriptor while another file takes its number: the registration is never lost."""
+    stage = Stage("80")
+
+    def application() -> None:
+        sock = socket.socket(V6, TCP)
+        sock.setblocking(False)
+        sock.bind(("::", 80))
+        sock.listen(500)
+        for _ in range(200):
+            begin = threading.Barrier(2)
+            with select.epoll() as epoll:
+
+                def register(epoll: select.epoll = epoll, begin: threading.Barrier = begin) -> None:
+                    begin.wait()
+                    epoll.register(sock, select.EPOLLIN)
+
+                thread = threading.Thread(target=register)
+                thread.start()
+                begin.wait()
+                stage.handover.drain(datagrams_only=False)
+                thread.join()
+                stage.handover.undrain()
+                with socket.create_connection(("127.0.0.1", 80), 10):
+                    assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
+                    os.close(sock._accept()[0])  # type: ignore[attr-defined]
+
+    stage.play(application)
+
+
+def test_rehearsal_of_a_watched_socket() -> None:
+    """A socket that an epoll instance watches when listen is called is an idle one before that call returns."""
+    stage = Stage("80")
+
+    def application() -> None:
+        stage.handover.release(rehearse=True)
+        watched, other = socket.socket(V6, TCP), select.epoll()
+        watched.setblocking(False)
+        other.register(watched, 0)
+        watched.bind(("::", 80))
+        assert watched.getsockname()[1] == 80
+        watched.listen(50)
+        assert watched.getsockname()[1] != 80
+        other.modify(watched, select.EPOLLIN)
+        stage.handover.given.knock()
+        assert other.poll(10) == [(watched.fileno(), select.EPOLLIN)]
+        stage.handover.undrain()
+        assert watched.getsockname()[1] == 80
+
+    stage.play(application)
+
+
 def test_nobody_reaches_the_idle_socket() -> None:
     """The socket that stands in for a drained listener takes no connection, whichever port the kernel picked for it."""
     stage = Stage("80")

@@ -263,12 +263,13 @@ def test_unix_address(name: bytes) -> None:
     [
         (
             "tfd:        7 events:       19 data:                7  pos:0 ino:9 sdev:8",
-            Registration(5, 7, 0x19, 7),
+            Registration(5, 7, 0x19, 7, 9),
         ),
         (
             "tfd:       12 events: 80000001 data: ffffffffffffffff  pos:0 ino:2f9 sdev:8\n",
-            Registration(5, 12, 0x80000001, 2**64 - 1),
+            Registration(5, 12, 0x80000001, 2**64 - 1, 0x2F9),
         ),
+        ("tfd:        7 events:       19 data:                7", Registration(5, 7, 0x19, 7)),
         ("pos:\t0\n", None),
         ("flags:\t02\n", None),
         ("mnt_id:\t15\n", None),
@@ -277,11 +278,12 @@ def test_unix_address(name: bytes) -> None:
     ],
 )
 def test_epoll_line(line: str, expected: Registration | None) -> None:
-    """A line of an epoll instance's fdinfo gives descriptor (decimal), events and data (hexadecimal); others give None."""
+    """A line of an epoll instance's fdinfo gives descriptor (decimal), events, data and inode (hexadecimal); others give None."""
     assert parse_line(5, line) == expected
 
 
-@given(st.integers(0, 2**31 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
-def test_epoll_line_as_the_kernel_prints_it(fd: int, events: int, data: int) -> None:
+@given(st.integers(0, 2**31 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_epoll_line_as_the_kernel_prints_it(fd: int, events: int, data: int, inode: int) -> None:
     """Every value that the kernel's format can print is read back (fs/eventpoll.c, ep_show_fdinfo)."""
-    assert parse_line(3, f"tfd: {fd:8d} events: {events:8x} data: {data:16x}  pos:0 ino:1 sdev:8") == (3, fd, events, data)
+    line = f"tfd: {fd:8d} events: {events:8x} data: {data:16x}  pos:0 ino:{inode:x} sdev:8"
+    assert parse_line(3, line) == (3, fd, events, data, inode)
