@@ -16,11 +16,13 @@ import struct
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stage import Stage, queue_limit
 
 from jvmbind.posix.seccomp import Notification, this_machine
+from jvmbind.worker import given as given_module
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.root
@@ -923,32 +925,36 @@ def test_a_thread_that_sleeps_on_the_idle_socket(kind: str) -> None:
     stage.play(application)
 
 
-def test_registration_during_a_move() -> None:
-    """An application may register its descriptor while another file takes its number: the registration is never lost."""
+def test_registration_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application may register its descriptor in the moment before another file takes its number: that moves, too."""
     stage = Stage("80")
 
     def application() -> None:
-        sock = socket.socket(V6, TCP)
+        sock, epoll = socket.socket(V6, TCP), select.epoll()
         sock.setblocking(False)
         sock.bind(("::", 80))
-        sock.listen(500)
-        for _ in range(200):
-            begin = threading.Barrier(2)
-            with select.epoll() as epoll:
+        sock.listen(50)
+        search, searches = given_module.epoll.registrations, []
 
-                def register(epoll: select.epoll = epoll, begin: threading.Barrier = begin) -> None:
-                    begin.wait()
-                    epoll.register(sock, select.EPOLLIN)
+        def search_and_register(*arguments: Any) -> Any:
+            found = search(*arguments)
+            if not searches:
+                epoll.register(sock, select.EPOLLIN)
+            searches.append(found)
+            return found
 
-                thread = threading.Thread(target=register)
-                thread.start()
-                begin.wait()
-                stage.handover.drain(datagrams_only=False)
-                thread.join()
-                stage.handover.undrain()
-                with socket.create_connection(("127.0.0.1", 80), 10):
-                    assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
-                    os.close(sock._accept()[0])  # type: ignore[attr-defined]
+        monkeypatch.setattr(given_module.epoll, "registrations", search_and_register)
+        stage.handover.drain(datagrams_only=False)
+        monkeypatch.undo()
+        assert searches[0] == []
+        with socket.create_connection(("127.0.0.1", 80), 10):
+            assert epoll.poll(0.1) == []
+            stage.handover.given.knock()
+            assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
+            os.close(sock._accept()[0])  # type: ignore[attr-defined]
+            assert epoll.poll(0.1) == []
+            stage.handover.undrain()
+            assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
 
     stage.play(application)
 
