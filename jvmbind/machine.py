@@ -75,14 +75,15 @@ def _ignore(_spec: ServiceSpec, state: State, _event: Event) -> Step:
 def _parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
     """A generation waits at its first bind: one that is to serve is released, a standby stays there."""
     member = state.get(event.generation)
-    if member is None or member.stage is not Stage.STARTING:
+    if member is None or member.stage not in {Stage.STARTING, Stage.ACCEPTING, Stage.REHEARSED}:
         return state, ()
     if member.role is Role.INCOMING:
         old = state.one(Role.SERVING)
         # Datagrams cannot be shared: the old generation stops receiving in the moment in which the new one begins to.
         step_back = (Drain(old.number, datagrams_only=True),) if old is not None else ()
         release = Release(member.number, rehearse=old is not None)
-        return _with(state, member._replace(stage=Stage.RELEASED)), (*step_back, release)
+        # With "notify" it may have said that it is ready before it binds.
+        return _with(state, member._replace(stage=max(member.stage, Stage.RELEASED))), (*step_back, release)
     return _with(state, member._replace(stage=Stage.PARKED)), ()
 
 
@@ -111,7 +112,8 @@ def _ready(spec: ServiceSpec, state: State, event: Event) -> Step:
         return state, ()
     old = state.one(Role.SERVING)
     if old is not None and member.stage is Stage.ACCEPTING:
-        return _with(state, member._replace(stage=Stage.REHEARSED)), (SetTimer("settle", member.number, SETTLE_SECONDS),)
+        state = _with(state, member._replace(stage=Stage.REHEARSED))
+        return state, (ClearTimer("start", member.number), SetTimer("settle", member.number, SETTLE_SECONDS))
     actions: list[Action] = [ClearTimer(name, member.number) for name in _START_TIMERS]
     if old is not None:
         state = _with(state, old._replace(role=Role.DRAINING))
@@ -216,6 +218,8 @@ def _abort_reload(state: State, why: str) -> Step:
     state = _with(state, incoming._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
     state, actions = _keep_old(state, old, incoming.number, why)
     timers = tuple(ClearTimer(name, incoming.number) for name in _START_TIMERS)
+    # It may have the listeners already, and must not take what waits in them into its end.
+    actions = (Drain(incoming.number), *actions)
     return state, (Report("dump", incoming.number), *timers, *actions, *_end(incoming.number, 2.0, SIGQUIT))
 
 

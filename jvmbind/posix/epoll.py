@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CTL_ADD = 1
 _CTL_DEL = 2
+_IN, _ONESHOT = 1, 1 << 30
 # struct epoll_event is packed on x86-64 alone: linux/eventpoll.h
 _EVENT = struct.Struct("=IQ" if os.uname().machine == "x86_64" else "=I4xQ")
 
@@ -61,14 +62,32 @@ def parse_line(epoll: int, line: str) -> Registration | None:
     return Registration(epoll, int(words[1]), int(words[3], 16), int(words[5], 16), inode)
 
 
+def again(registration: Registration) -> Registration | None:
+    """Return a registration as it is now, None where it is no more."""
+    try:
+        with open(f"/proc/self/fdinfo/{registration.epoll}", encoding="ascii") as lines:
+            found = [reg for line in lines if (reg := parse_line(registration.epoll, line))]
+    except OSError:
+        return None
+    key = (registration.fd, registration.inode)
+    return next((reg for reg in found if (reg.fd, reg.inode) == key), None)
+
+
 def remove(libc: ctypes.CDLL, registration: Registration) -> None:
     """Take the registration out; it may be gone already."""
     libc.epoll_ctl(registration.epoll, _CTL_DEL, registration.fd, None)
 
 
 def add(libc: ctypes.CDLL, registration: Registration) -> None:
-    """Register the descriptor again, for the open file that it names now; raises OSError."""
-    event = ctypes.create_string_buffer(_EVENT.pack(registration.events, registration.data), _EVENT.size)
+    """Register the descriptor again, for the open file that it names now; raises OSError.
+
+    One that was disarmed after its event (EPOLLONESHOT) may have been armed anew since it was read, so it is armed: at
+    worst its owner finds nothing to accept.
+    """
+    events = registration.events
+    if events & _ONESHOT:
+        events |= _IN
+    event = ctypes.create_string_buffer(_EVENT.pack(events, registration.data), _EVENT.size)
     if libc.epoll_ctl(registration.epoll, _CTL_ADD, registration.fd, event) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

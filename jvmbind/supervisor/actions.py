@@ -18,6 +18,7 @@ from jvmbind.posix.notify import Notifier
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
+from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ class Actions:
         return self._next_spec or self.spec
 
     def open_log(self) -> None:
-        """Open the log; after the first worker was started, see jvmbind.supervisor.log."""
-        from jvmbind.supervisor.log import open_log  # noqa: PLC0415 - as said above
-
+        """Open the log."""
         self.log = open_log(quiet=self.spec.quiet)
         self._liveness = Liveness(self.log)
         # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
@@ -103,6 +102,8 @@ class Actions:
                 generation.process.kill(action.signal)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
+            if generation.would_accept:  # a standby may have said that it is ready (the Java API) before it was wanted
+                self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
             if self._moving is None:
                 generation.say(release)
             else:  # the old generation first: datagrams must not go to both
@@ -135,7 +136,7 @@ class Actions:
         try:
             self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked)
         except OSError as error:
-            self.log.error("cannot start generation %d: %s", number, error, extra=_fields("spawn-failed", number))
+            self.log.error("cannot start generation %d: %s", number, error, extra=fields_of("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
 
     def _start_probe(self, generation: Generation, *, rehearsal: bool) -> None:
@@ -149,7 +150,7 @@ class Actions:
                 self.events.append(lifecycle.Ready(time.monotonic(), generation.number))
         except OSError as error:
             self.log.error(
-                "cannot probe generation %d: %s", generation.number, error, extra=_fields("probe-failed", generation.number)
+                "cannot probe generation %d: %s", generation.number, error, extra=fields_of("probe-failed", generation.number)
             )
 
     def _end_probe(self) -> None:
@@ -196,7 +197,7 @@ class Actions:
             messages = generation.messages()
         except ValueError as error:
             text = "generation %d sent %s; its messages are no longer read"
-            self.log.error(text, generation.number, error, extra=_fields("bad-message", generation.number))
+            self.log.error(text, generation.number, error, extra=fields_of("bad-message", generation.number))
             generation.close()
             return
         for message in messages:
@@ -218,13 +219,13 @@ class Actions:
         elif isinstance(message, wire.Claimed):
             listener = generation.spec.listeners[message.listener]
             where = f"listener {listener.name!r} ({listener.address}/{listener.protocol})"
-            fields = _fields("claimed", generation.number, listener.name)
+            fields = fields_of("claimed", generation.number, listener.name)
             self.log.info("%s handed over to generation %d, fd %d", where, generation.number, message.fd, extra=fields)
         elif isinstance(message, wire.Tried) and "refused" in message.text:
-            fields = _fields("bind-refused", generation.number)
+            fields = fields_of("bind-refused", generation.number)
             self.log.warning("generation %d: bind of %s", generation.number, message.text, extra=fields)
         elif isinstance(message, wire.Note):
-            self.log.warning("generation %d: %s", generation.number, message.text, extra=_fields("note", generation.number))
+            self.log.warning("generation %d: %s", generation.number, message.text, extra=fields_of("note", generation.number))
         elif isinstance(message, wire.Status):
             self._notifier.status(message.text)
 
@@ -248,7 +249,7 @@ class Actions:
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
         stopping = self.phase is lifecycle.Phase.STOPPING
         if ended.signal and not stopping:
-            fields = _fields("died", generation.number)
+            fields = fields_of("died", generation.number)
             self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text, extra=fields)
         self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
 
@@ -283,7 +284,7 @@ class Actions:
 
     def refuse_reload(self, failure: str) -> None:
         """Say why no reload was begun; one that is on its way is not touched, and its result is the one to be kept."""
-        self.log.error("reload refused: %s", failure, extra=_fields("reload-refused"))
+        self.log.error("reload refused: %s", failure, extra=fields_of("reload-refused"))
         self._notifier.reloaded(failure)
         if self._next_spec is None:
             self.last_reload = {"ok": False, "error": failure, "generation": 0, "time": time.time()}
@@ -297,9 +298,9 @@ class Actions:
         if failure:
             failure += self._undeclared.pop(number, "")
             serves = "; the old generation serves on" if self.phase is not lifecycle.Phase.STARTING else ""
-            self.log.error("reload failed: %s%s", failure, serves, extra=_fields("reload-failed", number))
+            self.log.error("reload failed: %s%s", failure, serves, extra=fields_of("reload-failed", number))
         else:
-            self.log.info("reload done: generation %d serves", number, extra=_fields("reload-done", number))
+            self.log.info("reload done: generation %d serves", number, extra=fields_of("reload-done", number))
             if self._next_spec is not None:
                 self._swap_listeners(self._next_listeners)
                 self.spec = self._next_spec
@@ -322,7 +323,7 @@ class Actions:
 
         before, self.listeners = self.listeners, chosen
         for problem in adjust(before, chosen):
-            self.log.warning("%s", problem, extra=_fields("listener-options"))
+            self.log.warning("%s", problem, extra=fields_of("listener-options"))
         self._close_unused(before, chosen)
 
     def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:
@@ -339,7 +340,7 @@ class Actions:
 
     def _report(self, report: lifecycle.Report) -> None:
         number = report.generation
-        fields = _fields(report.what, number)
+        fields = fields_of(report.what, number)
         if report.what == "ready":
             self.log.info("generation %d is ready", number, extra=fields)
             self._notifier.ready(self.status_line())
@@ -380,7 +381,7 @@ class Actions:
                 listener.protocol,
                 generation.spec.start_timeout,
                 tried,
-                extra=_fields("unclaimed", generation.number, listener.name),
+                extra=fields_of("unclaimed", generation.number, listener.name),
             )
 
     def close(self) -> None:
@@ -390,11 +391,3 @@ class Actions:
             generation.process.kill(signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, generation.process.pidfd, os.WEXITED)
-
-
-def _fields(event: str, generation: int = 0, listener: str = "") -> dict[str, str | int]:
-    """Return the journal fields of a line: see jvmbind.supervisor.log."""
-    fields: dict[str, str | int] = {"EVENT": event}
-    if generation:
-        fields["GENERATION"] = generation
-    return {**fields, "LISTENER": listener} if listener else fields

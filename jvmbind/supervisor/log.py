@@ -1,6 +1,6 @@
 """Where the supervisor's lines go: stderr; where that is the journal, to the journal with fields.
 
-Runs in the supervisor. Imported after the first worker was started: `logging` takes as long to load as all the rest.
+Runs in the supervisor.
 A caller adds fields with `extra`: EVENT (one word), GENERATION (its number), LISTENER (its name); on stderr they do not
 appear. Sources: systemd.exec(5) on JOURNAL_STREAM, systemd.journal-fields(7), sd-daemon(3) on the prefixes.
 """
@@ -81,3 +81,11 @@ def open_log(*, quiet: bool) -> logging.Logger:
     logger.propagate = False
     logging.raiseExceptions = False  # a closed stderr must not end the service
     return logger
+
+
+def fields_of(event: str, generation: int = 0, listener: str = "") -> dict[str, str | int]:
+    """Return the fields of a line, for `extra`."""
+    fields: dict[str, str | int] = {"EVENT": event}
+    if generation:
+        fields["GENERATION"] = generation
+    return {**fields, "LISTENER": listener} if listener else fields

@@ -142,17 +142,17 @@ class Loop:
 
     def _reload(self) -> str:
         """Begin a reload by reading the configuration again; return why not, or ""."""
-        from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload alone needs it
-
         if self._planning is not None:
             failure = "the service is reloading; one at a time"
         elif self._state.phase is not lifecycle.Phase.UP:
             failure = f"the service is {self._state.phase.value}; a reload needs one that is up{self._world.unclaimed()}"
         else:
             try:
+                from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload alone needs it
+
                 self._planning, failure = Planning(self._world.spec, self._world.environ), ""
-            except OSError as error:
-                failure = f"the configuration could not be read: {error}"
+            except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
+                failure = f"the configuration could not be read: {type(error).__name__}: {error}"
         if failure:
             self._world.refuse_reload(failure)
         return failure
@@ -160,7 +160,10 @@ class Loop:
     def _end_planning(self, planning: Planning) -> None:
         self._planning = None
         if self._state.phase is lifecycle.Phase.UP:
-            failure = self._world.take_plan(planning.result(self._world.listeners))
+            try:
+                failure = self._world.take_plan(planning.result(self._world.listeners))
+            except Exception as error:  # noqa: BLE001 - see _reload
+                failure = f"the configuration could not be used: {type(error).__name__}: {error}"
         else:
             planning.close()
             failure = f"the service is {self._state.phase.value}; a reload needs one that is up"

@@ -86,7 +86,11 @@ class Planning:
             return "the configuration could not be read", spec, {}
         if not answer.get("ok"):
             return str(answer.get("error", "the configuration could not be read")), spec, {}
-        fresh = ServiceSpec.from_json(answer["spec"].encode())
+        try:
+            fresh = ServiceSpec.from_json(answer["spec"].encode())
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            msg = f"the installed jvmbind is not the running one ({type(error).__name__}: {error}); stop the service and start it"
+            return msg, spec, {}
         try:
             chosen = _choose(fresh, listeners)
         except NotPermittedError as error:

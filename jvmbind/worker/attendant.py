@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 
 _LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody waits on the listeners yet
+_HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that rehearses waits on its listeners
 _COUNT_AGAIN = 50  # milliseconds, while drained
 
 
@@ -51,6 +52,7 @@ class Attendant:
         self._waiting: list[seccomp.Notification] = []  # parked calls
         self._said_waiting = False
         self._knocked = False
+        self._hide_again: float = _HIDE_FIRST
         self._look_again: float = _LOOK_FIRST
         self._look_at = 0.0
         self._drained = False
@@ -92,10 +94,6 @@ class Attendant:
             poll.unregister(fd)
         if not ready or stop in ready:
             self._handover.given.settle()
-        if self._handover.hides:
-            self._handover.hide()
-        if not ready.keys().isdisjoint(sleepers):
-            self._handover.given.rouse()
         if self.notify in ready:
             if ready[self.notify] & (select.POLLHUP | select.POLLERR):
                 poll.unregister(self.notify)  # no thread is covered by the filter any more
@@ -108,14 +106,22 @@ class Attendant:
         if self._pipes is not None and self._pipes.from_java in ready:
             for message in self._pipes.read():
                 self._report(message)
+        if self._handover.hides:
+            self._handover.hide()
+        if not ready.keys().isdisjoint(sleepers):
+            self._handover.given.rouse()
         if jvm_is_up and self._control >= 0 and time.monotonic() >= self._look_at:
             self._look()
             self._look_at = time.monotonic() + self._pause() / 1000
         return False
 
     def _patience(self, *, jvm_is_up: bool) -> int | None:
-        if self._handover.given.unsettled or self._handover.hides:
+        if self._handover.given.unsettled:
             return 1
+        if self._handover.hides:
+            self._hide_again = min(self._hide_again * 1.01, _HIDE_LAST)
+            return int(self._hide_again)
+        self._hide_again = _HIDE_FIRST
         if not jvm_is_up or self._control < 0:
             return None
         if self._drained or (not self._said_waiting and self._handover.any_accepts):
@@ -165,9 +171,7 @@ class Attendant:
     def _obey(self, command: wire.Command) -> None:
         if isinstance(command, wire.Release):
             self._handover.release(rehearse=bool(command.rehearse))
-            calls, self._waiting = self._waiting, []
-            for call in calls:
-                self._answer(call)
+            self._answer_parked()
         elif isinstance(command, wire.Drain):
             self._handover.drain(datagrams_only=bool(command.datagrams_only))
             if command.datagrams_only:
@@ -178,9 +182,17 @@ class Attendant:
                     self._pipes.tell("DRAIN")
         elif isinstance(command, wire.Undrain):
             self._drained = False
-            self._handover.undrain()
+            try:
+                self._handover.undrain()
+            finally:
+                self._answer_parked()
         else:
             half_close(self._specs, self._handover.given.known_fds())
+
+    def _answer_parked(self) -> None:
+        calls, self._waiting = self._waiting, []
+        for call in calls:
+            self._answer(call)
 
     def _look(self) -> None:
         """Report what nobody tells: that somebody waits for connections, and how many there are while drained."""
@@ -198,10 +210,11 @@ class Attendant:
     def _would_accept(self) -> bool:
         """Whether somebody waits on every listener; one that rehearses must have taken a connection on each idle socket."""
         fds, given = self._handover.accepting_fds(), self._handover.given
+        if self._knocked:
+            return given.answered()
         expected = sum(spec.listens and not spec.optional for spec in self._specs)
         if self._handover.hides or len(fds) < expected or not all(somebody_waits(one, self._memory) for one in fds):
             return False
-        if not self._knocked:
-            self._knocked, self._look_again = True, _LOOK_FIRST
-            given.knock()
+        self._knocked, self._look_again = True, _LOOK_FIRST
+        given.knock()
         return given.answered()

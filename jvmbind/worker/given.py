@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, reach
-from jvmbind.worker.connections import waits_now
-from jvmbind.worker.idle import Idle, idle_like, idle_of, is_alive, knock
+from jvmbind.worker.connections import somebody_waits, waits_now
+from jvmbind.worker.idle import Idle, idle_like, is_alive, knock
 from jvmbind.worker.sockets import inode_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Given:
         self._given: list[list[int]] = [[] for _ in specs]
         self._own: dict[int, int] = {}  # listener -> the inode of the application's own Unix socket in its place
         self._unsettled: dict[int, tuple[int, int]] = {}  # fd -> its former open file, the inode that it has now
-        self._idle: dict[int, int] = {}  # listener -> the idle socket that stands in for it
+        self._idle: dict[int, Idle] = {}  # listener -> the idle socket that stands in for it
         self._unreachable: set[int] = set()
         self._left: list[tuple[int, Idle]] = []  # (listener, idle socket that stood in for it)
 
@@ -55,7 +55,8 @@ class Given:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over from another process."""
-        self._given, self._own, self._idle = state["given"], dict(state["own"]), dict(state["idle"])
+        self._given, self._own = state["given"], dict(state["own"])
+        self._idle = {index: Idle.from_json(values) for index, values in state["idle"]}
         self._left = [(index, Idle.from_json(values)) for index, values in state["left"]]
 
     def of(self, index: int) -> list[int]:
@@ -71,16 +72,16 @@ class Given:
     def index_of(self, fd: int) -> int:
         """Return the index of the listener that `fd` is, or that it stands in for; -1 for any other descriptor."""
         inode = inode_of(fd)
-        standing_in = (index for index, idle in self._idle.items() if inode == inode_of(idle))
+        standing_in = (index for index, idle in self._idle.items() if inode == idle.inode)
         return self._by_inode.get(inode, next(standing_in, -1))
 
     def _inodes_of(self, index: int) -> set[int]:
         found = {self._inodes[index], self._own.get(index, self._inodes[index])}
-        return {*found, inode_of(self._idle[index])} if index in self._idle else found
+        return {*found, self._idle[index].inode} if index in self._idle else found
 
     def now(self, index: int) -> int:
         """Return the descriptor to be given at this moment: the listener, or what stands in for it."""
-        return self._idle.get(index, self._fds[index])
+        return self._idle[index].fd if index in self._idle else self._fds[index]
 
     def add(self, index: int, fd: int) -> None:
         """Note a descriptor that is the listener already."""
@@ -98,30 +99,38 @@ class Given:
             self._unsettled[fd] = os.dup(fd), inode_of(listener)
             os.dup2(listener, fd, inheritable=False)
         else:
-            self._replace(fd, listener)
+            self._replace(fd, listener, {inode_of(fd)})
         self._given[index].append(fd)
 
-    def _replace(self, fd: int, by: int) -> None:
-        """Make the application's `fd` another open file, with the epoll registrations that it had.
+    def _replace(self, fd: int, by: int, expected: set[int]) -> None:
+        """Make the application's `fd` another open file, with the epoll registrations that it had; raises OSError.
 
         They are deleted first: one lives on as long as any process holds the open file that it was made for. One that
-        the application makes for the former file meanwhile would be lost: it is looked for and moved as well.
+        the application makes for the former file meanwhile would be lost: it is looked for and moved as well. Nothing is
+        done where `fd` is no longer one of the `expected` inodes: the application may have closed it, and got its number
+        for another file.
         """
         former, inode = os.dup(fd), inode_of(by)
         try:
-            watched = epoll.registrations((fd,), self._names())
-            for _ in range(_ROUNDS):
-                for registration in watched:
-                    epoll.remove(self._libc, registration)
+            if inode_of(former) not in expected:
+                return
+            for last in [False] * _ROUNDS + [True]:
+                watched = []
+                for found in epoll.registrations((fd,), self._names()):
+                    registration = epoll.again(found)
+                    if registration is not None:
+                        epoll.remove(self._libc, registration)
+                        watched.append(registration)
+                if inode_of(fd) not in expected:
+                    return
                 os.dup2(by, fd, inheritable=False)
                 for registration in watched:
                     with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
                         epoll.add(self._libc, registration)
-                watched = [late for late in epoll.registrations((fd,), self._names()) if late.inode not in {inode, -1}]
-                if not watched:
+                late = [one for one in epoll.registrations((fd,), self._names()) if one.inode not in {inode, -1}]
+                if last or not late or inode_of(fd) != inode:
                     return
-                os.dup2(former, fd, inheritable=False)
-            os.dup2(by, fd, inheritable=False)
+                os.dup2(former, fd, inheritable=False)  # what is registered for `by` stays so, under the same number
         finally:
             os.close(former)
 
@@ -152,30 +161,32 @@ class Given:
 
     def known_fds(self) -> set[int]:
         """Return the descriptors that are listeners or stand in for one."""
-        return {*self._fds, *self._idle.values(), *(given for fds in self._given for given in fds)}
+        idle = (idle.fd for idle in self._idle.values())
+        return {*self._fds, *idle, *(given for fds in self._given for given in fds)}
 
     def _names(self) -> set[str]:
         """Return the names in /proc/self/fd that are listeners, so no epoll instances: the search stays short."""
         given = [fd for index in range(len(self._specs)) for fd in self.of(index)]
-        return {str(fd) for fd in (*self._fds, *self._idle.values(), *given)}
+        return {str(fd) for fd in (*self._fds, *(idle.fd for idle in self._idle.values()), *given)}
 
     def drain(self, index: int) -> None:
         """Put an idle socket in the place of a listener: the application sees a quiet socket and keeps what it has."""
         if index in self._idle:
             return
         self.settle()
+        idle, expected = idle_like(self._fds[index]), self._inodes_of(index)
         given = self.of(index)
-        self._idle[index] = idle_like(self._fds[index])
+        self._idle[index] = idle
         if given:  # an agent in C may wait in accept(2), see HandOver.give
-            os.set_blocking(self._idle[index], os.get_blocking(given[0]))
+            os.set_blocking(idle.fd, os.get_blocking(given[0]))
         if self._specs[index].protocol == "udp" and given:
             self._await_pause(given)
         for fd in given:
-            self._replace(fd, self._idle[index])
+            self._replace(fd, idle.fd, expected)
 
     def port(self, index: int) -> int:
         """Return the port of the idle socket that stands in for a TCP listener."""
-        return int(idle_of(self._idle[index]).address[1])
+        return int(self._idle[index].address[1])
 
     def _await_pause(self, fds: Sequence[int]) -> None:
         """Wait until a thread waits on one of `fds`, so that the answer to a datagram in work still leaves by the listener.
@@ -186,19 +197,23 @@ class Given:
         while time.monotonic() < end and not waits_now(fds, self._memory):
             time.sleep(0.0005)
 
-    def undrain(self) -> None:
-        """Give the listeners back."""
-        for index, fd in list(self._idle.items()):
-            for given in self.of(index):
-                self._replace(given, self._fds[index])
+    def undrain(self, index: int) -> None:
+        """Give a listener back; raises OSError where that did not go well for each descriptor."""
+        idle = self._idle.get(index)
+        if idle is None:
+            return
+        try:
+            for fd in self.of(index):
+                self._replace(fd, self._fds[index], {idle.inode})
+        finally:
             del self._idle[index]
-            self._left.append((index, idle_of(fd)))
-            os.close(fd)
-        self.rouse()
+            self._left.append((index, idle))
+            os.close(idle.fd)
+            self.rouse()
 
-    def sleepers(self) -> list[int]:
+    def sleepers(self) -> set[int]:
         """Return the listeners for which a thread still sleeps on an idle socket; call `rouse` when one is readable."""
-        return [self._fds[index] for index, _ in self._left]
+        return {self._fds[index] for index, _ in self._left}
 
     def rouse(self) -> None:
         """Wake the threads that poll an idle socket whose place the listener has taken again.
@@ -214,6 +229,8 @@ class Given:
                 time.sleep(_WAKING)
             if not is_alive(idle):
                 self._left.remove((index, idle))
+                if idle.door >= 0:
+                    os.close(idle.door)
 
     def knock(self) -> None:
         """Make a connection to each idle TCP socket, and end it at once: for the application to accept, see `answered`.
@@ -223,17 +240,21 @@ class Given:
         """
         for index, idle in self._idle.items():
             if self._specs[index].protocol == "tcp":
-                knock(idle_of(idle))
+                knock(idle)
                 if not reach(self._fds[index]):
                     self._unreachable.add(index)
 
     def answered(self) -> bool:
         """Whether nothing waits in the accept queue of any idle TCP socket; one that cannot be reached is taken at its word."""
         for index, idle in self._idle.items():
-            queue = accept_queue(idle) if self._specs[index].protocol == "tcp" and index not in self._unreachable else None
+            queue = accept_queue(idle.fd) if self._specs[index].protocol == "tcp" and index not in self._unreachable else None
             if queue is not None and queue.length:
                 return False
         return True
+
+    def is_in_use(self, index: int) -> bool:
+        """Whether the application waits for connections on a listener, or is about to: it may take one at any moment."""
+        return self.is_watched(index) or somebody_waits(self.of(index), self._memory)
 
 
 def listen_again(fd: int, backlog: int) -> None:

@@ -12,7 +12,6 @@ import ctypes
 import errno
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.spec import is_wildcard
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
     from jvmbind.posix.seccomp import Machine, Notification
     from jvmbind.spec import ListenSpec
-
-
-_HIDE_AFTER = 0.002  # seconds
 
 
 class Answer(NamedTuple):
@@ -83,7 +79,7 @@ class HandOver:
         self._parked = parked
         self._said_parked = False
         self._rehearses = False
-        self._hide_at: dict[int, float] = {}  # listener -> when an idle socket is to take its place
+        self._to_hide: set[int] = set()  # listeners whose place an idle socket is to take
 
     def state(self) -> dict[str, Any]:
         """Return what has been handed over, as JSON values, for `restore` in another process."""
@@ -95,7 +91,7 @@ class HandOver:
             "parked": self._parked,
             "said_parked": self._said_parked,
             "rehearses": self._rehearses,
-            "hide_at": list(self._hide_at.items()),
+            "to_hide": list(self._to_hide),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -104,7 +100,7 @@ class HandOver:
         self.undeclared.restore(state["undeclared"])
         self._claimed, self._channel_given = state["claimed"], state["channel"]
         self._parked, self._said_parked = state["parked"], state["said_parked"]
-        self._rehearses, self._hide_at = state["rehearses"], dict(state["hide_at"])
+        self._rehearses, self._to_hide = state["rehearses"], set(state["to_hide"])
         self._jvm_starts = False
 
     def answer(self, call: Notification) -> Answer | None:
@@ -197,6 +193,8 @@ class HandOver:
         With `rehearse`, an idle socket takes the place of each listener as soon as the application listens: another
         generation serves meanwhile, and what this one accepts would be lost if it then failed. `undrain` ends that.
         """
+        if not self._parked:
+            return
         self._parked, self._rehearses = False, rehearse
         if rehearse:
             self.undeclared.begin_to_share()
@@ -239,6 +237,7 @@ class HandOver:
         return PROCEED
 
     def _give(self, fd: int, index: int) -> None:
+        self._give_real(index)
         listener, spec = self.given.now(index), self._specs[index]
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
         # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
@@ -260,37 +259,51 @@ class HandOver:
             self.undeclared.begin_to_share()
 
     def undrain(self) -> None:
-        """Give the listeners back."""
-        self._rehearses = False
-        self._hide_at.clear()
-        self.given.undrain()
+        """Give the listeners back, all that can be; raises OSError."""
+        self._parked = self._rehearses = False
+        self._to_hide.clear()
+        failures: list[OSError] = []
+        for index in range(len(self._specs)):
+            try:
+                self.given.undrain(index)
+            except OSError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     @property
     def hides(self) -> bool:
         """Whether `hide` is to be called in a moment."""
-        return bool(self._hide_at)
+        return bool(self._to_hide)
 
     def hide(self) -> None:
-        """Put idle sockets in the place of listeners on which a rehearsing application has begun to listen."""
-        for index, when in list(self._hide_at.items()):
-            if time.monotonic() >= when:
-                del self._hide_at[index]
-                self._hide(index)
+        """Put idle sockets in the place of listeners on which a rehearsing application waits, or is about to."""
+        for index in sorted(self._to_hide):
+            if self.given.is_in_use(index):
+                self._to_hide.remove(index)
+                try:
+                    self.given.drain(index)
+                except OSError as error:
+                    self._report(Note(f"listener {self._specs[index].name!r} is not rehearsed: {error}"))
+                    continue
+                if self._specs[index].protocol == "tcp":
+                    self._report(Hidden(index, self.given.port(index)))
 
-    def _hide(self, index: int) -> None:
-        self.given.drain(index)
-        if self._specs[index].protocol == "tcp":
-            self._report(Hidden(index, self.given.port(index)))
+    def _give_real(self, index: int) -> None:
+        """While it rehearses, give the listener itself for the second time too: its address will be asked for once more."""
+        if self._rehearses:
+            try:
+                self.given.undrain(index)
+            except OSError as error:
+                self._report(Note(f"listener {self._specs[index].name!r}: {error}"))
 
     def _now_listening(self, index: int) -> None:
         if self._rehearses and self._specs[index].protocol != "udp":
-            # Netty's native transport has asked for its local address, and changes its registration right behind listen:
-            # it would find none in the middle of a move. Java asks behind listen, and keeps what it was told
-            # (sun.nio.ch.ServerSocketChannelImpl); it registers later.
-            if self.given.is_watched(index):
-                self._hide(index)
-            else:
-                self._hide_at.setdefault(index, time.monotonic() + _HIDE_AFTER)
+            # Not before it waits: behind listen Java asks for the local address, and keeps what it is told
+            # (sun.nio.ch.ServerSocketChannelImpl). Netty's native transport has asked, and changes its registration right
+            # behind listen: it would find none in the middle of a move.
+            self._to_hide.add(index)
+            self.hide()
         self._report(Listening(index))
 
     @property
@@ -330,6 +343,7 @@ class HandOver:
         if self._parked:
             return self._park()
         os.set_blocking(self._fds[index], False)
+        self._give_real(index)
         duplicate = os.dup(self.given.now(index))
         self._channel_given = True
         self.given.add(index, duplicate)

@@ -6,6 +6,7 @@ Runs in the worker. Sources: ip(7), ipv6(7), unix(7), poll(2).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
@@ -14,10 +15,31 @@ from typing import Any, NamedTuple, Self
 _IP_MINTTL = 21  # linux/in.h
 _IPV6_MINHOPCOUNT = 73  # linux/in6.h
 _HOPS = 255  # the most that there is
-_PATIENCE = 1.0  # seconds
+_BACKLOG = 128
+_PATIENCE = 0.2  # seconds
 
 
-def idle_like(fd: int) -> int:
+class Idle(NamedTuple):
+    """An idle socket. All but `fd` stays true after that was closed: a waiting call keeps the socket alive.
+
+    `door` is a descriptor by which a Unix socket can be reached, -1 for others.
+    """
+
+    fd: int
+    family: int
+    type: int
+    address: Any
+    inode: int
+    door: int = -1
+
+    @classmethod
+    def from_json(cls, values: list[Any]) -> Self:
+        """Return what was written as a JSON array."""
+        fd, family, kind, address, inode, door = values
+        return cls(fd, family, kind, tuple(address) if isinstance(address, list) else address, inode, door)
+
+
+def idle_like(fd: int) -> Idle:
     """Return a socket of the same kind as the listener `fd` on which nothing ever arrives; raises OSError.
 
     A TCP socket must listen, or accept(2) says EINVAL instead of EAGAIN. Its port is one that the kernel picks on the
@@ -26,40 +48,47 @@ def idle_like(fd: int) -> int:
     """
     with socket.socket(fileno=os.dup(fd)) as listener:
         idle = socket.socket(listener.family, listener.type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, listener.proto)
-    if idle.family == socket.AF_UNIX:
-        idle.bind("")  # autobind: an abstract name that the kernel picks, unix(7)
-    elif idle.family == socket.AF_INET6:
-        idle.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _HOPS)
-        idle.bind(("::1", 0))
-    else:
-        idle.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _HOPS)
-        idle.bind(("127.0.0.1", 0))
-    if idle.type == socket.SOCK_STREAM:
-        idle.listen(8)
-    return idle.detach()
+    door = -1
+    try:
+        if idle.family == socket.AF_UNIX:
+            door = _bind_to_nowhere(idle)
+        elif idle.family == socket.AF_INET6:
+            idle.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _HOPS)
+            idle.bind(("::1", 0))
+        else:
+            idle.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _HOPS)
+            idle.bind(("127.0.0.1", 0))
+        if idle.type == socket.SOCK_STREAM:
+            idle.listen(_BACKLOG)
+    except OSError:
+        idle.close()
+        raise
+    address = idle.getsockname() if door < 0 else f"/proc/self/fd/{door}"
+    inode = os.fstat(idle.fileno()).st_ino
+    return Idle(idle.detach(), idle.family, idle.type, address, inode, door)
 
 
-class Idle(NamedTuple):
-    """An idle socket by what stays true of it after its last descriptor was closed: a waiting call keeps it alive."""
+def _bind_to_nowhere(sock: socket.socket) -> int:
+    """Bind a Unix socket to a path, remove that, and return a descriptor of the file: the one way to the socket.
 
-    family: int
-    type: int
-    address: Any
-    inode: int
-
-    @classmethod
-    def from_json(cls, values: list[Any]) -> Self:
-        """Return what was written as a JSON array."""
-        family, kind, address, inode = values
-        return cls(family, kind, tuple(address) if isinstance(address, list) else address, inode)
-
-
-def idle_of(fd: int) -> Idle:
-    """Describe the idle socket `fd`; raises OSError."""
-    with socket.socket(fileno=os.dup(fd)) as idle:
-        address = idle.getsockname()
-        name = os.fsdecode(address) if isinstance(address, bytes) else address
-        return Idle(idle.family, idle.type, name, os.fstat(fd).st_ino)
+    An abstract name would have no permissions, and let anybody past those of the listener's path: unix(7). A descriptor
+    of the file (O_PATH) can be connected to by its link in /proc/self/fd.
+    """
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108 - a folder of a random name
+        folder = f"{base}/jvmbind-{os.urandom(8).hex()}"
+        try:
+            os.mkdir(folder, 0o700)
+        except OSError:
+            continue
+        try:
+            sock.bind(f"{folder}/idle")
+            try:
+                return os.open(f"{folder}/idle", os.O_PATH | os.O_CLOEXEC)
+            finally:
+                os.unlink(f"{folder}/idle")
+        finally:
+            os.rmdir(folder)
+    raise OSError(errno.EACCES, "no folder for an idle socket: neither /tmp, /var/tmp nor /dev/shm can be written to")
 
 
 def knock(idle: Idle) -> None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -920,7 +921,7 @@ def test_a_thread_that_sleeps_on_the_idle_socket(kind: str) -> None:
             assert woken.wait(10)
             sleeper.join()
             stage.handover.given.rouse()
-        assert stage.handover.given.sleepers() == []
+        assert not stage.handover.given.sleepers()
 
     stage.play(application)
 
@@ -959,9 +960,119 @@ def test_registration_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
     stage.play(application)
 
 
+def test_number_of_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that closes its listener while it is about to be replaced keeps the file that got the number."""
+    stage = Stage("80")
+
+    def application() -> None:
+        sock = socket.socket(V6, TCP)
+        sock.bind(("::", 80))
+        sock.listen(50)
+        number, make = sock.fileno(), given_module.idle_like
+
+        def close_meanwhile(fd: int) -> Any:
+            idle = make(fd)
+            sock.close()
+            os.dup2(os.open("/dev/null", os.O_RDONLY), number)
+            return idle
+
+        monkeypatch.setattr(given_module, "idle_like", close_meanwhile)
+        stage.handover.drain(datagrams_only=False)
+        monkeypatch.undo()
+        assert os.path.samestat(os.fstat(number), os.stat("/dev/null"))
+        stage.handover.undrain()
+        assert os.path.samestat(os.fstat(number), os.stat("/dev/null"))
+
+    stage.play(application)
+
+
+def test_one_shot_armed_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registration for one event (EPOLLONESHOT), armed anew in the moment before the move, is armed after it."""
+    stage = Stage("80")
+
+    def application() -> None:
+        sock, epoll, once = socket.socket(V6, TCP), select.epoll(), select.EPOLLIN | select.EPOLLONESHOT
+        sock.setblocking(False)
+        sock.bind(("::", 80))
+        sock.listen(50)
+        epoll.register(sock, once)
+        again = given_module.epoll.again
+
+        def arm_behind(registration: Any) -> Any:
+            found = again(registration)
+            epoll.modify(sock, once)
+            return found
+
+        with socket.create_connection(("127.0.0.1", 80), 10):
+            assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
+            os.close(sock._accept()[0])  # type: ignore[attr-defined]
+        monkeypatch.setattr(given_module.epoll, "again", arm_behind)
+        stage.handover.drain(datagrams_only=False)
+        monkeypatch.undo()
+        stage.handover.undrain()
+        with socket.create_connection(("127.0.0.1", 80), 10):
+            assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
+
+    stage.play(application)
+
+
+def test_bound_again_during_the_rehearsal() -> None:
+    """A rehearsing application that closes its listener and binds it again is told the right address again."""
+    stage = Stage("80", parked=True)
+
+    def application() -> None:
+        stage.handover.release(rehearse=True)
+        for _ in range(3):
+            with socket.socket(V6, TCP) as sock, select.epoll() as epoll:
+                sock.bind(("::", 80))
+                sock.listen(50)
+                assert sock.getsockname()[1] == 80
+                epoll.register(sock, select.EPOLLIN)
+                stage.handover.hide()
+                assert sock.getsockname()[1] != 80
+
+    stage.play(application)
+
+
+def test_undrain_of_a_parked_application() -> None:
+    """Giving the listeners to an application that has not asked for them yet lets it have them when it does."""
+    stage = Stage("80", parked=True)
+
+    def application() -> None:
+        stage.handover.undrain()
+        with socket.socket(V6, TCP) as sock:
+            sock.bind(("::", 80))
+            assert stage.is_listener(sock.fileno())
+
+    stage.play(application)
+
+
+def test_idle_unix_socket_has_no_name() -> None:
+    """What stands in for a Unix listener cannot be reached by others: neither a path nor an abstract name leads to it."""
+    folder = tempfile.mkdtemp()
+    stage = Stage(f"unix:{folder}/s,mode=0600")
+
+    def application() -> None:
+        sock, epoll = socket.socket(socket.AF_UNIX, TCP), select.epoll()
+        sock.bind(f"{folder}/s")
+        sock.listen(5)
+        epoll.register(sock, select.EPOLLIN)
+        stage.handover.drain(datagrams_only=False)
+        name = sock.getsockname()
+        assert isinstance(name, str)
+        assert not os.path.lexists(name)
+        assert epoll.poll(0) == []
+        stage.handover.undrain()
+        with socket.socket(socket.AF_UNIX, TCP) as peer:
+            peer.connect(f"{folder}/s")
+            assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
+
+    stage.play(application)
+
+
 def test_rehearsal_of_a_watched_socket() -> None:
     """A socket that an epoll instance watches when listen is called is an idle one before that call returns."""
-    stage = Stage("80")
+    stage = Stage("80", parked=True)
 
     def application() -> None:
         stage.handover.release(rehearse=True)

@@ -593,7 +593,7 @@ def test_reload() -> None:
     state, actions = step(spec, state, Accepting(4.0, 2))
     assert actions == (Probe(2, rehearsal=True),)
     state, actions = step(spec, state, Ready(4.2, 2))
-    assert actions == (SetTimer("settle", 2, machine.SETTLE_SECONDS),)
+    assert actions == (ClearTimer("start", 2), SetTimer("settle", 2, machine.SETTLE_SECONDS))
     state, actions = step(spec, state, Timeout(4.5, "settle", 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
     state, actions = step(spec, state, Ready(5.0, 2))
@@ -648,6 +648,32 @@ def test_standby_that_dies_during_a_reload() -> None:
     after, actions = step(spec, state, Timeout(3.0, "standby", 0))
 
     assert (after, actions) == (state, (SetTimer("standby", 0, machine.STANDBY_SECONDS),))
+
+
+def test_reload_given_up_after_the_take_over() -> None:
+    """A new generation that has the listeners loses them before it is ended: it must not take clients into its end."""
+    spec = service()
+    state, _ = step(spec, up(spec), Reload(2.0))
+    for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), Timeout(5.2, "settle", 2)):
+        state, _ = step(spec, state, event)
+
+    _, actions = step(spec, state, Timeout(10.2, "probe", 2))
+
+    order = [action for action in actions if isinstance(action, Drain | Undrain)]
+    assert order == [Drain(2), Undrain(1)]
+
+
+def test_ready_before_the_first_bind() -> None:
+    """With "notify" a generation may be ready before it binds; it is released all the same when it does."""
+    spec = service(ready="notify")
+    state, _ = step(spec, up(spec), Reload(2.0))
+    state, _ = step(spec, state, Accepting(3.0, 2))
+    state, _ = step(spec, state, Ready(3.1, 2))
+
+    state, actions = step(spec, state, Parked(3.2, 2))
+
+    assert Release(2, rehearse=True) in actions
+    assert Undrain(2) in step(spec, state, Timeout(4.1, "settle", 2))[1]
 
 
 def test_death_during_the_rehearsal() -> None:

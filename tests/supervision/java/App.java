@@ -12,7 +12,7 @@ import java.nio.charset.StandardCharsets;
 
 /**
  * A server whose life the tests decide on, by KEY=VALUE arguments in the order in which they are to happen:
- * hook=MS (a shutdown hook that takes so long), wait=MS, http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
+ * hook=MS (a shutdown hook that takes so long), wait=MS, check=PORT (binds, listens and closes), http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
  * say=TEXT, exit=STATUS, hang=anything.
  * It answers with its process id and its -Dversion; GET /sleep/MS answers after so many milliseconds. Connections are kept
  * alive unless the client says "Connection: close".
@@ -37,6 +37,7 @@ public final class App {
                     say("LISTENS " + NAME + " " + server.getLocalSocketAddress());
                     start(() -> accept(server), false);
                 }
+                case "check" -> new ServerSocket(Integer.parseInt(value), 100).close();
                 case "deaf" -> new ServerSocket(Integer.parseInt(value), 100);
                 case "udp" -> {
                     DatagramSocket socket = new DatagramSocket(Integer.parseInt(value));
