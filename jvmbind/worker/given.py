@@ -134,11 +134,6 @@ class Given:
         finally:
             os.close(former)
 
-    def is_watched(self, index: int) -> bool:
-        """Whether an epoll instance watches the application's descriptors of a listener."""
-        self.settle()
-        return bool(epoll.registrations(self.of(index), self._names()))
-
     @property
     def unsettled(self) -> bool:
         """Whether `settle` has something to do; it may wait until no call does."""
@@ -252,9 +247,10 @@ class Given:
                 return False
         return True
 
-    def is_in_use(self, index: int) -> bool:
-        """Whether the application waits for connections on a listener, or is about to: it may take one at any moment."""
-        return self.is_watched(index) or somebody_waits(self.of(index), self._memory)
+    def is_awaited(self, index: int) -> bool:
+        """Whether the application waits for connections on a listener."""
+        self.settle()
+        return somebody_waits(self.of(index), self._memory)
 
 
 def listen_again(fd: int, backlog: int) -> None:

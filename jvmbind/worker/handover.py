@@ -277,9 +277,9 @@ class HandOver:
         return bool(self._to_hide)
 
     def hide(self) -> None:
-        """Put idle sockets in the place of listeners on which a rehearsing application waits, or is about to."""
+        """Put idle sockets in the place of listeners on which a rehearsing application waits."""
         for index in sorted(self._to_hide):
-            if self.given.is_in_use(index):
+            if self.given.is_awaited(index):
                 self._to_hide.remove(index)
                 try:
                     self.given.drain(index)
@@ -300,10 +300,9 @@ class HandOver:
     def _now_listening(self, index: int) -> None:
         if self._rehearses and self._specs[index].protocol != "udp":
             # Not before it waits: behind listen Java asks for the local address, and keeps what it is told
-            # (sun.nio.ch.ServerSocketChannelImpl). Netty's native transport has asked, and changes its registration right
-            # behind listen: it would find none in the middle of a move.
+            # (sun.nio.ch.ServerSocketChannelImpl); and Netty's native transport registers without an event first, and would
+            # find no registration to change in the middle of a move.
             self._to_hide.add(index)
-            self.hide()
         self._report(Listening(index))
 
     @property

@@ -2,7 +2,7 @@
 
 Runs in the worker. A second port of the application (Tomcat's shutdown port, a JMX agent, a debugger) is bound by the
 kernel as always, and two processes cannot have it at once. During a reload both sockets get SO_REUSEPORT, which the
-kernel grants to processes of one user (socket(7)); outside of one nothing is changed.
+kernel grants to processes of one user (socket(7)). They keep it.
 """
 
 from __future__ import annotations

@@ -1071,21 +1071,23 @@ def test_idle_unix_socket_has_no_name() -> None:
 
 
 def test_rehearsal_of_a_watched_socket() -> None:
-    """A socket that an epoll instance watches when listen is called is an idle one before that call returns."""
+    """A socket is an idle one once it is watched for connections, not while its registration is still being made."""
     stage = Stage("80", parked=True)
 
     def application() -> None:
         stage.handover.release(rehearse=True)
-        watched, other = socket.socket(V6, TCP), select.epoll()
+        watched, epoll = socket.socket(V6, TCP), select.epoll()
         watched.setblocking(False)
-        other.register(watched, 0)
         watched.bind(("::", 80))
-        assert watched.getsockname()[1] == 80
         watched.listen(50)
+        epoll.register(watched, 0)
+        stage.handover.hide()
+        assert watched.getsockname()[1] == 80
+        epoll.modify(watched, select.EPOLLIN)
+        stage.handover.hide()
         assert watched.getsockname()[1] != 80
-        other.modify(watched, select.EPOLLIN)
         stage.handover.given.knock()
-        assert other.poll(10) == [(watched.fileno(), select.EPOLLIN)]
+        assert epoll.poll(10) == [(watched.fileno(), select.EPOLLIN)]
         stage.handover.undrain()
         assert watched.getsockname()[1] == 80
 
