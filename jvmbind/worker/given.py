@@ -110,7 +110,11 @@ class Given:
         done where `fd` is no longer one of the `expected` inodes: the application may have closed it, and got its number
         for another file.
         """
-        former, inode = os.dup(fd), inode_of(by)
+        try:
+            former = os.dup(fd)
+        except OSError:
+            return  # closed
+        inode = inode_of(by)
         try:
             if inode_of(former) not in expected:
                 return
@@ -172,7 +176,7 @@ class Given:
         idle, expected = idle_like(self._fds[index]), self._inodes_of(index)
         given = self.of(index)
         self._idle[index] = idle
-        if given:  # an agent in C may wait in accept(2), see HandOver.give
+        with contextlib.suppress(OSError, IndexError):  # an agent in C may wait in accept(2), see HandOver._give
             os.set_blocking(idle.fd, os.get_blocking(given[0]))
         if self._specs[index].protocol == "udp" and given:
             self._await_pause(given)
