@@ -209,6 +209,9 @@ class Given:
             self._left.append((index, idle))
             os.close(idle.fd)
             self.rouse()
+            # A thread that sleeps there would wake with the next client; a connection of our own spares it the wait.
+            if (index, idle) in self._left and self._specs[index].protocol == "tcp" and reach(self._fds[index]):
+                self.rouse()
 
     def sleepers(self) -> set[int]:
         """Return the listeners for which a thread still sleeps on an idle socket; call `rouse` when one is readable."""

@@ -891,15 +891,15 @@ def test_drain_and_undrain() -> None:
     stage.play(application)
 
 
-@pytest.mark.parametrize("kind", ["tcp", "udp"])
-def test_a_thread_that_sleeps_on_the_idle_socket(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "tcp-unreachable", "udp"])
+def test_a_thread_that_sleeps_on_the_idle_socket(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A thread that was in poll(2) when the listener came back gets the next client, which poll by itself would not tell."""
     stage = Stage("80 53/udp")
 
     def application() -> None:
-        sock = socket.socket(V6, TCP if kind == "tcp" else UDP)
-        sock.bind(("::", 80 if kind == "tcp" else 53))
-        if kind == "tcp":
+        sock = socket.socket(V6, UDP if kind == "udp" else TCP)
+        sock.bind(("::", 53 if kind == "udp" else 80))
+        if kind != "udp":
             sock.listen(50)
         stage.handover.drain(datagrams_only=False)
         woken = threading.Event()
@@ -909,11 +909,17 @@ def test_a_thread_that_sleeps_on_the_idle_socket(kind: str) -> None:
         sleeper.start()
         task = Path(f"/proc/self/task/{sleeper.native_id}/syscall")
         wait_until(lambda: task.read_text().split()[0] in {"7", "73", "271"}, 10, "poll(2)")
+        if kind == "tcp-unreachable":
+            monkeypatch.setattr(given_module, "reach", lambda _: False)
         stage.handover.undrain()
+        if kind == "tcp":  # a connection of our own has done it
+            assert woken.wait(10)
+            assert not stage.handover.given.sleepers()
+            return
         assert stage.handover.given.sleepers()
         assert not woken.wait(0.1)
-        with socket.socket(V4, TCP if kind == "tcp" else UDP) as peer:
-            peer.connect(("127.0.0.1", 80 if kind == "tcp" else 53))
+        with socket.socket(V4, UDP if kind == "udp" else TCP) as peer:
+            peer.connect(("127.0.0.1", 53 if kind == "udp" else 80))
             if kind == "udp":
                 peer.send(b"x")
             assert select.select(stage.handover.given.sleepers(), [], [], 10)[0]
