@@ -46,8 +46,7 @@ def registrations(fds: Collection[int], skip: AbstractSet[str] = frozenset()) ->
         try:
             if os.readlink(f"/proc/self/fd/{name}") != "anon_inode:[eventpoll]":
                 continue
-            with open(f"/proc/self/fdinfo/{name}", encoding="ascii") as lines:
-                found += [reg for line in lines if (reg := parse_line(epoll, line)) and reg.fd in fds]
+            found += [reg for reg in _of_instance(epoll) if reg.fd in fds]
         except OSError:
             continue  # closed meanwhile
     return found
@@ -64,13 +63,17 @@ def parse_line(epoll: int, line: str) -> Registration | None:
 
 def again(registration: Registration) -> Registration | None:
     """Return a registration as it is now, None where it is no more."""
+    key = (registration.fd, registration.inode)
     try:
-        with open(f"/proc/self/fdinfo/{registration.epoll}", encoding="ascii") as lines:
-            found = [reg for line in lines if (reg := parse_line(registration.epoll, line))]
+        return next((reg for reg in _of_instance(registration.epoll) if (reg.fd, reg.inode) == key), None)
     except OSError:
         return None
-    key = (registration.fd, registration.inode)
-    return next((reg for reg in found if (reg.fd, reg.inode) == key), None)
+
+
+def _of_instance(epoll: int) -> list[Registration]:
+    """Return all registrations of one epoll instance; raises OSError."""
+    with open(f"/proc/self/fdinfo/{epoll}", encoding="ascii") as lines:
+        return [reg for line in lines if (reg := parse_line(epoll, line))]
 
 
 def remove(libc: ctypes.CDLL, registration: Registration) -> None:

@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.spec import is_wildcard
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TCP_LISTEN = "0A"  # the state of a listening socket in tcp_rows: include/net/tcp_states.h
 _QUEUE = struct.Struct("=24xII")
 _SO_MEMINFO = 55  # asm-generic/socket.h
 _REACH_PATIENCE = 0.2  # seconds; a wildcard is reached over the loopback device in no time, a device that is down never
@@ -42,6 +47,16 @@ def dropped(fd: int) -> int | None:
             return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8])
         except (OSError, struct.error):
             return None
+
+
+def tcp_rows() -> Iterator[list[str]]:
+    """Yield the fields of every TCP socket of this network namespace: /proc/net/tcp and tcp6, proc(5)."""
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        yield from (line.split() for line in lines)
 
 
 def reach(fd: int) -> bool:

@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jvmbind.posix.listening import accept_queue
+from jvmbind.posix.listening import TCP_LISTEN, accept_queue, tcp_rows
 
 if TYPE_CHECKING:
     import logging
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec
     from jvmbind.supervisor.generation import Generation
 
-_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 INTERVAL = 1.0  # seconds between two looks
 _BUSY = 0.5  # of one processor
 _BUSY_FACTOR = 3.0  # so much longer may a busy JVM be silent
@@ -109,17 +108,7 @@ def waiting_clients(fd: int) -> set[str]:
     """Return the remote ends of the connections that nobody has accepted yet: rows without an inode in /proc/net/tcp."""
     with socket.socket(fileno=os.dup(fd)) as listener:
         port = f":{listener.getsockname()[1]:04X}"
-    found = set()
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[1].endswith(port) and fields[3] != _LISTEN and fields[9] == "0":
-                found.add(fields[2])
-    return found
+    return {fields[2] for fields in tcp_rows() if fields[1].endswith(port) and fields[3] != TCP_LISTEN and fields[9] == "0"}
 
 
 def cpu_seconds(pid: int) -> float:

@@ -8,13 +8,10 @@ kernel grants to processes of one user (socket(7)). They keep it.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-from pathlib import Path
 
+from jvmbind.posix.listening import TCP_LISTEN, tcp_rows
 from jvmbind.worker.sockets import borrowed, inode_of
-
-_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 
 class Undeclared:
@@ -68,12 +65,5 @@ def _set_reuseport(fd: int) -> None:
 
 
 def _listening_ports() -> set[int]:
-    """Return the ports on which TCP sockets listen in this network namespace: proc(5)."""
-    found = set()
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{os.getpid()}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _LISTEN:
-                    found.add(int(fields[1].rpartition(":")[2], 16))
-    return found
+    """Return the ports on which TCP sockets listen in this network namespace."""
+    return {int(fields[1].rpartition(":")[2], 16) for fields in tcp_rows() if fields[3] == TCP_LISTEN}
