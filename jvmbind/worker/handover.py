@@ -190,7 +190,7 @@ class HandOver:
     def release(self, *, rehearse: bool) -> None:
         """Answer from now on; what waits must be put to `answer` again.
 
-        With `rehearse`, an idle socket takes the place of each listener as soon as the application listens: another
+        With `rehearse`, an idle socket takes the place of each listener once the application waits on it: another
         generation serves meanwhile, and what this one accepts would be lost if it then failed. `undrain` ends that.
         """
         if not self._parked:
