@@ -13,7 +13,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jvmbind import lifecycle, machine
+from jvmbind import lifecycle
+from jvmbind.lifecycle.start import begin
+from jvmbind.lifecycle.table import step
 from jvmbind.posix.process import reap_strangers
 from jvmbind.posix.signals import read_signals
 from jvmbind.supervisor.actions import Actions
@@ -42,7 +44,7 @@ class Loop:
     def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int) -> None:
         """Start the first generation of `spec` with the descriptors of its listeners; `signals` is a signalfd for FORWARDED."""
         self._signals = signals
-        self._state, actions = machine.begin(spec, time.monotonic())
+        self._state, actions = begin(spec, time.monotonic())
         self._world = Actions(spec, listeners)
         self._carry_out(actions)
         self._world.open_log()
@@ -66,7 +68,7 @@ class Loop:
         return self._world.status
 
     def _step(self, event: lifecycle.Event) -> None:
-        self._state, actions = machine.step(self._world.planned_spec, self._state, event)
+        self._state, actions = step(self._world.planned_spec, self._state, event)
         if self._state.phase is not self._world.phase and self._state.phase is lifecycle.Phase.STOPPING:
             self._world.stopping()
         self._world.phase = self._state.phase

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jvmbind import lifecycle, machine
+from jvmbind import lifecycle
 from jvmbind.lifecycle import (
     Accepting,
     ClearTimer,
@@ -43,8 +43,11 @@ from jvmbind.lifecycle import (
     Stop,
     Timeout,
     Undrain,
+    steps,
+    table,
 )
-from jvmbind.machine import begin, step
+from jvmbind.lifecycle.start import begin
+from jvmbind.lifecycle.table import step
 from jvmbind.spec import RESTART_POLICIES, ServiceSpec
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ MEMBERS = st.lists(
 
 def test_the_table_is_complete() -> None:
     """The table says what to do for each event in each phase, and holds nothing else."""
-    assert set(machine.TABLE) == {(phase, kind) for phase in Phase for kind in EVENTS}
+    assert set(table.TABLE) == {(phase, kind) for phase in Phase for kind in EVENTS}
 
 
 @pytest.mark.parametrize("kind", EVENTS)
@@ -425,7 +428,7 @@ def test_stop_sequence(number: int) -> None:
     assert SetTimer("stop", 1, spec.stop_timeout) in actions
     state, actions = step(spec, state, Timeout(33.0, "stop", 1))
     assert kills(actions) == [signal.SIGQUIT]
-    assert SetTimer("dump", 1, machine.DUMP_SECONDS) in actions
+    assert SetTimer("dump", 1, steps.DUMP_SECONDS) in actions
     state, actions = step(spec, state, Timeout(34.0, "dump", 1))
     assert kills(actions) == [signal.SIGKILL]
     state, actions = step(spec, state, Died(34.0, 1, 0, signal.SIGKILL))
@@ -495,7 +498,7 @@ def test_restart_policy(policy: str, which: int) -> None:
     if RESTARTS[policy][which]:
         assert Spawn(2, parked=False) in actions
     else:
-        assert Exit(machine.shell_status(status, number)) in actions
+        assert Exit(steps.shell_status(status, number)) in actions
 
 
 @pytest.mark.parametrize("policy", RESTART_POLICIES)
@@ -593,7 +596,7 @@ def test_reload() -> None:
     state, actions = step(spec, state, Accepting(4.0, 2))
     assert actions == (Probe(2, rehearsal=True),)
     state, actions = step(spec, state, Ready(4.2, 2))
-    assert actions == (ClearTimer("start", 2), SetTimer("settle", 2, machine.SETTLE_SECONDS))
+    assert actions == (ClearTimer("start", 2), SetTimer("settle", 2, steps.SETTLE_SECONDS))
     state, actions = step(spec, state, Timeout(4.5, "settle", 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
     state, actions = step(spec, state, Ready(5.0, 2))
@@ -625,7 +628,7 @@ def test_standby_takes_over_at_once() -> None:
     state, _ = begin(spec, 1.0)
     state, _ = step(spec, state, Accepting(1.0, 1))
     state, actions = step(spec, state, Ready(1.0, 1))
-    assert SetTimer("standby", 0, machine.STANDBY_SECONDS) in actions
+    assert SetTimer("standby", 0, steps.STANDBY_SECONDS) in actions
     state, actions = step(spec, state, Timeout(3.0, "standby", 0))
     assert Spawn(2, parked=True) in actions
     state, _ = step(spec, state, Parked(4.0, 2))
@@ -647,7 +650,7 @@ def test_standby_that_dies_during_a_reload() -> None:
 
     after, actions = step(spec, state, Timeout(3.0, "standby", 0))
 
-    assert (after, actions) == (state, (SetTimer("standby", 0, machine.STANDBY_SECONDS),))
+    assert (after, actions) == (state, (SetTimer("standby", 0, steps.STANDBY_SECONDS),))
 
 
 def test_reload_given_up_after_the_take_over() -> None:
@@ -694,5 +697,5 @@ def test_death_during_the_rehearsal() -> None:
 @given(st.integers(0, 255))
 def test_shell_status(status: int) -> None:
     """A death by a signal is 128 plus its number, an exit its own status."""
-    assert machine.shell_status(status, 0) == status
-    assert machine.shell_status(0, 9) == 137
+    assert steps.shell_status(status, 0) == status
+    assert steps.shell_status(0, 9) == 137

@@ -1,0 +1,70 @@
+"""What happens to a service and what is done about it, as pure values: states, events, actions and the table of them.
+
+Used by the supervisor. `table` decides; `start`, `death`, `reload`, `stop`, `timers` and `steps` hold its entries.
+"""
+
+from __future__ import annotations
+
+from jvmbind.lifecycle.actions import (
+    Action,
+    ClearTimer,
+    Drain,
+    Exit,
+    HalfClose,
+    Kill,
+    Probe,
+    Release,
+    Report,
+    ReportReload,
+    SetTimer,
+    Spawn,
+    Undrain,
+)
+from jvmbind.lifecycle.events import (
+    Accepting,
+    Died,
+    Drained,
+    Event,
+    Parked,
+    Quiet,
+    Ready,
+    Reload,
+    Restart,
+    SpawnFailed,
+    Stop,
+    Timeout,
+)
+from jvmbind.lifecycle.state import Member, Phase, Role, Stage, State
+
+__all__ = [
+    "Accepting",
+    "Action",
+    "ClearTimer",
+    "Died",
+    "Drain",
+    "Drained",
+    "Event",
+    "Exit",
+    "HalfClose",
+    "Kill",
+    "Member",
+    "Parked",
+    "Phase",
+    "Probe",
+    "Quiet",
+    "Ready",
+    "Release",
+    "Reload",
+    "Report",
+    "ReportReload",
+    "Restart",
+    "Role",
+    "SetTimer",
+    "Spawn",
+    "SpawnFailed",
+    "Stage",
+    "State",
+    "Stop",
+    "Timeout",
+    "Undrain",
+]

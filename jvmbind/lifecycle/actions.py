@@ -1,0 +1,91 @@
+"""What the supervisor is to do. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Spawn(NamedTuple):
+    """Start the worker of a generation; `parked`: it waits at its first bind until it is released."""
+
+    generation: int
+    parked: bool
+
+
+class Release(NamedTuple):
+    """Let a parked generation have the listeners; `rehearse`: idle sockets in their place until Undrain."""
+
+    generation: int
+    rehearse: bool = False
+
+
+class Drain(NamedTuple):
+    """Take the listeners away from a generation without its noticing, and tell how many connections it has."""
+
+    generation: int
+    datagrams_only: bool = False
+
+
+class Undrain(NamedTuple):
+    """Give the listeners back."""
+
+    generation: int
+
+
+class HalfClose(NamedTuple):
+    """Let a generation see the end of input on every connection that it has left."""
+
+    generation: int
+
+
+class Probe(NamedTuple):
+    """Find out whether a client gets served, and report Ready; `rehearsal`: on the idle sockets."""
+
+    generation: int
+    rehearsal: bool = False
+
+
+class Kill(NamedTuple):
+    """Send `signal` to the worker."""
+
+    generation: int
+    signal: int
+
+
+class SetTimer(NamedTuple):
+    """Report Timeout after `seconds`; replaces an earlier timer of that name and generation."""
+
+    name: str
+    generation: int
+    seconds: float
+
+
+class ClearTimer(NamedTuple):
+    """Forget a timer."""
+
+    name: str
+    generation: int
+
+
+class Report(NamedTuple):
+    """Something for the log and the manager: ready, back-off, unclaimed, hangs, dump, start-limit."""
+
+    what: str
+    generation: int
+    seconds: float = 0.0
+
+
+class ReportReload(NamedTuple):
+    """How a reload ended: `failure` is "" when the new generation serves."""
+
+    generation: int
+    failure: str
+
+
+class Exit(NamedTuple):
+    """End the supervisor with `status`; the listeners are closed by that."""
+
+    status: int
+
+
+Action = Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportReload | Exit

@@ -1,0 +1,96 @@
+"""Entries of the table: a generation has ended, or could not be started. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jvmbind.errors import EX_TEMPFAIL
+from jvmbind.lifecycle.actions import (
+    ClearTimer,
+    Exit,
+    Report,
+    ReportReload,
+    SetTimer,
+    Undrain,
+)
+from jvmbind.lifecycle.events import Died, Event, SpawnFailed
+from jvmbind.lifecycle.reload import keep_old
+from jvmbind.lifecycle.state import Member, Phase, Role, Stage, State
+from jvmbind.lifecycle.steps import (
+    SIGKILL,
+    TIMERS,
+    again,
+    delay,
+    no_reload,
+    shell_status,
+    take_over,
+    without,
+)
+
+if TYPE_CHECKING:
+    from jvmbind.lifecycle.steps import Step
+    from jvmbind.spec import ServiceSpec
+
+
+def died(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """A generation has ended."""
+    member = state.get(event.generation)
+    if member is None or not isinstance(event, Died):
+        return state, ()
+    state = without(state, member.number)
+    gone = tuple(ClearTimer(name, member.number) for name in TIMERS)
+    if member.role is Role.DRAINING:
+        return state, gone
+    if member.role is Role.STANDBY:
+        state = state._replace(standby_deaths=state.standby_deaths + 1)
+        return state, (*gone, SetTimer("standby", 0, delay(spec, state.standby_deaths + 1)))
+    state, actions = lost(spec, state, member, event)
+    return state, (*gone, *actions)
+
+
+def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
+    """The serving or the incoming generation has died."""
+    old = state.one(Role.SERVING)
+    if member.role is Role.INCOMING and old is not None:
+        return keep_old(state, old, member.number, f"generation {member.number} ended before it was ready")
+    incoming = state.one(Role.INCOMING)
+    if incoming is not None:  # the old generation died during a reload: the new one is all there is
+        takes = take_over(state, incoming.number) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
+        return state._replace(phase=Phase.STARTING), (ClearTimer("settle", incoming.number), *takes)
+    if state.reloading:  # and the old one died before: back to what it ran, as after its own death
+        state = state._replace(reloading=False, crashes=state.crashes + 1)
+        state, actions = again(spec, state, event.now, delay(spec, state.crashes))
+        return state, (ReportReload(member.number, failure="neither generation lived to serve"), *actions)
+    if state.restarting:
+        return again(spec, state._replace(restarting=False), event.now, 0.0)
+    if not must_restart(spec, state, member, event):
+        return state._replace(phase=Phase.ENDED), (
+            *no_reload(state),
+            Exit(shell_status(event.status, event.signal)),
+        )
+    if member.role is Role.INCOMING:
+        state = state._replace(failed_starts=state.failed_starts + 1)
+        if state.failed_starts >= spec.start_limit:
+            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), *no_reload(state), Exit(EX_TEMPFAIL))
+    healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
+    state = state._replace(crashes=1 if healthy else state.crashes + 1)
+    return again(spec, state, event.now, delay(spec, state.crashes))
+
+
+def must_restart(spec: ServiceSpec, state: State, member: Member, event: Died) -> bool:
+    """Return whether the policy has a generation follow this one."""
+    started = state.ever_ready or member.stage is Stage.ACCEPTING
+    if not started and member.role is Role.INCOMING and spec.restart != "always":
+        return False  # what never worked is not repeated
+    if spec.restart == "on-crash":
+        return event.signal != 0
+    return spec.restart == "always" or (spec.restart == "on-failure" and (event.status != 0 or event.signal != 0))
+
+
+def spawn_failed(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """No process could be made for a generation."""
+    if not isinstance(event, SpawnFailed):
+        return state, ()
+    if not state.ever_ready and state.phase is Phase.STARTING:
+        return without(state, event.generation)._replace(phase=Phase.ENDED), (Exit(event.status),)
+    return died(spec, state, Died(event.now, event.generation, event.status, SIGKILL))

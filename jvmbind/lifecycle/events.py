@@ -1,0 +1,91 @@
+"""What can happen to a service. Pure. Times are seconds of a monotonic clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Parked(NamedTuple):
+    """A generation waits at its first bind on a declared listener."""
+
+    now: float
+    generation: int
+
+
+class Accepting(NamedTuple):
+    """A generation has all its listeners and would take a connection (or said so itself, or there are no listeners)."""
+
+    now: float
+    generation: int
+
+
+class Ready(NamedTuple):
+    """A client gets served by this generation, or would be, by how its rehearsal went."""
+
+    now: float
+    generation: int
+
+
+class Died(NamedTuple):
+    """The worker has ended: with an exit `status`, or by a signal (then `signal` is not 0)."""
+
+    now: float
+    generation: int
+    status: int
+    signal: int
+
+
+class SpawnFailed(NamedTuple):
+    """No worker could be started; `status` is what to end with if that is final."""
+
+    now: float
+    generation: int
+    status: int
+
+
+class Drained(NamedTuple):
+    """A drained generation has no connection left."""
+
+    now: float
+    generation: int
+
+
+class Quiet(NamedTuple):
+    """A drained generation has connections at most on which no request is in work."""
+
+    now: float
+    generation: int
+
+
+class Reload(NamedTuple):
+    """A new generation is wanted beside the serving one."""
+
+    now: float
+    generation: int = 0
+
+
+class Restart(NamedTuple):
+    """The serving generation is to be stopped and started anew."""
+
+    now: float
+    generation: int = 0
+
+
+class Stop(NamedTuple):
+    """The service is to end; `signal` is what the worker gets, unless the terminal has `delivered` it there already."""
+
+    now: float
+    signal: int
+    delivered: bool = False
+    generation: int = 0
+
+
+class Timeout(NamedTuple):
+    """The time that SetTimer asked for has come."""
+
+    now: float
+    name: str
+    generation: int
+
+
+Event = Parked | Accepting | Ready | Died | SpawnFailed | Drained | Quiet | Reload | Restart | Stop | Timeout

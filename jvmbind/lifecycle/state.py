@@ -1,0 +1,76 @@
+"""Where a service is: its phase, its living generations and what is remembered of those before. Pure."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+
+class Phase(enum.Enum):
+    """Where the service is."""
+
+    STARTING = "starting"  # nobody serves, a generation is on its way
+    UP = "up"
+    RELOADING = "reloading"  # one serves, the next is on its way
+    BACKING_OFF = "backing off"  # nobody serves, the next start waits
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Role(enum.IntEnum):
+    """What a generation is there for."""
+
+    SERVING = 1
+    INCOMING = 2
+    DRAINING = 3  # no new connections, finishes the old; or ended after a failed reload
+    STANDBY = 4
+
+
+class Stage(enum.IntEnum):
+    """How far a generation has come."""
+
+    STARTING = 1
+    PARKED = 2  # waits at its first bind on a declared listener
+    RELEASED = 3
+    ACCEPTING = 4  # has all listeners, or idle sockets while it rehearses, and takes connections
+    REHEARSED = 5  # did so on idle sockets, beside the one that serves
+    READY = 6
+    TERMINATING = 7  # was told to end
+
+
+class Member(NamedTuple):
+    """A living generation."""
+
+    number: int
+    role: Role
+    stage: Stage
+    started: float
+    ready_at: float = 0.0
+
+
+class State(NamedTuple):
+    """All that a decision depends on."""
+
+    phase: Phase = Phase.STARTING
+    members: tuple[Member, ...] = ()
+    next_number: int = 1
+    crashes: int = 0  # in a row
+    failed_starts: int = 0  # in a row
+    standby_deaths: int = 0
+    ever_ready: bool = False
+    reloading: bool = False  # somebody waits for the result of a reload
+    restarting: bool = False  # the serving generation was told to end, to be started anew
+    stop_signal: int = 0
+    status: int | None = None
+
+    def get(self, number: int) -> Member | None:
+        """Return the living generation of that number."""
+        return next((member for member in self.members if member.number == number), None)
+
+    def all(self, role: Role) -> list[Member]:
+        """Return the generations of a role, oldest first."""
+        return [member for member in self.members if member.role is role]
+
+    def one(self, role: Role) -> Member | None:
+        """Return the oldest generation of a role."""
+        return next(iter(self.all(role)), None)

@@ -1,0 +1,108 @@
+"""Steps that several entries of the table are made of. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jvmbind.lifecycle.actions import (
+    Action,
+    ClearTimer,
+    Drain,
+    Kill,
+    Probe,
+    Release,
+    Report,
+    ReportReload,
+    SetTimer,
+    Spawn,
+    Undrain,
+)
+from jvmbind.lifecycle.state import Member, Phase, Role, Stage, State
+
+if TYPE_CHECKING:
+    from jvmbind.spec import ServiceSpec
+
+DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SIGKILL
+CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
+SETTLE_SECONDS = 1.0  # a new generation that fails so soon after it has begun to accept has not had a client yet
+PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
+STANDBY_SECONDS = 2.0  # a starting JVM takes the processor that the first answers of another need
+Step = tuple[State, tuple[Action, ...]]
+SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
+START_TIMERS = ("start", "settle", "probe")
+TIMERS = (*START_TIMERS, "drain", "close", "stop", "dump")
+
+
+def shell_status(status: int, number: int) -> int:
+    """Return the exit status that stands for a death, as the shell and `java` have it: 128 plus the signal."""
+    return 128 + number if number else status
+
+
+def replace_member(state: State, member: Member) -> State:
+    """Return the state with this member in the place of the one of its number."""
+    others = tuple(other for other in state.members if other.number != member.number)
+    return state._replace(members=tuple(sorted((*others, member))))
+
+
+def without(state: State, number: int) -> State:
+    """Return the state without a member."""
+    return state._replace(members=tuple(member for member in state.members if member.number != number))
+
+
+def spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bool) -> Step:
+    """Start a generation."""
+    number = state.next_number
+    after = replace_member(state._replace(next_number=number + 1), Member(number, role, Stage.STARTING, now))
+    timer = () if role is Role.STANDBY else (SetTimer("start", number, spec.start_timeout),)
+    return after, (Spawn(number, parked=parked), *timer)
+
+
+def fill_standby(spec: ServiceSpec, state: State, now: float) -> Step:
+    """Start what is missing of the standby generations."""
+    actions: tuple[Action, ...] = ()
+    while len(state.all(Role.STANDBY)) < spec.standby:
+        state, more = spawn(spec, state, Role.STANDBY, now, parked=True)
+        actions += more
+    return state, actions
+
+
+def delay(spec: ServiceSpec, deaths: int) -> float:
+    """Return the wait before the next start: none after the first death, then doubling from `backoff_first`."""
+    return 0.0 if deaths <= 1 else min(spec.backoff_first * 2.0 ** min(deaths - 2, 32), spec.backoff_max)
+
+
+def again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
+    """Start the next generation: a standby at once, a new one after the back-off."""
+    standby = next((member for member in state.all(Role.STANDBY) if member.stage is Stage.PARKED), None)
+    if standby is not None:
+        state = replace_member(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED))
+        start = SetTimer("start", standby.number, spec.start_timeout)
+        return state._replace(phase=Phase.STARTING), (Release(standby.number), start)
+    if seconds <= 0:
+        return spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, now, parked=False)
+    return state._replace(phase=Phase.BACKING_OFF), (Report("back-off", 0, seconds), SetTimer("back-off", 0, seconds))
+
+
+def end(number: int, seconds: float, signal: int = SIGTERM) -> tuple[Action, ...]:
+    """Send a signal; a thread dump after `seconds`, then SIGKILL."""
+    return (Kill(number, signal), SetTimer("dump" if signal == SIGQUIT else "stop", number, seconds))
+
+
+def terminate(spec: ServiceSpec, state: State, member: Member, signal: int) -> Step:
+    """Tell a generation to end."""
+    state = replace_member(state, member._replace(stage=Stage.TERMINATING))
+    timers = (ClearTimer("drain", member.number), ClearTimer("close", member.number))
+    return state, (*timers, *end(member.number, spec.stop_timeout, signal))
+
+
+def take_over(state: State, number: int) -> tuple[Action, ...]:
+    """Give the listeners to the new generation; the old one steps back, so that the probe can only reach the new one."""
+    old = state.one(Role.SERVING)
+    if old is None:
+        return Undrain(number), Probe(number)
+    return Drain(old.number), Undrain(number), Probe(number), SetTimer("probe", number, PROBE_SECONDS)
+
+
+def no_reload(state: State) -> tuple[Action, ...]:
+    """Tell who waits for a reload that the service ends."""
+    return (ReportReload(0, failure="the service ends"),) if state.reloading else ()

@@ -1,0 +1,102 @@
+"""Entries of the table: the service is to end. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jvmbind.lifecycle.actions import (
+    Action,
+    ClearTimer,
+    Drain,
+    Exit,
+    Kill,
+    SetTimer,
+)
+from jvmbind.lifecycle.events import Died, Event, SpawnFailed, Stop
+from jvmbind.lifecycle.state import Phase, Role, Stage, State
+from jvmbind.lifecycle.steps import (
+    SIGTERM,
+    START_TIMERS,
+    no_reload,
+    replace_member,
+    shell_status,
+    terminate,
+    without,
+)
+
+if TYPE_CHECKING:
+    from jvmbind.lifecycle.steps import Step
+    from jvmbind.spec import ServiceSpec
+
+
+def drained(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """A drained generation has no connection left: it is ended."""
+    member = state.get(event.generation)
+    if member is None or member.role is not Role.DRAINING or member.stage is Stage.TERMINATING:
+        return state, ()
+    return terminate(spec, state, member, SIGTERM)
+
+
+def quiet(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """While stopping, a generation with no request in work is asked to end at once."""
+    member = state.get(event.generation)
+    if member is None or member.stage is Stage.TERMINATING:
+        return state, ()
+    return terminate(spec, state, member, state.stop_signal)
+
+
+def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """Drain whoever serves and end it once no request is in work; end the others at once."""
+    if not isinstance(event, Stop):
+        return state, ()
+    state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
+    if not state.members:
+        return state._replace(phase=Phase.ENDED), (Exit(128 + event.signal),)
+    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *no_reload(state)]
+    state = state._replace(reloading=False)
+    for member in state.members:
+        actions += [ClearTimer(name, member.number) for name in START_TIMERS]
+        if member.stage is Stage.TERMINATING:
+            continue
+        if event.delivered:
+            state = replace_member(state, member._replace(stage=Stage.TERMINATING))
+            actions.append(SetTimer("stop", member.number, spec.stop_timeout))
+        elif member.role in {Role.SERVING, Role.DRAINING}:
+            actions += [Drain(member.number), SetTimer("drain", member.number, spec.drain_timeout)]
+        else:
+            state, more = terminate(spec, state, member, event.signal)
+            actions += more
+    return state, tuple(actions)
+
+
+def stop_again(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """A second request does not wait for connections any more."""
+    if not isinstance(event, Stop):
+        return state, ()
+    actions: list[Action] = []
+    for member in state.members:
+        if member.stage is not Stage.TERMINATING:
+            state, more = terminate(spec, state, member, event.signal)
+            actions += more
+        elif not event.delivered:
+            actions.append(Kill(member.number, event.signal))
+    return state, tuple(actions)
+
+
+def died_stopping(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """The status is that of the generation that served; the last death ends the service."""
+    member = state.get(event.generation)
+    if member is None or not isinstance(event, Died):
+        return state, ()
+    state = without(state, member.number)
+    if member.role in {Role.SERVING, Role.INCOMING} or state.status is None:
+        state = state._replace(status=shell_status(event.status, event.signal))
+    if state.members:
+        return state, ()
+    return state._replace(phase=Phase.ENDED), (Exit(state.status or 0),)
+
+
+def spawn_failed_stopping(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """A process that could not be made is one that has ended."""
+    status = event.status if isinstance(event, SpawnFailed) else 0
+    return died_stopping(spec, state, Died(event.now, event.generation, status, 0))
