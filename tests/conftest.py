@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.isolation import isolate
 from support.jdks import JAVA_SOURCES, compile_java, tested_jdks, write_jar
 from support.network import Network
 from support.runner import Runner
@@ -27,8 +28,12 @@ _FAILED = pytest.StashKey[bool]()
 
 
 def pytest_sessionstart() -> None:
-    """Keep crash tests from writing core files."""
+    """Keep crash tests from writing core files, and the processes of a parallel run out of each other's way."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.pop("PYTHONPATH", None)  # which xdist sets for its own processes alone
+        if os.geteuid() == 0:
+            isolate()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -61,13 +61,15 @@ fi
 # -I: the checkout is not on the path, so what is imported as jvmbind is the wheel.
 export JVMBIND_TESTS_INSTALLED=1 JVMBIND_TEST_LOGS="$logs/failed"
 arguments=("$@")
+# Tests mostly wait: for a JVM, a signal, a socket. Each process of the run has a network and a /run/jvmbind of its own.
+workers=${JVMBIND_TEST_WORKERS:-$(($(nproc) + 1))}
 [ ${#arguments[@]} -gt 0 ] || arguments=(tests)
 set +e
 # Signals that whoever runs this ignores (nohup, a background job) would be ignored by every server under test.
 # shellcheck disable=SC2016
 env --default-signal=HUP,INT,QUIT,PIPE unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
     "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -p no:cacheprovider --continue-on-collection-errors \
-    --basetemp="$logs/tmp" "${arguments[@]}" < /dev/null > >(tee "$logs/pytest.log") 2>&1
+    --basetemp="$logs/tmp" -n "$workers" --dist loadgroup "${arguments[@]}" < /dev/null > >(tee "$logs/pytest.log") 2>&1
 status=$?
 set -e
 wait # for tee, so that nothing follows what it prints

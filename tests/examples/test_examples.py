@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -137,21 +136,10 @@ def test_container(runner: Runner, network: Network, workspace: Path, probes: Pa
     assert service.wait() == 143, service.report()
 
 
-@pytest.fixture(scope="session")
-def boot_jar(shared_directory: Path) -> Path:
-    """The Spring Boot application of examples/, built by Maven."""
-    project = shared_directory / "spring-boot"
-    shutil.copytree(EXAMPLES / "spring-boot", project)
-    made = subprocess.run(
-        ["mvn", "-q", "-B", "-ntp", "-f", str(project / "pom.xml"), "package"], capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
-    return project / "target" / "shop.jar"
-
-
-def test_spring_boot(runner: Runner, network: Network, boot_jar: Path, environment: dict[str, str]) -> None:
+def test_spring_boot(runner: Runner, network: Network, environment: dict[str, str]) -> None:
     """The Spring Boot jar, which binds 8080, serves port 80 and shuts down gracefully."""
-    service = runner.start(["sh", str(EXAMPLES / "spring-boot" / "run.sh"), str(boot_jar), SERVICE_USER], environment=environment)
+    jar = artifact("spring-boot") / "shop.jar"
+    service = runner.start(["sh", str(EXAMPLES / "spring-boot" / "run.sh"), str(jar), SERVICE_USER], environment=environment)
 
     assert http_get_when_served(network, 80, timeout=60).body == "open\n"
     assert service.stop() == 143, service.report()

@@ -43,6 +43,9 @@ JARS = {
     "junit": ["org.junit.platform:junit-platform-console-standalone:1.14.4"],
 }
 
+# Projects of examples/ that Maven builds; the folder is named after the version of what they are made with.
+PROJECTS = {"spring-boot": "spring-boot:shop:4.0.7"}
+
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion>
 <groupId>test</groupId><artifactId>test</artifactId><version>1</version><packaging>pom</packaging>
@@ -62,15 +65,16 @@ def cache_directory() -> Path:
 
 
 def artifact(name: str) -> Path:
-    """Return the folder with the distribution or the jars called `name`, fetched if it is not there yet."""
-    coordinates = DISTRIBUTIONS[name] if name in DISTRIBUTIONS else (LIBRARIES | JARS)[name][0]
+    """Return the folder with the distribution, the jars or the built project called `name`, fetched if it is not there yet."""
+    coordinates = (DISTRIBUTIONS | PROJECTS).get(name) or (LIBRARIES | JARS)[name][0]
     # The version is part of the folder's name, so a changed version is fetched anew.
     version = coordinates.split(":")[2]
     target = cache_directory() / f"{name}-{version}"
     if not target.is_dir():
         cache_directory().mkdir(parents=True, exist_ok=True, mode=0o755)
         with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=f"{name}-") as work:
-            made = _distribution(name, Path(work)) if name in DISTRIBUTIONS else _libraries(name, Path(work))
+            make = _distribution if name in DISTRIBUTIONS else _project if name in PROJECTS else _libraries
+            made = make(name, Path(work))
             _make_readable(made)
             made.rename(target)
     return target
@@ -98,6 +102,13 @@ def _distribution(name: str, work: Path) -> Path:
     return folder
 
 
+def _project(name: str, work: Path) -> Path:
+    project = work / name
+    shutil.copytree(Path(__file__).parents[2] / "examples" / name, project)
+    _maven("-f", str(project / "pom.xml"), "package")
+    return project / "target"
+
+
 def _libraries(name: str, work: Path) -> Path:
     entries = []
     for coordinates in (LIBRARIES | JARS)[name]:
@@ -121,5 +132,5 @@ def _make_readable(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS):
+    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS, *PROJECTS):
         sys.stdout.write(f"{artifact(wanted)}\n")

@@ -38,6 +38,14 @@ def _checked(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
+def set_loopback_up() -> None:
+    """Switch on the loopback interface of the calling thread's namespace; raises OSError. Source: netdevice(7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH14s", b"lo", 0, b"")
+        flags = struct.unpack("16sH14s", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", flags | _IFF_UP, b""))
+
+
 @dataclass(frozen=True, slots=True)
 class SocketRow:
     """One line of /proc/net/{tcp,udp,unix}: protocol ("tcp6"), local address, and whether clients can reach it."""
@@ -67,10 +75,7 @@ class Network:
         try:
             _checked(_libc.unshare(CLONE_NEWNET), "unshare(CLONE_NEWNET)")
             self._fd = os.open(_THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-                request = struct.pack("16sH14s", b"lo", 0, b"")
-                flags = struct.unpack("16sH14s", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
-                fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", flags | _IFF_UP, b""))
+            set_loopback_up()
         except OSError as failure:
             self._failure = failure
 

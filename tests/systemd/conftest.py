@@ -34,7 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; nothing here has a meaning for plain java."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.systemd, pytest.mark.root, pytest.mark.jvm):
+            # One systemd serves them all: in a parallel run they stay in one process.
+            for mark in (pytest.mark.systemd, pytest.mark.root, pytest.mark.jvm, pytest.mark.xdist_group("systemd")):
                 item.add_marker(mark)
             item.add_marker(pytest.mark.skipif(PLAIN, reason="java knows no service manager"))
 
