@@ -1,7 +1,7 @@
-"""A seccomp filter that sends a few system calls to user notification, and the notifications themselves.
+"""A seccomp filter that sends a few system calls to user notification and refuses others, and the notifications themselves.
 
 Runs in the worker, as the service user; needs no_new_privs and no capability. Sources: seccomp(2),
-seccomp_unotify(2), linux/seccomp.h, linux/audit.h, linux/filter.h; kernel 5.0 or later.
+seccomp_unotify(2), ioctl_tty(2), prlimit(2), linux/seccomp.h, linux/audit.h, linux/filter.h; kernel 5.0 or later.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ RET_ERRNO = 0x00050000
 _LD_W_ABS = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _JEQ = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _JGE = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
 _RET = 0x06  # BPF_RET | BPF_K
 
 # Offsets in struct seccomp_data; the low half of an argument comes first on these little-endian machines.
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NR, _ARCH, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32
 _X32_BIT = 0x40000000
 
 _NOTIF = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif
@@ -38,9 +39,18 @@ _IOCTL_RECV = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
 _IOCTL_SEND = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND
 _FLAG_CONTINUE = 1
 
+# They put characters into a terminal's input, which a shell of somebody else may read: ioctl_tty(2), ioctl_console(2).
+_TERMINAL_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+# The type byte that all ioctls of a descriptor of notifications have, and no others (ioctl-number.rst). It is compared
+# alone because the kernel takes SECCOMP_IOCTL_NOTIF_ADDFD with any size in the other bits.
+_NOTIFY_TYPE = ord("!") << 8
+
 
 class Machine(NamedTuple):
-    """The numbers of one architecture. `dup2` is -1 where it does not exist."""
+    """The numbers of one architecture. `dup2` is -1 where it does not exist.
+
+    `compat` is the 32-bit architecture whose calls the kernel may take too, with its own numbers.
+    """
 
     audit: int
     seccomp: int
@@ -51,12 +61,18 @@ class Machine(NamedTuple):
     dup2: int
     dup3: int
     io_uring_setup: int
+    ioctl: int
+    prlimit: int
+    compat: int
+    compat_ioctl: int
+    compat_prlimit: int
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 317, 56, 49, 50, 32, 33, 292, 425),
-    "aarch64": Machine(0xC00000B7, 277, 220, 200, 201, 23, -1, 24, 425),
+    "x86_64": Machine(0xC000003E, 317, 56, 49, 50, 32, 33, 292, 425, 16, 302, 0x40000003, 54, 340),
+    "aarch64": Machine(0xC00000B7, 277, 220, 200, 201, 23, -1, 24, 425, 29, 261, 0x40000028, 54, 369),
 }
+_X32_IOCTL, _X32_PRLIMIT = _X32_BIT | 514, _X32_BIT | 302
 
 
 def this_machine() -> Machine:
@@ -68,39 +84,73 @@ def this_machine() -> Machine:
     return MACHINES[name]
 
 
-def filter_program(machine: Machine, *, strict: bool) -> bytes:
+_Code = list[tuple[int, int, int, int]]
+
+
+def _refusals(ioctl: int, prlimit: int) -> _Code:
+    """Return the instructions that refuse what harms others, with EPERM, and go on behind themselves with all other calls.
+
+    The number of the call is in the accumulator before, and after. Refused are the ioctls above, and prlimit(2) that sets a
+    limit of another process: with the supervisor's RLIMIT_NOFILE, _AS or _CPU that would end it, whatever Landlock says. A
+    program sets its own limits with pid 0, as setrlimit(2) of the C library does.
+    """
+    terminal = [(_JEQ, len(_TERMINAL_IOCTLS) - i + 1, 0, command) for i, command in enumerate(_TERMINAL_IOCTLS)]
+    commands = [(_LD_W_ABS, 0, 0, _ARG1), *terminal, (_AND, 0, 0, 0xFF00), (_JEQ, 0, 1, _NOTIFY_TYPE)]
+    ends = [(_RET, 0, 0, RET_ERRNO | errno.EPERM), (_RET, 0, 0, RET_ALLOW)]
+    limits = [(_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 5, 0, 0)]  # the kernel takes the low half: pid_t
+    limits += [(_LD_W_ABS, 0, 0, _ARG2), (_JEQ, 0, 2, 0), (_LD_W_ABS, 0, 0, _ARG2 + 4), (_JEQ, 1, 0, 0)]  # new_limit
+    return [
+        (_JEQ, 0, len(commands) + len(ends), ioctl),
+        *commands,
+        *ends,
+        (_JEQ, 0, len(limits) + len(ends), prlimit),
+        *limits,
+        *ends,
+    ]
+
+
+def filter_program(machine: Machine, *, strict: bool, notify: bool = True) -> bytes:
     """Return the filter as an array of struct sock_filter.
 
-    Notified: bind, listen, dup(0), and dup2 or dup3 onto 0, 1 or 2. With `strict`, ways round the notification are
-    closed: other architectures and the x32 interface get ENOSYS, io_uring_setup EPERM. All else is allowed.
+    Notified, unless `notify` is false: bind, listen, dup(0), and dup2 or dup3 onto 0, 1 or 2. Refused in every way in
+    which this machine takes system calls: see `_refusals`. With `strict`, ways round the notification are closed: other
+    architectures and the x32 interface get ENOSYS, io_uring_setup EPERM. All else is allowed.
     """
-    other = RET_ERRNO | errno.ENOSYS if strict else RET_ALLOW
-    code: list[tuple[int, int, int, int]] = []
+    allow, missing = (_RET, 0, 0, RET_ALLOW), (_RET, 0, 0, RET_ERRNO | errno.ENOSYS)
+    foreign: _Code = [missing]
+    x32: _Code = [missing]
+    if not strict:
+        compat = [(_LD_W_ABS, 0, 0, _NR), *_refusals(machine.compat_ioctl, machine.compat_prlimit)]
+        foreign = [(_JEQ, 0, len(compat), machine.compat), *compat, allow]
+        x32 = [*_refusals(_X32_IOCTL, _X32_PRLIMIT), allow]
+    code: _Code = [(_LD_W_ABS, 0, 0, _ARCH), (_JEQ, len(foreign), 0, machine.audit), *foreign, (_LD_W_ABS, 0, 0, _NR)]
+    if machine.audit == MACHINES["x86_64"].audit:
+        code += [(_JGE, 0, len(x32), _X32_BIT), *x32]
 
     def answer(number: int, action: int) -> None:
         code.extend([(_JEQ, 0, 1, number), (_RET, 0, 0, action)])
 
-    code += [(_LD_W_ABS, 0, 0, _ARCH), (_JEQ, 1, 0, machine.audit), (_RET, 0, 0, other), (_LD_W_ABS, 0, 0, _NR)]
-    if machine.audit == MACHINES["x86_64"].audit:
-        code += [(_JGE, 0, 1, _X32_BIT), (_RET, 0, 0, other)]
-    answer(machine.bind, RET_USER_NOTIF)
-    answer(machine.listen, RET_USER_NOTIF)
+    if notify:
+        answer(machine.bind, RET_USER_NOTIF)
+        answer(machine.listen, RET_USER_NOTIF)
     if strict:
         answer(machine.io_uring_setup, RET_ERRNO | errno.EPERM)
-    # dup: System.inheritedChannel() begins with dup(0)
-    code += [
-        (_JEQ, 0, 4, machine.dup),
-        (_LD_W_ABS, 0, 0, _ARG0),
-        (_JEQ, 0, 1, 0),
-        (_RET, 0, 0, RET_USER_NOTIF),
-        (_RET, 0, 0, RET_ALLOW),
-    ]
-    # dup2, dup3: closing that channel points 0, 1 and 2 at /dev/null; a new descriptor of 3 or more is nobody's business
-    if machine.dup2 >= 0:
-        code += [(_JEQ, 1, 0, machine.dup2)]
-    code += [(_JEQ, 0, 3, machine.dup3), (_LD_W_ABS, 0, 0, _ARG1), (_JGE, 1, 0, 3), (_RET, 0, 0, RET_USER_NOTIF)]
-    code += [(_RET, 0, 0, RET_ALLOW)]
+    code += _refusals(machine.ioctl, machine.prlimit)
+    if notify:
+        # dup: System.inheritedChannel() begins with dup(0)
+        code += [(_JEQ, 0, 4, machine.dup), (_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 0, 1, 0), (_RET, 0, 0, RET_USER_NOTIF), allow]
+        # dup2, dup3: closing that channel points 0, 1 and 2 at /dev/null; a new descriptor of 3 or more is nobody's business
+        if machine.dup2 >= 0:
+            code += [(_JEQ, 1, 0, machine.dup2)]
+        code += [(_JEQ, 0, 3, machine.dup3), (_LD_W_ABS, 0, 0, _ARG1), (_JGE, 1, 0, 3), (_RET, 0, 0, RET_USER_NOTIF)]
+    code += [allow]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def refuse(libc: ctypes.CDLL) -> bool:
+    """Install, where nothing is to be notified, the refusals alone; return whether this kernel or sandbox took them."""
+    program = filter_program(this_machine(), strict=False, notify=False)
+    return _set_filter(program, libc, 0) == 0
 
 
 def install(program: bytes, libc: ctypes.CDLL) -> int:
@@ -108,16 +158,9 @@ def install(program: bytes, libc: ctypes.CDLL) -> int:
 
     Raises SystemFailureError where this kernel or sandbox has no user notification.
     """
-    number = this_machine().seccomp
-    buffer = ctypes.create_string_buffer(program, len(program))
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-    prog = Program(len(program) // 8, ctypes.addressof(buffer))
     error = 0
     for flags in (_FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE_RECV, _FLAG_NEW_LISTENER):
-        fd = int(libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(prog)))
+        fd = _set_filter(program, libc, flags)
         if fd >= 0:
             return fd
         error = ctypes.get_errno()
@@ -128,6 +171,16 @@ def install(program: bytes, libc: ctypes.CDLL) -> int:
         "no_new_privs, and a sandbox that allows the seccomp system call (systemd: SystemCallFilter=seccomp)"
     )
     raise SystemFailureError(msg)
+
+
+def _set_filter(program: bytes, libc: ctypes.CDLL, flags: int) -> int:
+    buffer = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+    prog = Program(len(program) // 8, ctypes.addressof(buffer))
+    return int(libc.syscall(this_machine().seccomp, _SET_MODE_FILTER, flags, ctypes.byref(prog)))
 
 
 class Notification(NamedTuple):

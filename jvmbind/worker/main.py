@@ -182,6 +182,8 @@ class _Worker:
     def _attend(self) -> Answering | None:
         """Start whoever answers the application's calls and obeys the supervisor; None where there is neither."""
         filtered = bool(self._fds) or self._spec.strict_binds
+        if not filtered and not seccomp.refuse(self._libc):
+            self._report(Note("no seccomp filter here: this JVM could change the resource limits of other processes of its user"))
         if not filtered and self._role.control < 0:
             return None
         machine = seccomp.this_machine()

@@ -64,3 +64,45 @@ def test_child_has_no_listener_and_no_right(runner: Runner, jdk: Jdk, service_us
     assert set(procfs.descriptors(pid)) == {0, 1, 2}
     if not PLAIN:
         procfs.assert_dropped(pid, uid=service_user.uid, gid=service_user.gid)
+
+
+HARM = """
+import ctypes, errno, os, resource, socket, subprocess
+libc = ctypes.CDLL(None, use_errno=True)
+victim = subprocess.Popen(["sleep", "60"])
+for name, pid in (("child", victim.pid), ("parent", os.getppid())):
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3))
+        print("limited", name)
+    except PermissionError:
+        print("refused", name)
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE)
+here, there = socket.socketpair()
+for command in (0x5412, 0xC0502100, 0xC0182101, 0x40182103):
+    libc.ioctl(here.fileno(), ctypes.c_ulong(command), ctypes.create_string_buffer(96))
+    print(hex(command), errno.errorcode[ctypes.get_errno()])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print("own limit set")
+victim.kill()
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-l", "80"], ["-l", "80", "--direct"], ["-l", "80", "--strict-binds"], [], ["--direct"]],
+    ids=["run", "direct", "strict", "no-listener", "direct-no-listener"],
+)
+@pytest.mark.skipif(PLAIN, reason="plain java has no filter")
+def test_harm_to_other_processes_is_refused(runner: Runner, jdk: Jdk, options: list[str]) -> None:
+    """10.6: below a JVM nobody sets another process's limits, types into a terminal or touches bind notifications."""
+    service = runner.probe(
+        [*options, "-u", SERVICE_USER], jdk, "Children", sys.executable, "-I", "-c", HARM, stdin=subprocess.PIPE
+    )  # fmt: skip
+
+    service.expect(r"^STATUS 0$")
+    said = [line.removeprefix("CHILD ") for line in service.stdout.splitlines() if line.startswith("CHILD ")]
+    assert [line for line in said if line.startswith(("limited", "refused"))] == ["refused child", "refused parent"]
+    assert [line.split()[1] for line in said if line.startswith("0x")] == ["EPERM"] * 4, said
+    assert "own limit set" in said
+    service.process.stdin.close()  # type: ignore[union-attr]
+    assert service.wait() == 0, service.report()

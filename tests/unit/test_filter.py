@@ -21,9 +21,39 @@ HIGH = 1 << 32
 
 # linux/audit.h and the syscall tables of both machines, written down here a second time on purpose.
 NUMBERS = {
-    "x86_64": {"arch": 0xC000003E, "bind": 49, "listen": 50, "dup": 32, "dup2": 33, "dup3": 292, "io_uring_setup": 425},
-    "aarch64": {"arch": 0xC00000B7, "bind": 200, "listen": 201, "dup": 23, "dup2": -1, "dup3": 24, "io_uring_setup": 425},
+    "x86_64": {
+        "arch": 0xC000003E,
+        "bind": 49,
+        "listen": 50,
+        "dup": 32,
+        "dup2": 33,
+        "dup3": 292,
+        "io_uring_setup": 425,
+        "ioctl": 16,
+        "prlimit": 302,
+        "compat": 0x40000003,
+        "compat_ioctl": 54,
+        "compat_prlimit": 340,
+    },
+    "aarch64": {
+        "arch": 0xC00000B7,
+        "bind": 200,
+        "listen": 201,
+        "dup": 23,
+        "dup2": -1,
+        "dup3": 24,
+        "io_uring_setup": 425,
+        "ioctl": 29,
+        "prlimit": 261,
+        "compat": 0x40000028,
+        "compat_ioctl": 54,
+        "compat_prlimit": 369,
+    },
 }
+# linux/seccomp.h, asm-generic/ioctls.h
+NOTIFY_IOCTLS = {"RECV": 0xC0502100, "SEND": 0xC0182101, "ID_VALID": 0x40082102, "old ID_VALID": 0x80082102,
+                 "ADDFD": 0x40182103, "larger ADDFD": 0x40202103, "SET_FLAGS": 0x40082104}  # fmt: skip
+TIOCSTI, TIOCLINUX, TIOCGWINSZ, FIONREAD = 0x5412, 0x541C, 0x5413, 0x541B
 
 
 class Call(NamedTuple):
@@ -57,6 +87,8 @@ def run(program: bytes, data: bytes) -> int:
         elif operation in {0x15, 0x25, 0x35}:  # BPF_JMP with BPF_JEQ, BPF_JGT, BPF_JGE and BPF_K
             holds = {0x15: accumulator == operand, 0x25: accumulator > operand, 0x35: accumulator >= operand}[operation]
             position += if_true if holds else if_false
+        elif operation == 0x54:  # BPF_ALU | BPF_AND | BPF_K
+            accumulator &= operand
         elif operation == 0x05:  # BPF_JMP | BPF_JA
             position += operand
         else:
@@ -64,14 +96,28 @@ def run(program: bytes, data: bytes) -> int:
             return int(operand)
 
 
+def harms_others(call: Call, ioctl: int, prlimit: int) -> bool:
+    """Whether a call types into a terminal, meddles with notifications, or sets a limit of another process."""
+    if call.number == ioctl:
+        command = call.arguments[1] % HIGH
+        return command in {TIOCSTI, TIOCLINUX} or command >> 8 & 0xFF == ord("!")
+    return call.number == prlimit and call.arguments[0] % HIGH != 0 and call.arguments[2] != 0
+
+
 def expected(machine: str, call: Call, *, strict: bool) -> int:
     """Say in plain words what must become of a call."""
     numbers = NUMBERS[machine]
-    other = ENOSYS if strict else RET_ALLOW
     if call.arch != numbers["arch"]:
-        return other
+        if strict:
+            return ENOSYS
+        harms = call.arch == numbers["compat"] and harms_others(call, numbers["compat_ioctl"], numbers["compat_prlimit"])
+        return EPERM if harms else RET_ALLOW
     if machine == "x86_64" and call.number >= X32_BIT:
-        return other
+        if strict:
+            return ENOSYS
+        return EPERM if harms_others(call, X32_BIT + 514, X32_BIT + 302) else RET_ALLOW
+    if harms_others(call, numbers["ioctl"], numbers["prlimit"]):
+        return EPERM
     if call.number in {numbers["bind"], numbers["listen"]}:
         return RET_USER_NOTIF
     if strict and call.number == numbers["io_uring_setup"]:
@@ -101,6 +147,9 @@ def test_machines() -> None:
         assert (machine.bind, machine.listen, machine.dup) == (numbers["bind"], numbers["listen"], numbers["dup"])
         assert (machine.dup2, machine.dup3) == (numbers["dup2"], numbers["dup3"])
         assert machine.io_uring_setup == numbers["io_uring_setup"]
+        assert (machine.ioctl, machine.prlimit) == (numbers["ioctl"], numbers["prlimit"])
+        compat = (numbers["compat"], numbers["compat_ioctl"], numbers["compat_prlimit"])
+        assert (machine.compat, machine.compat_ioctl, machine.compat_prlimit) == compat
     assert (MACHINES["x86_64"].seccomp, MACHINES["aarch64"].seccomp) == (317, 277)
     assert (MACHINES["x86_64"].clone, MACHINES["aarch64"].clone) == (56, 220)
 
@@ -157,6 +206,51 @@ def test_io_uring(machine: str) -> None:
     assert verdict(machine, call, strict=False) == RET_ALLOW
 
 
+def ways_in(machine: str) -> list[tuple[int, int, int]]:
+    """Return (architecture, number of ioctl, number of prlimit64) for each interface that the kernel may take calls by."""
+    numbers = NUMBERS[machine]
+    ways = [(numbers["arch"], numbers["ioctl"], numbers["prlimit"])]
+    ways.append((numbers["compat"], numbers["compat_ioctl"], numbers["compat_prlimit"]))
+    return [*ways, (numbers["arch"], X32_BIT + 514, X32_BIT + 302)] if machine == "x86_64" else ways
+
+
+@STRICT
+@ON_EACH
+@pytest.mark.parametrize("notify", [True, False], ids=["", "no-listeners"])
+def test_what_harms_others_is_refused(machine: str, strict: bool, notify: bool) -> None:
+    """10.6: in every mode and by every interface these are refused: ioctls that type, those of notifications, foreign limits."""
+    program = filter_program(MACHINES[machine], strict=strict, notify=notify)
+    for arch, ioctl, prlimit in ways_in(machine):
+        refused = EPERM if arch == NUMBERS[machine]["arch"] and ioctl < X32_BIT else ENOSYS if strict else EPERM
+        for command in (*NOTIFY_IOCTLS.values(), TIOCSTI, TIOCLINUX):
+            for high in (0, HIGH):
+                assert run(program, Call(ioctl, arch, (5, high + command, 0, 0, 0, 0)).pack()) == refused, hex(command)
+        for pid in (1, 4711, HIGH + 1, HIGH - 1):
+            for new_limit in (0x1000, 0x7FFF00000000):
+                assert run(program, Call(prlimit, arch, (pid, 7, new_limit, 0, 0, 0)).pack()) == refused
+
+
+@ON_EACH
+def test_what_harms_nobody_is_allowed(machine: str) -> None:
+    """A program's own limits, the reading of any limits, and all other ioctls pass."""
+    program = filter_program(MACHINES[machine], strict=False)
+    for arch, ioctl, prlimit in ways_in(machine):
+        for command in (TIOCGWINSZ, FIONREAD, 0x5401, 0x8912, 0x2200, 0):
+            assert run(program, Call(ioctl, arch, (5, command, 0, 0, 0, 0)).pack()) == RET_ALLOW
+        for pid, new_limit in ((0, 0x1000), (4711, 0), (HIGH, 0x1000)):
+            assert run(program, Call(prlimit, arch, (pid, 7, new_limit, 0, 0, 0)).pack()) == RET_ALLOW
+
+
+@STRICT
+@ON_EACH
+def test_nothing_is_notified_without_listeners(machine: str, strict: bool) -> None:
+    """The filter of a worker without listeners sends no call to anybody who answers."""
+    program = filter_program(MACHINES[machine], strict=strict, notify=False)
+    arch = NUMBERS[machine]["arch"]
+
+    assert all(run(program, Call(number, arch, (0, 0, 0, 0, 0, 0)).pack()) != RET_USER_NOTIF for number in range(501))
+
+
 WORDS = st.integers(0, 2**64 - 1)
 CALLS = st.builds(
     Call,
@@ -176,8 +270,13 @@ def test_any_call(machine: str, call: Call, strict: bool) -> None:
 @ON_EACH
 def test_the_kernel_would_take_it(machine: str, strict: bool) -> None:
     """Every jump stays inside the program and goes forward, and the program ends in a return, as the kernel demands."""
-    code = list(struct.iter_unpack("=HBBI", filter_program(MACHINES[machine], strict=strict)))
+    for notify in (True, False):
+        check_form(filter_program(MACHINES[machine], strict=strict, notify=notify))
 
+
+def check_form(program: bytes) -> None:
+    """Check what bpf_check_classic of the kernel checks."""
+    code = list(struct.iter_unpack("=HBBI", program))
     assert 0 < len(code) <= 4096
     assert code[-1][0] == 0x06
     for position, (operation, if_true, if_false, _) in enumerate(code):
