@@ -63,8 +63,8 @@ need ca-certificates curl iproute2 procps util-linux python3 python3-venv python
 "${JAVA_HOME:+$JAVA_HOME/bin/}javac" -version > /dev/null 2>&1 || javac -version > /dev/null 2>&1 ||
     need default-jdk-headless
 if [ -n "$dev" ]; then
-    # The demo is run by a test, in a namespace without a network.
-    need tomcat10-user
+    # The demo is run by a test, in a namespace without a network; so are a script of Debian's and a systemd.
+    need tomcat10-user derby-tools systemd dbus
     command -v mvn > /dev/null || need maven
 fi
 if [ ${#missing[@]} -gt 0 ]; then

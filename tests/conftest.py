@@ -17,6 +17,7 @@ import pytest
 
 from support.isolation import isolate
 from support.jdks import JAVA_SOURCES, compile_java, tested_jdks, write_jar
+from support.needs import need
 from support.network import Network
 from support.runner import Runner
 from support.users import SERVICE_USER, User, user
@@ -46,9 +47,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test that asks for a `jdk` under the oldest and the newest one."""
+    """Run each test that asks for a `jdk` under the oldest and the newest one, within the limits of its marker `jdks`."""
     if "jdk" in metafunc.fixturenames:
-        metafunc.parametrize("jdk", tested_jdks(), ids=str, scope="session")
+        marker = metafunc.definition.get_closest_marker("jdks")
+        limits = {"at_least": 0, "at_most": sys.maxsize, **(marker.kwargs if marker else {})}
+        fit = [jdk for jdk in tested_jdks() if limits["at_least"] <= jdk.feature <= limits["at_most"]]
+        metafunc.parametrize("jdk", fit, ids=str, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +85,7 @@ def agent_jar(probes: Path) -> Path:
 @pytest.fixture
 def network() -> Iterator[Network]:
     """A private network namespace; whatever still runs in it at the end is killed."""
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs root")
+    need("root, for a network namespace", there=os.geteuid() == 0)
     with Network() as namespace:
         yield namespace
 

@@ -18,6 +18,7 @@ import pytest
 from support.artifacts import artifact
 from support.clients import http_get_when_served
 from support.jdks import Jdk, write_jar
+from support.needs import need
 from support.network import Network
 from support.runner import PLAIN, QUICK_JVM, Runner
 from support.servers import Jetty, Tomcat
@@ -52,8 +53,7 @@ def copied(name: str, workspace: Path) -> Path:
 
 def test_syslog(runner: Runner, network: Network, workspace: Path, jdk: Jdk, environment: dict[str, str]) -> None:
     """The syslog server, run from its source file, prints what comes to UDP port 514."""
-    if not jdk.javac.exists():
-        pytest.skip("single-file source launch needs a compiler")
+    need(f"javac of {jdk}, for a single-file source launch", there=jdk.javac.exists())
     service = runner.start(["sh", str(copied("syslog", workspace) / "run.sh"), SERVICE_USER], environment=environment)
 
     service.expect("^listening on .*:514$", timeout=60)
@@ -94,9 +94,9 @@ def test_jetty_by_a_file(
     assert service.stop() == 143, service.report()
 
 
-@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="needs systemd-socket-activate")
 def test_systemd_socket(runner: Runner, network: Network, workspace: Path, probes: Path, environment: dict[str, str]) -> None:
     """The two units' own lines, as systemd would carry them out: it binds, and the service starts without privilege."""
+    need("systemd-socket-activate", there=shutil.which("systemd-socket-activate") is not None)
     socket_unit = (EXAMPLES / "systemd" / "hello.socket").read_text()
     service_unit = (EXAMPLES / "systemd" / "hello.service").read_text()
     port = re.search("^ListenStream=(.*)$", socket_unit, re.MULTILINE)

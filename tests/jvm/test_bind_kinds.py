@@ -26,11 +26,20 @@ TCP_SERVERS = {
 }
 
 
-@pytest.mark.parametrize("kind", TCP_SERVERS)
+@pytest.mark.parametrize("kind", [kind for kind in TCP_SERVERS if kind != "virtual"])
 def test_tcp_server_is_served_on_port_80(runner: Runner, network: Network, jdk: Jdk, service_user: User, kind: str) -> None:
     """An unmodified TCP server binds [::]:80 as an unprivileged user and answers IPv4 and IPv6 clients."""
-    if kind == "virtual" and jdk.feature < 21:
-        pytest.skip("virtual threads came with JDK 21")
+    serves_port_80(runner, network, jdk, service_user, kind)
+
+
+@pytest.mark.jdks(at_least=21)
+def test_virtual_threads(runner: Runner, network: Network, jdk: Jdk, service_user: User) -> None:
+    """A server whose threads are virtual ones is served in the same way."""
+    serves_port_80(runner, network, jdk, service_user, "virtual")
+
+
+def serves_port_80(runner: Runner, network: Network, jdk: Jdk, service_user: User, kind: str) -> None:
+    """Start a server of that kind, ask it over IPv4 and IPv6, look at its rights, stop it."""
     name, more = TCP_SERVERS[kind]
     service = runner.probe(["-l", "80", "-u", SERVICE_USER], jdk, name, "*", "80", *more)
 

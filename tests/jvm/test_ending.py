@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.jdks import Jdk
+from support.needs import need
 from support.runner import PLAIN, Runner, as_user
 from support.users import SERVICE_USER, User
 
@@ -202,8 +203,7 @@ def test_closed_stdout_does_not_kill(runner: Runner, jdk: Jdk) -> None:
 
 def test_jps_and_jcmd(runner: Runner, jdk: Jdk) -> None:
     """Jps shows the program's own name, and jcmd of the same user attaches and prints threads."""
-    if not (jdk.home / "bin" / "jcmd").exists():
-        pytest.skip("a bare runtime has no jcmd")
+    need(f"jcmd of {jdk}", there=(jdk.home / "bin" / "jcmd").exists())
     service = runner.probe(options("supervised"), jdk, "Ending", "idle")
 
     service.expect(r"^READY$")

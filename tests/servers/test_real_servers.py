@@ -15,6 +15,7 @@ from support import procfs
 from support.artifacts import artifact
 from support.clients import dns_query, http_get, http_get_when_served, udp_ask
 from support.jdks import Jdk
+from support.needs import need
 from support.network import Network
 from support.runner import PLAIN, Runner
 from support.servers import Jetty, Tomcat
@@ -160,10 +161,10 @@ def test_jdk_http_server(runner: Runner, network: Network, jdk: Jdk, service_use
     service.assert_nothing_left()
 
 
+@pytest.mark.jdks(at_least=18)
 def test_jdk_simple_web_server(runner: Runner, network: Network, jdk: Jdk, workspace: Path, service_user: User) -> None:
     """`-m jdk.httpserver` (18+), a main class in a named module of the JDK, serves files from port 80."""
-    if jdk.feature < 18 or not (jdk.home / "bin" / "jwebserver").exists():
-        pytest.skip("the simple web server came with JDK 18")
+    need("the module jdk.httpserver", there=(jdk.home / "bin" / "jwebserver").exists())
     (workspace / "page.txt").write_text("a page of the jdk\n")
     service = runner.run(OPTIONS, jdk, ["-m", "jdk.httpserver", "-b", "::", "-p", "80", "-d", str(workspace)])
 

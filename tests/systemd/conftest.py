@@ -18,6 +18,7 @@ import pytest
 from support.clients import Answer, http_get
 from support.jdks import Jdk, compile_java, tested_jdks
 from support.lab import Lab, missing
+from support.needs import need
 from support.network import Network
 from support.runner import PLAIN, QUICK_JVM
 from support.users import SERVICE_USER
@@ -64,8 +65,7 @@ def app_classes(shared_directory: Path) -> Path:
 def lab(shared_directory: Path, app_classes: Path) -> Iterator[Lab]:
     """A running systemd that sees the interpreter under test, jvmbind, the JDKs and the compiled server."""
     reason = missing()
-    if reason:
-        pytest.skip(reason)
+    need(reason, there=not reason)
     assert app_classes.is_relative_to(shared_directory)
     binds = {shared_directory: _SHOWN, Path(sys.prefix): sys.prefix}
     found = importlib.util.find_spec("jvmbind")

@@ -18,6 +18,7 @@ from support import procfs
 from support.artifacts import artifact
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
+from support.needs import need
 from support.network import Network
 from support.servers import Jetty, Tomcat, give_to
 from support.service import Service
@@ -128,10 +129,9 @@ def test_artemis(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path, servic
     service.assert_nothing_left()
 
 
+@pytest.mark.jdks(at_most=21)  # it needs the security manager, which JDK 24 took away
 def test_karaf(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path, service_user: User) -> None:
     """`karaf server`, a shell that waits for its JVM in a loop, answers as an SSH server on port 22."""
-    if jdk.feature > 21:
-        pytest.skip("Karaf 4.4 needs the security manager, which JDK 24 took away")
     home = installed("karaf", workspace)
     for path in (home, *home.rglob("*")):
         os.chown(path, service_user.uid, service_user.gid)
@@ -147,8 +147,7 @@ def test_karaf(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path, service_
 
 def test_derby(wrap: Wrap, network: Network, jdk: Jdk, service_user: User) -> None:
     """Debian's `derbyctl start`, by way of its java-wrappers library, is given port 527 for 1527."""
-    if not Path("/usr/bin/derbyctl").exists():
-        pytest.skip("Debian's package derby-tools is not installed")
+    need("derbyctl of Debian's package derby-tools", there=Path("/usr/bin/derbyctl").exists())
     service = wrap(jdk, ["/usr/bin/derbyctl", "start"], ["-l", "127.0.0.1:527:1527"])
 
     service.expect("started and ready to accept connections")
