@@ -11,9 +11,14 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _NETTY_CLASSIFIER = f"linux-{'aarch_64' if platform.machine() == 'aarch64' else 'x86_64'}"
 
@@ -66,15 +71,33 @@ def cache_directory() -> Path:
 
 def artifact(name: str) -> Path:
     """Return the folder with the distribution, the jars or the built project called `name`, fetched if it is not there yet."""
-    coordinates = (DISTRIBUTIONS | PROJECTS).get(name) or (LIBRARIES | JARS)[name][0]
+    if name in DISTRIBUTIONS:
+        return distribution(name, DISTRIBUTIONS[name])
+    if name in PROJECTS:
+        return _kept(f"{name}-{PROJECTS[name].split(':')[2]}", lambda work: _project(name, work))
+    return libraries(name, (LIBRARIES | JARS)[name])
+
+
+def distribution(name: str, coordinates: str) -> Path:
+    """Return the unpacked folder of a zip or tar.gz of Maven Central: `group:artifact:version:zip[:classifier]`."""
+    return _kept(f"{name}-{coordinates.split(':')[2]}", lambda work: _unpacked(coordinates, work))
+
+
+def libraries(name: str, coordinates: Sequence[str], *, label: str = "") -> Path:
+    """Return the folder with the jars of `group:artifact:version[:classifier]` and all that they need.
+
+    The folder's name has the first one's version; `label` tells two sets of the same name and version apart.
+    """
+    return _kept(f"{name}-{coordinates[0].split(':')[2]}{label}", lambda work: _jars(name, coordinates, work))
+
+
+def _kept(folder: str, make: Callable[[Path], Path]) -> Path:
     # The version is part of the folder's name, so a changed version is fetched anew.
-    version = coordinates.split(":")[2]
-    target = cache_directory() / f"{name}-{version}"
+    target = cache_directory() / folder
     if not target.is_dir():
         cache_directory().mkdir(parents=True, exist_ok=True, mode=0o755)
-        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=f"{name}-") as work:
-            make = _distribution if name in DISTRIBUTIONS else _project if name in PROJECTS else _libraries
-            made = make(name, Path(work))
+        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=f"{folder}-") as work:
+            made = make(Path(work))
             _make_readable(made)
             made.rename(target)
     return target
@@ -92,14 +115,18 @@ def _maven(*arguments: str) -> None:
         raise AssertionError(message)
 
 
-def _distribution(name: str, work: Path) -> Path:
-    _maven("dependency:copy", f"-Dartifact={DISTRIBUTIONS[name]}", f"-DoutputDirectory={work}")
-    (archive,) = work.glob("*.zip")
+def _unpacked(coordinates: str, work: Path) -> Path:
+    _maven("dependency:copy", f"-Dartifact={coordinates}", f"-DoutputDirectory={work}")
+    (archive,) = (path for path in work.iterdir() if path.is_file())
     unpacked = work / "unpacked"
-    with zipfile.ZipFile(archive) as zipped:
-        zipped.extractall(unpacked)
-    (folder,) = unpacked.iterdir()
-    return folder
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(unpacked)
+    else:
+        with tarfile.open(archive) as packed:
+            packed.extractall(unpacked, filter="data")
+    found = list(unpacked.iterdir())
+    return found[0] if len(found) == 1 else unpacked
 
 
 def _project(name: str, work: Path) -> Path:
@@ -109,10 +136,10 @@ def _project(name: str, work: Path) -> Path:
     return project / "target"
 
 
-def _libraries(name: str, work: Path) -> Path:
+def _jars(name: str, coordinates: Sequence[str], work: Path) -> Path:
     entries = []
-    for coordinates in (LIBRARIES | JARS)[name]:
-        group, identity, version, *classifier = coordinates.split(":")
+    for each in coordinates:
+        group, identity, version, *classifier = each.split(":")
         more = f"<classifier>{classifier[0]}</classifier>" if classifier else ""
         entries.append(
             f"<dependency><groupId>{group}</groupId><artifactId>{identity}</artifactId>"
@@ -121,7 +148,7 @@ def _libraries(name: str, work: Path) -> Path:
     pom = work / "pom.xml"
     pom.write_text(_POM.format("".join(entries)))
     folder = work / "jars"
-    _maven("-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}")
+    _maven("-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime")
     assert list(folder.glob("*.jar")), f"mvn copied no jar for {name}"
     return folder
 
