@@ -50,8 +50,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that asks for a `jdk` under the oldest and the newest one, within the limits of its marker `jdks`."""
     if "jdk" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("jdks")
-        limits = {"at_least": 0, "at_most": sys.maxsize, **(marker.kwargs if marker else {})}
-        fit = [jdk for jdk in tested_jdks() if limits["at_least"] <= jdk.feature <= limits["at_most"]]
+        limits = {"at_least": 0, "at_most": sys.maxsize, "tools": False, **(marker.kwargs if marker else {})}
+        jdks = [jdk for jdk in tested_jdks() if jdk.javac.exists() or not limits["tools"]]
+        fit = [jdk for jdk in jdks if limits["at_least"] <= jdk.feature <= limits["at_most"]]
         metafunc.parametrize("jdk", fit, ids=str, scope="session")
 
 

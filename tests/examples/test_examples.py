@@ -51,9 +51,9 @@ def copied(name: str, workspace: Path) -> Path:
     return Path(shutil.copytree(EXAMPLES / name, workspace / name))
 
 
-def test_syslog(runner: Runner, network: Network, workspace: Path, jdk: Jdk, environment: dict[str, str]) -> None:
+@pytest.mark.jdks(tools=True)  # a single-file source launch needs a compiler
+def test_syslog(runner: Runner, network: Network, workspace: Path, environment: dict[str, str]) -> None:
     """The syslog server, run from its source file, prints what comes to UDP port 514."""
-    need(f"javac of {jdk}, for a single-file source launch", there=jdk.javac.exists())
     service = runner.start(["sh", str(copied("syslog", workspace) / "run.sh"), SERVICE_USER], environment=environment)
 
     service.expect("^listening on .*:514$", timeout=60)

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from support.jdks import Jdk
-from support.needs import need
 from support.runner import PLAIN, Runner, as_user
 from support.users import SERVICE_USER, User
 
@@ -201,9 +200,9 @@ def test_closed_stdout_does_not_kill(runner: Runner, jdk: Jdk) -> None:
     assert process.returncode == 7, errors
 
 
+@pytest.mark.jdks(tools=True)
 def test_jps_and_jcmd(runner: Runner, jdk: Jdk) -> None:
     """Jps shows the program's own name, and jcmd of the same user attaches and prints threads."""
-    need(f"jcmd of {jdk}", there=(jdk.home / "bin" / "jcmd").exists())
     service = runner.probe(options("supervised"), jdk, "Ending", "idle")
 
     service.expect(r"^READY$")
