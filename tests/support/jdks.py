@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .artifacts import cache_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,13 +102,27 @@ def compiler() -> Jdk:
 
 
 def compile_java(sources: Sequence[Path], target: Path, class_path: str = "") -> Path:
-    """Compile `sources` for Java 17 into the folder `target`, readable by every user, and return it."""
-    target.mkdir(parents=True, exist_ok=True)
-    command = [str(compiler().javac), "--release", str(FLOOR), "-Xlint:all,-processing", "-d", str(target)]
-    if class_path:
-        command += ["-cp", class_path]
-    result = subprocess.run([*command, *map(str, sources)], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    """Compile `sources` for Java 17 into the folder `target`, readable by every user, and return it.
+
+    What was compiled before, from the same bytes by the same compiler, is copied: each process of a parallel run asks.
+    """
+    javac = compiler().javac
+    options = ["--release", str(FLOOR), "-Xlint:all,-processing", *(["-cp", class_path] if class_path else [])]
+    known = hashlib.sha256(repr([str(javac.resolve()), options]).encode())
+    for source in sources:
+        known.update(source.name.encode() + b"\0" + source.read_bytes())
+    kept = cache_directory() / f"classes-{known.hexdigest()[:24]}"
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with (kept.parent / ".classes.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.is_dir():
+            with tempfile.TemporaryDirectory(dir=kept.parent) as work:
+                made = Path(work, "classes")
+                command = [str(javac), *options, "-d", str(made), *map(str, sources)]
+                result = subprocess.run(command, capture_output=True, text=True, check=False)
+                assert result.returncode == 0, result.stdout + result.stderr
+                made.rename(kept)
+    shutil.copytree(kept, target, dirs_exist_ok=True)
     return target
 
 
