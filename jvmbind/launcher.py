@@ -1,7 +1,11 @@
 """Orders the steps of a start: check, bind, drop, become the supervisor (or the worker itself).
 
-Runs with whatever privilege the caller has, until the drop; ends in exec. Nothing of the supervisor or of JPype is
-imported here: what runs with privilege is this module, `jvmbind.privileged` and the reading of the command line.
+Runs with whatever privilege the caller has, until the drop. Nothing of the supervisor or of JPype is imported before that:
+what runs with privilege is this module, `jvmbind.privileged` and the reading of the command line.
+
+The process becomes the supervisor without an exec. A process that has changed its user is closed to the other processes
+of that user, but execve(2) opens it again, and until the new image closed itself any of them could take a listener
+(pidfd_getfd(2)), or write into its memory so that it looks untouched later (process_vm_writev(2)).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedErro
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
 from jvmbind.privileged import adopt
+from jvmbind.privileged.closed import close_to_others, forget_start
 from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners
@@ -49,6 +54,8 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     java_home = find_java_home(request.java_home, environ)
     declared = number_names(list(request.listeners))
     service_environ = environment(request, environ, user, changes_user=changes_user)
+    if not request.template.direct:
+        close_to_others()  # after the environment, which then cannot be read from /proc any more
     control_gid, control_allow = delegated_control(request)
     if changes_user:
         check_own_code(user)
@@ -178,20 +185,31 @@ def _check_inherit(name: str, listeners: list[Listener]) -> None:
 
 
 def _become(spec: ServiceSpec, listeners: list[Listener], user: UserSpec, environ: dict[str, str]) -> NoReturn:
-    """Drop, then exec: the same pid, a fresh address space. The listeners are on 3, 4, 5, ..., the specification behind."""
+    """Drop, then be the supervisor, or the worker. The listeners are on 3, 4, 5, ... from then on."""
+    changes_user = os.geteuid() == 0
     drop_permanently(user.uid, user.gid, user.groups)
-    memory = sealed_memory("jvmbind-spec", spec.to_json())
-    arrange_for_exec([*(sock.fileno() for _, sock in listeners), memory])
-    count = len(listeners)
-    environ |= role.announce(LISTEN_FDS_START + count)
+    fds = [sock.detach() for _, sock in listeners]
     if spec.direct:
-        command = role.command("worker", spec.java_arguments)
-    else:
-        command = role.command("supervisor", (spec.name,))
-        names = ":".join(listener.name for listener, _ in listeners)
-        environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count), "LISTEN_FDNAMES": names}
+        _exec_worker(spec, fds, environ)
+    arrange_for_exec(fds)
+    fds = list(range(LISTEN_FDS_START, LISTEN_FDS_START + len(fds)))
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    os.environ.clear()
+    os.environ.update(environ)
+    forget_start(f"jvmbind supervisor {spec.name}", environment=changes_user)
+    from jvmbind.supervisor.main import supervise  # noqa: PLC0415 - nothing of it is loaded with privilege
+
+    supervise(spec, fds)
+
+
+def _exec_worker(spec: ServiceSpec, fds: list[int], environ: dict[str, str]) -> NoReturn:
+    """Exec: the same pid, a fresh address space. The specification is on the descriptor behind the listeners."""
+    memory = sealed_memory("jvmbind-spec", spec.to_json())
+    arrange_for_exec([*fds, memory])
+    command = role.command("worker", spec.java_arguments)
     try:
-        os.execve(command[0], command, environ)
+        os.execve(command[0], command, environ | role.announce(LISTEN_FDS_START + len(fds)))
     except OSError as error:
         msg = f"{command[0]}: {error.strerror}"
         raise SystemFailureError(msg) from error

@@ -8,6 +8,7 @@ one thread is refused.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from pathlib import Path
@@ -94,10 +95,18 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
                 if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
                     _prctl(_PR_CAPBSET_DROP, capability)
         if root:
+            # A change of ids makes a process traceable by its new user where fs.suid_dumpable is 1 (proc_sys_fs(5)). Who
+            # keeps its capabilities a moment longer cannot be traced by one that lacks them (ptrace(2)), until it is closed.
+            with contextlib.suppress(PermissionError):  # securebits may lock the flag
+                prctl.set_keepcaps(1)
             os.setgroups(groups)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
+            prctl.set_dumpable(0)
         _clear_capabilities()
+        if root:
+            with contextlib.suppress(PermissionError):
+                prctl.set_keepcaps(0)
         prctl.set_no_new_privs(1)
     except (OSError, ValueError) as error:
         msg = f"drop to uid {uid}, gid {gid}: {error}"

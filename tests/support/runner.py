@@ -44,7 +44,7 @@ class Runner:
         self.network = network
         self.workspace = workspace
         self.services: list[Service] = []
-        self._jvmbind = jvmbind
+        self.jvmbind = jvmbind
         self._probes = probes
         if PLAIN:
             network.set_sysctl("net/ipv4/ip_unprivileged_port_start", "0")
@@ -85,7 +85,7 @@ class Runner:
         prefix: Sequence[str] = (),
     ) -> Service:
         """Start `PREFIX... jvmbind run --java-home JDK OPTIONS -- JAVA-ARGUMENTS`."""
-        command = [*prefix, *self._jvmbind, "run", "--java-home", str(jdk.home), *options, "--", *java_arguments]
+        command = [*prefix, *self.jvmbind, "run", "--java-home", str(jdk.home), *options, "--", *java_arguments]
         if PLAIN:
             command = [*as_user(SERVICE_USER), jdk.java, *java_arguments]
         return self.start(command, environment=environment, cwd=cwd, stdin=stdin, pass_fds=pass_fds)

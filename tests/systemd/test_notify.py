@@ -54,7 +54,7 @@ def test_ready_means_served(unit: Unit, as_root: Start) -> None:
     assert unit.get(timeout=1).status == 200
     assert unit.property("StatusText") == f"{unit.name}: up, generation 1"
     main = unit.lab.main_pid(unit.file)
-    assert procfs.command_line(main)[2].endswith("/jvmbind/supervisor/__main__.py")
+    assert procfs.command_line(main)[0] == f"jvmbind supervisor {unit.name}"
 
 
 @pytest.mark.parametrize("kind", ["capability", "root"])

@@ -64,7 +64,7 @@ def test_catalina(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path, servi
 
     assert "successfully installed Tomcat" in http_get_when_served(network, 80).body
     assert_powerless(service, service_user)
-    assert tree(service) == ["supervisor/__main__.py", "worker/__main__.py", "jvmbind/__main__.py"]
+    assert tree(service) == ["jvmbind supervisor catalina", "worker/__main__.py", "jvmbind/__main__.py"]
     assert service.stop() == 143, service.report()
     assert 'Destroying ProtocolHandler ["http-nio-80"]' in tomcat.log()
     service.assert_nothing_left()
