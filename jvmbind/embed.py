@@ -3,10 +3,6 @@
 Runs in that program, with its privilege until `drop_permanently`. Call the three in this order, on the main thread, before
 any other thread is started. Afterwards `import jpype` is fully usable, and Java code that binds a declared address is
 handed the listener. Sources: clone(2), seccomp_unotify(2), prctl(2).
-
-Who answers Java's binds is a process and not a thread: it shares the program's descriptors, not its interpreter lock. A
-thread could not answer while Python holds the lock over the very call that waits: subprocess.Popen and os.posix_spawn
-hold it until their child has called exec, and that child's dup2 onto 0, 1 and 2 passes the filter.
 """
 
 from __future__ import annotations
@@ -16,9 +12,7 @@ import contextlib
 import ctypes
 import locale
 import os
-import select
 import signal
-import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,17 +27,16 @@ from jvmbind.privileged.identity import resolve_user
 from jvmbind.spec import ListenSpec, UserSpec, number_names, parse_listen
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments
+from jvmbind.worker.attendant import Attendant
 from jvmbind.worker.handover import HandOver
 from jvmbind.worker.java_home import find_java_home, libjvm
+from jvmbind.worker.responder import Responder
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
-    from typing import NoReturn
 
-_CLONE_FILES = 0x400
 _NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
-_NUMBER = struct.Struct("=i")
 
 _kept: list[Listener] = []  # the listeners stay open for the life of the process, whatever the program does
 
@@ -122,13 +115,14 @@ def start_jvm(
         raise ConfigurationError(msg)
     prctl.set_no_new_privs(1)
     _kept.extend(pairs)
-    answering = _Answering(pairs, strict=strict_binds, inherit=inherit) if pairs or strict_binds else None
+    responder = _start_responder(pairs, strict=strict_binds, inherit=inherit) if pairs or strict_binds else None
     vm_options = list(command.options)
     if feature >= _NATIVE_ACCESS_WARNS and not any(o.startswith("--enable-native-access=") for o in vm_options):
         vm_options.insert(0, "--enable-native-access=ALL-UNNAMED")
     _create_jvm(library, vm_options)
-    if answering is not None:
-        answering.jvm_is_up()
+    if responder is not None:
+        responder.jvm_is_up()
+        _thread.start_new_thread(_guard, (responder,))
 
 
 def _check_ready() -> None:
@@ -159,86 +153,35 @@ def _create_jvm(library: str, options: list[str]) -> None:
     libc["__cxa_atexit"](ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
 
 
-class _Answering:
-    """The process that answers, and the filter. One of each for the life of the program."""
-
-    def __init__(self, pairs: Sequence[Listener], *, strict: bool, inherit: str) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        machine = seccomp.this_machine()
-        self._handover = HandOver(
-            [listener.spec for listener in pairs],
-            [listener.socket.fileno() for listener in pairs],
-            machine,
-            memory=_own_memory(),
-            pid=os.getpid(),
-            libc=libc,
-            strict=strict,
-            inherit=inherit,
-            parked=False,
-            report=_report,
-        )
-        self._up = os.eventfd(0, os.EFD_CLOEXEC)
-        numbers, start = os.pipe()
-        parent = os.getpid()
-        child = int(libc.syscall(machine.clone, _CLONE_FILES | signal.SIGCHLD, 0, 0, 0, 0))
-        if child == 0:
-            self._be_the_child(parent, numbers)
-        if child < 0:
-            msg = f"start_jvm: cannot start the process that answers: {os.strerror(ctypes.get_errno())}"
-            raise SystemFailureError(msg)
-        try:
-            notify = seccomp.install(seccomp.filter_program(machine, strict=strict), libc)
-        except SystemFailureError:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise
-        os.write(start, _NUMBER.pack(notify))
-        _thread.start_new_thread(_guard, (os.pidfd_open(child), notify))
-
-    def jvm_is_up(self) -> None:
-        """From now on listeners are handed over in non-blocking mode."""
-        os.eventfd_write(self._up, 1)
-
-    def _be_the_child(self, parent: int, numbers: int) -> NoReturn:
-        """Answer until the program ends. Descriptors are shared with it: close none."""
-        try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            prctl.set_pdeathsig(signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-            prctl.set_name("jvmbind-answers")
-            (notify,) = _NUMBER.unpack(os.read(numbers, _NUMBER.size))
-            poll = select.poll()
-            poll.register(notify, select.POLLIN)
-            poll.register(self._up, select.POLLIN)
-            while True:
-                ready = {fd for fd, _ in poll.poll()}
-                if self._up in ready:
-                    os.eventfd_read(self._up)
-                    self._handover.restore(self._handover.state())
-                if notify in ready:
-                    _answer(self._handover, notify)
-        finally:
-            os._exit(1)
+def _start_responder(pairs: Sequence[Listener], *, strict: bool, inherit: str) -> Responder:
+    """Start the process that answers, and the filter. One of each for the life of the program."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    machine = seccomp.this_machine()
+    specs, pid, memory = [listener.spec for listener in pairs], os.getpid(), _own_memory()
+    handover = HandOver(
+        specs,
+        [listener.socket.fileno() for listener in pairs],
+        machine,
+        memory=memory,
+        pid=pid,
+        libc=libc,
+        strict=strict,
+        inherit=inherit,
+        parked=False,
+        report=_report,
+    )
+    attendant = Attendant(handover, specs, -1, memory=memory, pid=pid, pipes=None, report=_report)
+    responder = Responder(attendant, libc)
+    responder.start(seccomp.filter_program(machine, strict=strict))
+    return responder
 
 
-def _answer(handover: HandOver, notify: int) -> None:
-    call = seccomp.receive(notify)
-    if call is None:
-        return
-    answer = handover.answer(call)
-    if answer is not None:  # None is for a parked generation, which this never is
-        seccomp.send(notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
-
-
-def _guard(pidfd: int, notify: int) -> None:
-    """Without the process that answers a bind would wait for ever: closing the notifications makes it fail (ENOSYS)."""
+def _guard(responder: Responder) -> None:
+    """Without the responder a bind would wait for ever: closing the notifications makes it fail (ENOSYS)."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    poll.poll()
-    os.close(notify)
-    _report(Note("the process that answers Java's binds has died; no listener is handed over any more"))
+    how = responder.wait_for_its_end()
+    os.close(responder.notify)
+    _report(Note(f"the process that answers Java's binds {how}; no listener is handed over any more"))
 
 
 def _own_memory() -> int:

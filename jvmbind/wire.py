@@ -17,6 +17,12 @@ class Main(NamedTuple):
     """Worker: the JVM is up and the application's main begins."""
 
 
+class ResponderStarted(NamedTuple):
+    """Worker, before the JVM is there: the process that shares its descriptors, and holds them until it ends as well."""
+
+    pid: int
+
+
 class Parked(NamedTuple):
     """Worker: the application waits at its first bind on a declared listener."""
 
@@ -106,7 +112,20 @@ class HalfClose(NamedTuple):
 
 
 Message = (
-    Main | Parked | Claimed | Listening | Hidden | Waiting | Notified | Connections | Moved | Heartbeat | Tried | Note | Status
+    Main
+    | ResponderStarted
+    | Parked
+    | Claimed
+    | Listening
+    | Hidden
+    | Waiting
+    | Notified
+    | Connections
+    | Moved
+    | Heartbeat
+    | Tried
+    | Note
+    | Status
 )
 Command = Release | Drain | Undrain | HalfClose
 
@@ -121,6 +140,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     8: (Heartbeat, struct.Struct("!")),
     9: (Moved, struct.Struct("!")),
     10: (Hidden, struct.Struct("!HH")),
+    11: (ResponderStarted, struct.Struct("!I")),
     32: (Release, struct.Struct("!B")),
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),

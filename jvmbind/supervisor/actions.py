@@ -237,6 +237,7 @@ class Actions:
         if generation.socket.fileno() >= 0:
             self.take_messages(generation)
             generation.close()
+        generation.wait_until_released()
         del self.generations[generation.number]
         self._moved(generation.number)
         if generation.tried:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from jvmbind.spec import ServiceSpec
 
 _TRIED_MAX = 20
+_RESPONDERS_MAX = 16  # below a script there may be several JVMs
+_RESPONDERS_PATIENCE = 1.0  # seconds; the kernel kills a responder with its worker
 _MESSAGES_MAX = 256  # in one turn: a worker that never stops talking must not keep the supervisor from the rest
 
 
@@ -46,6 +49,7 @@ class Generation:
         self.tried: list[str] = []
         self.status_text = ""
         self.last_heartbeat = 0.0
+        self._responders: list[int] = []  # pidfds
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         memory = sealed_memory("jvmbind-spec", spec.to_json())
         above: list[int] = []
@@ -117,6 +121,8 @@ class Generation:
     def _remember(self, message: wire.Message) -> None:
         if isinstance(message, wire.Main):
             self.main_runs = True
+        elif isinstance(message, wire.ResponderStarted):
+            self._note_responder(message.pid)
         elif isinstance(message, wire.Claimed):
             self.claimed.add(message.listener)
         elif isinstance(message, wire.Listening):
@@ -139,6 +145,31 @@ class Generation:
         if self.socket.fileno() >= 0:
             with contextlib.suppress(OSError):
                 self.socket.send(wire.encode(command), socket.MSG_NOSIGNAL)
+
+    def _note_responder(self, pid: int) -> None:
+        poll = select.poll()
+        for pidfd in self._responders:
+            poll.register(pidfd, select.POLLIN)
+        for pidfd, _ in poll.poll(0):  # that of a helper of a script, which has ended
+            self._responders.remove(pidfd)
+            os.close(pidfd)
+        if len(self._responders) < _RESPONDERS_MAX:
+            with contextlib.suppress(OSError):  # no such process: it has ended
+                self._responders.append(os.pidfd_open(pid))
+
+    def wait_until_released(self) -> None:
+        """Wait until all is closed that a worker, which has ended, had open: its responder shares its descriptors.
+
+        The next generation may bind the ports, and lock the files, that the worker had. A worker is not believed: for
+        one that named another process this does not wait any longer either.
+        """
+        deadline = time.monotonic() + _RESPONDERS_PATIENCE
+        for pidfd in self._responders:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            os.close(pidfd)
+        self._responders.clear()
 
     def close(self) -> None:
         """Close the socket to the worker."""

@@ -1,7 +1,6 @@
 """One loop of the worker: answers the application's system calls, and does what the supervisor says.
 
-Runs in the worker's thread that no filter covers, or in the process that stands in for it while the JVM starts. Holds
-no lock that a Java thread waits for.
+Runs in the responder, the process that shares the worker's descriptors (see `responder`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jvmbind import wire
 from jvmbind.posix import seccomp
@@ -18,6 +17,7 @@ from jvmbind.worker.connections import connections, half_close, somebody_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from jvmbind.spec import ListenSpec
     from jvmbind.worker.handover import HandOver
@@ -29,7 +29,7 @@ _COUNT_AGAIN = 50  # milliseconds, while drained
 
 
 class Attendant:
-    """Answers and obeys. `notify` is -1 where there is no filter, `control` -1 where there is no supervisor."""
+    """Answers and obeys. `control` is -1 where there is no supervisor."""
 
     def __init__(
         self,
@@ -38,15 +38,18 @@ class Attendant:
         control: int,
         *,
         memory: int,
+        pid: int,
         pipes: LifecyclePipes | None,
         report: Callable[[wire.Message], None],
     ) -> None:
-        """Prepare; `memory` reads this worker's memory, `pipes` lead to the Java API."""
-        self.notify = -1
+        """Prepare; `memory` reads the worker's memory, `pid` is the worker, `pipes` lead to the Java API."""
+        self._notify = -1
+        self._told = -1
         self._handover = handover
         self._specs = specs
         self._control = control
         self._memory = memory
+        self._pid = pid
         self._pipes = pipes
         self._report = report
         self._waiting: list[seccomp.Notification] = []  # parked calls
@@ -58,49 +61,42 @@ class Attendant:
         self._drained = False
         self._said: tuple[int, int] | None = None
 
-    def state(self) -> dict[str, Any]:
-        """Return as JSON values what the next attendant must know."""
-        return {**self._handover.state(), "waiting": self._waiting, "drained": self._drained}
+    @property
+    def obeys(self) -> bool:
+        """Whether there is a supervisor."""
+        return self._control >= 0
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over from another attendant."""
-        self._handover.restore(state)
-        self._drained = state["drained"]
-        self._waiting = [seccomp.Notification(a, b, c, tuple(d)) for a, b, c, d in state["waiting"]]
-
-    def run(self, stop: int = -1, *, jvm_is_up: bool = True) -> None:
-        """Answer and obey until `stop` becomes readable (-1: for ever)."""
+    def run(self, notify: int, told: int) -> NoReturn:
+        """Answer and obey for ever. `notify` is -1 where there is no filter; `told` is readable once the JVM is up."""
+        self._notify, self._told = notify, told
         poll = select.poll()
-        for fd in (self.notify, self._control, stop):
+        for fd in (notify, told, self._control, -1 if self._pipes is None else self._pipes.from_java):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
-        if jvm_is_up and self._pipes is not None:
-            poll.register(self._pipes.from_java, select.POLLIN)
         while True:
             try:
-                if self._turn(poll, stop, jvm_is_up=jvm_is_up):
-                    return
-            except Exception as error:  # noqa: BLE001 - a dead attendant would leave every later bind without an answer
+                self._turn(poll)
+            except Exception as error:  # noqa: BLE001 - a dead responder would leave every later bind without an answer
                 self._report(wire.Note(f"hand-over: {type(error).__name__}: {error}"))
                 time.sleep(0.05)  # should it be there to stay, it must not fill the log
 
-    def _turn(self, poll: select.poll, stop: int, *, jvm_is_up: bool) -> bool:
-        """Wait once and do what has come; return whether to stop."""
+    def _turn(self, poll: select.poll) -> None:
+        """Wait once and do what has come."""
         sleepers = self._handover.given.sleepers()
         for fd in sleepers:
             poll.register(fd, select.POLLIN)
-        ready = dict(poll.poll(self._patience(jvm_is_up=jvm_is_up)))
+        ready = dict(poll.poll(self._patience()))
         for fd in sleepers:
             poll.unregister(fd)
-        if not ready or stop in ready:
+        if not ready:
             self._handover.given.settle()
-        if self.notify in ready:
-            if ready[self.notify] & (select.POLLHUP | select.POLLERR):
-                poll.unregister(self.notify)  # no thread is covered by the filter any more
+        if self._told >= 0:
+            self._hear_of_jvm(poll)
+        if self._notify in ready:
+            if ready[self._notify] & (select.POLLHUP | select.POLLERR):
+                poll.unregister(self._notify)  # no thread is covered by the filter any more
             else:
                 self._answer_next()
-        elif stop in ready:
-            return True
         if self._control in ready:
             self._obey_next(poll)
         if self._pipes is not None and self._pipes.from_java in ready:
@@ -110,19 +106,29 @@ class Attendant:
             self._handover.hide()
         if not ready.keys().isdisjoint(sleepers):
             self._handover.given.rouse()
-        if jvm_is_up and self._control >= 0 and time.monotonic() >= self._look_at:
+        if self._control >= 0 and time.monotonic() >= self._look_at:
             self._look()
             self._look_at = time.monotonic() + self._pause() / 1000
-        return False
 
-    def _patience(self, *, jvm_is_up: bool) -> int | None:
+    def _hear_of_jvm(self, poll: select.poll) -> None:
+        """Notice that the JVM is up, before main's first call is answered: poll(2) may have looked here before it came."""
+        try:
+            os.eventfd_read(self._told)
+        except BlockingIOError:
+            return
+        poll.unregister(self._told)
+        os.close(self._told)
+        self._told = -1
+        self._handover.jvm_is_up()
+
+    def _patience(self) -> int | None:
         if self._handover.given.unsettled:
             return 1
         if self._handover.hides:
             self._hide_again = min(self._hide_again * 1.01, _HIDE_LAST)
             return int(self._hide_again)
         self._hide_again = _HIDE_FIRST
-        if not jvm_is_up or self._control < 0:
+        if self._control < 0:
             return None
         if self._drained or (not self._said_waiting and self._handover.any_accepts):
             return max(1, int((self._look_at - time.monotonic()) * 1000) + 1)
@@ -136,7 +142,7 @@ class Attendant:
         return self._look_again
 
     def _answer_next(self) -> None:
-        call = seccomp.receive(self.notify)
+        call = seccomp.receive(self._notify)
         if call is not None:
             self._answer(call)
 
@@ -145,7 +151,7 @@ class Attendant:
         if answer is None:
             self._waiting.append(call)
         else:
-            seccomp.send(self.notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
+            seccomp.send(self._notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
 
     def _obey_next(self, poll: select.poll) -> None:
         try:
@@ -213,7 +219,7 @@ class Attendant:
         if self._knocked:
             return given.answered()
         expected = sum(spec.listens and not spec.optional for spec in self._specs)
-        if self._handover.hides or len(fds) < expected or not all(somebody_waits(one, self._memory) for one in fds):
+        if self._handover.hides or len(fds) < expected or not all(somebody_waits(one, self._memory, self._pid) for one in fds):
             return False
         self._knocked, self._look_again = True, _LOOK_FIRST
         given.knock()

@@ -1,6 +1,6 @@
 """What the application does on its listeners: whether somebody waits for connections, and what connections there are.
 
-Runs in the worker; looks at this process through /proc and the sockets themselves, and needs no help from the
+Runs in the responder; looks at the worker through /proc and the sockets themselves, and needs no help from the
 application. Sources: proc(5) on /proc/PID/task/TID/syscall, tcp(7) on TCP_INFO, epoll(7).
 """
 
@@ -36,21 +36,21 @@ _TCP_INFO = struct.Struct("=44xI4xI96xII")
 _SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick of the kernel's clock
 
 
-def waits_now(fds: Sequence[int], memory: int) -> bool:
+def waits_now(fds: Sequence[int], memory: int, pid: int) -> bool:
     """Whether a thread sits in a call on one of `fds` at this moment, or on an epoll instance that watches one."""
-    return _a_thread_waits(fds, memory, {reg.epoll for reg in epoll.registrations(fds)})
+    return _a_thread_waits(fds, memory, pid, {reg.epoll for reg in epoll.registrations(fds)})
 
 
-def somebody_waits(fds: Sequence[int], memory: int) -> bool:
+def somebody_waits(fds: Sequence[int], memory: int, pid: int) -> bool:
     """Whether one of `fds` is watched by an epoll instance, or a thread sits in accept or poll on it."""
-    return any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)) or _a_thread_waits(fds, memory)
+    return any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)) or _a_thread_waits(fds, memory, pid)
 
 
-def _a_thread_waits(fds: Sequence[int], memory: int, instances: Collection[int] = ()) -> bool:
+def _a_thread_waits(fds: Sequence[int], memory: int, pid: int, instances: Collection[int] = ()) -> bool:
     accepts, polls, epolls = _WAITS.get(os.uname().machine, ((), (), ()))
-    for task in os.listdir("/proc/self/task"):
+    for task in os.listdir(f"/proc/{pid}/task"):
         try:
-            with open(f"/proc/self/task/{task}/syscall", encoding="ascii") as file:
+            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
                 words = file.read().split()
             if len(words) < 3:
                 continue  # "running"

@@ -1,6 +1,6 @@
 """The descriptors on which the application has its listeners, and the idle sockets that stand in for listeners.
 
-Runs in the worker; whoever calls holds no lock that a Java thread waits for. Nothing here calls bind. Which descriptor
+Runs in the responder. Which descriptor
 is a listener is asked of the kernel each time (its inode): the application may have closed or reused the number.
 Sources: dup(2), epoll(7), socket(7).
 """
@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, reach
@@ -34,13 +34,14 @@ _WAKING = 0.002  # seconds, for a thread that was woken
 class Given:
     """What the application has of each listener, by the listener's index."""
 
-    def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int], *, memory: int, libc: ctypes.CDLL) -> None:
-        """Prepare for `specs` with their descriptors `fds`; `memory` reads this worker's memory."""
+    def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int], *, memory: int, pid: int, libc: ctypes.CDLL) -> None:
+        """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker."""
         self._specs = specs
         self._fds = fds
         self._inodes = [os.fstat(fd).st_ino for fd in fds]
         self._by_inode = {inode: index for index, inode in enumerate(self._inodes)}
         self._memory = memory
+        self._pid = pid
         self._libc = libc
         self._given: list[list[int]] = [[] for _ in specs]
         self._own: dict[int, int] = {}  # listener -> the inode of the application's own Unix socket in its place
@@ -48,16 +49,6 @@ class Given:
         self._idle: dict[int, Idle] = {}  # listener -> the idle socket that stands in for it
         self._unreachable: set[int] = set()
         self._left: list[tuple[int, Idle]] = []  # (listener, idle socket that stood in for it)
-
-    def state(self) -> dict[str, Any]:
-        """Return all this as JSON values, for `restore` in another process that shares the descriptors."""
-        return {"given": self._given, "own": list(self._own.items()), "idle": list(self._idle.items()), "left": self._left}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over from another process."""
-        self._given, self._own = state["given"], dict(state["own"])
-        self._idle = {index: Idle.from_json(values) for index, values in state["idle"]}
-        self._left = [(index, Idle.from_json(values)) for index, values in state["left"]]
 
     def of(self, index: int) -> list[int]:
         """Return the application's descriptors of a listener that it has not closed, and forget the others."""
@@ -193,7 +184,7 @@ class Given:
         Not for long: a program that never waits is one that never pauses.
         """
         end = time.monotonic() + _PAUSE_PATIENCE
-        while time.monotonic() < end and not waits_now(fds, self._memory):
+        while time.monotonic() < end and not waits_now(fds, self._memory, self._pid):
             time.sleep(0.0005)
 
     def undrain(self, index: int) -> None:
@@ -257,7 +248,7 @@ class Given:
     def is_awaited(self, index: int) -> bool:
         """Whether the application waits for connections on a listener."""
         self.settle()
-        return somebody_waits(self.of(index), self._memory)
+        return somebody_waits(self.of(index), self._memory, self._pid)
 
 
 def listen_again(fd: int, backlog: int) -> None:

@@ -1,8 +1,7 @@
 """Hands a listener over at the moment at which the application binds its address.
 
-Runs in the worker as the service user: in a thread that no filter covers, and while the JVM starts in a process that
-shares the descriptors (see `answering`). The application's own descriptor becomes the listener (dup2), and bind
-reports success. Nothing here may call bind, or hold a lock that a Java thread waits for; an exception becomes an errno.
+Runs in the responder as the service user: the process that shares the worker's descriptors (see `responder`). The
+application's own descriptor becomes the listener (dup2), and bind reports success. An exception becomes an errno.
 Sources: seccomp_unotify(2), dup(2), socket(7), JDK sun.nio.ch.InheritedChannel.
 """
 
@@ -12,7 +11,7 @@ import ctypes
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.spec import is_wildcard
 from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, Tried
@@ -58,10 +57,10 @@ class HandOver:
         parked: bool,
         report: Callable[[Message], None],
     ) -> None:
-        """Prepare for `specs` with their descriptors `fds`; `memory` reads this worker's memory, `pid` is the worker."""
+        """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker."""
         self._specs = specs
         self._fds = fds
-        self.given = Given(specs, fds, memory=memory, libc=libc)
+        self.given = Given(specs, fds, memory=memory, pid=pid, libc=libc)
         self.undeclared = Undeclared()
         self._ports = by_port(specs)
         self._has_unix = any(spec.protocol == "unix" for spec in specs)
@@ -81,26 +80,8 @@ class HandOver:
         self._rehearses = False
         self._to_hide: set[int] = set()  # listeners whose place an idle socket is to take
 
-    def state(self) -> dict[str, Any]:
-        """Return what has been handed over, as JSON values, for `restore` in another process."""
-        return {
-            "given": self.given.state(),
-            "undeclared": self.undeclared.state(),
-            "claimed": self._claimed,
-            "channel": self._channel_given,
-            "parked": self._parked,
-            "said_parked": self._said_parked,
-            "rehearses": self._rehearses,
-            "to_hide": list(self._to_hide),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what another process that shares the descriptors has answered while the JVM started."""
-        self.given.restore(state["given"])
-        self.undeclared.restore(state["undeclared"])
-        self._claimed, self._channel_given = state["claimed"], state["channel"]
-        self._parked, self._said_parked = state["parked"], state["said_parked"]
-        self._rehearses, self._to_hide = state["rehearses"], set(state["to_hide"])
+    def jvm_is_up(self) -> None:
+        """From now on listeners are handed over in non-blocking mode, see `_give`."""
         self._jvm_starts = False
 
     def answer(self, call: Notification) -> Answer | None:

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 _IP_MINTTL = 21  # linux/in.h
 _IPV6_MINHOPCOUNT = 73  # linux/in6.h
@@ -31,12 +31,6 @@ class Idle(NamedTuple):
     address: Any
     inode: int
     door: int = -1
-
-    @classmethod
-    def from_json(cls, values: list[Any]) -> Self:
-        """Return what was written as a JSON array."""
-        fd, family, kind, address, inode, door = values
-        return cls(fd, family, kind, tuple(address) if isinstance(address, list) else address, inode, door)
 
 
 def idle_like(fd: int) -> Idle:

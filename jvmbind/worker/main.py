@@ -19,13 +19,13 @@ from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailur
 from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.role import Role, take_role
 from jvmbind.spec import ServiceSpec, is_wildcard
-from jvmbind.wire import Claimed, Main, Message, Note, Tried, encode
+from jvmbind.wire import Claimed, Main, Message, Note, ResponderStarted, Tried, encode
 from jvmbind.worker import arguments
-from jvmbind.worker.answering import Answering
 from jvmbind.worker.attendant import Attendant
 from jvmbind.worker.handover import HandOver
 from jvmbind.worker.java_home import libjvm
 from jvmbind.worker.lifecycle_pipes import LifecyclePipes
+from jvmbind.worker.responder import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,11 +152,14 @@ class _Worker:
         self._enclose()
         _restore_signals()
         self._exit_at_once()
-        self._answering = self._attend()
+        self._responder = self._attend()
         _thread.stack_size(self._stack_size())
-        waiting = _thread.allocate_lock()
-        waiting.acquire()
         _thread.start_new_thread(self._java, ())
+        how = "" if self._responder is None else self._responder.wait_for_its_end()
+        if how:
+            _say(f"jvmbind: the process that answers binds {how}: ending the JVM, which no listener can be handed to any more")
+            os.kill(os.getpid(), signal.SIGKILL)  # a crash, for whoever decides about a restart
+        waiting = _thread.allocate_lock()
         while True:
             waiting.acquire()  # for ever: the thread that runs Java ends the process
 
@@ -179,7 +182,7 @@ class _Worker:
         libc.on_exit(ctypes.cast(libc["_exit"], ctypes.c_void_p), None)
         libc["__cxa_atexit"](ctypes.cast(libc.fflush, ctypes.c_void_p), None, None)
 
-    def _attend(self) -> Answering | None:
+    def _attend(self) -> Responder | None:
         """Start whoever answers the application's calls and obeys the supervisor; None where there is neither."""
         filtered = bool(self._fds) or self._spec.strict_binds
         if not filtered and not seccomp.refuse(self._libc):
@@ -200,17 +203,24 @@ class _Worker:
             parked=self._role.parked,
             report=self._report,
         )
-        control = self._role.control
-        attendant = Attendant(handover, self._spec.listeners, control, memory=memory, pipes=self._pipes, report=self._report)
-        answering = Answering(attendant, self._libc)
-        if not filtered:
-            answering.start_thread()
-            return answering
+        attendant = Attendant(
+            handover,
+            self._spec.listeners,
+            self._role.control,
+            memory=memory,
+            pid=os.getpid(),
+            pipes=self._pipes,
+            report=self._report,
+        )
+        responder = Responder(attendant, self._libc)
         try:
-            answering.start(seccomp.filter_program(machine, strict=self._spec.strict_binds), machine)
+            responder.start(seccomp.filter_program(machine, strict=self._spec.strict_binds) if filtered else None)
         except SystemFailureError as error:
+            if not responder.pid:
+                raise
             self._fall_back(error)
-        return answering
+        self._report(ResponderStarted(responder.pid))
+        return responder
 
     def _fall_back(self, error: SystemFailureError) -> None:
         """Without user notification System.inheritedChannel() still works: the listener goes on fd 0."""
@@ -268,8 +278,8 @@ class _Worker:
         if self._pipes is not None:
             launch.set_property(jni, "jvmbind.lifecycle.out", str(self._pipes.java_out))
             launch.set_property(jni, "jvmbind.lifecycle.in", str(self._pipes.java_in))
-        if self._answering is not None:
-            self._answering.jvm_is_up()
+        if self._responder is not None:
+            self._responder.jvm_is_up()
         if self._spec.heartbeat_timeout and self._role.control >= 0:
             _thread.start_new_thread(heartbeat.beat, (self._libjvm, self._report))
         self._report(Main())

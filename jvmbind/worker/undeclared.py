@@ -22,15 +22,6 @@ class Undeclared:
         self._bound: dict[int, int] = {}  # descriptor -> inode
         self._shares = False
 
-    def state(self) -> dict[str, object]:
-        """Return all this as JSON values."""
-        return {"bound": list(self._bound.items()), "shares": self._shares}
-
-    def restore(self, state: dict[str, object]) -> None:
-        """Take over from another process that shares the descriptors."""
-        bound, self._shares = state["bound"], bool(state["shares"])
-        self._bound = dict(bound) if isinstance(bound, list) else {}
-
     def begin_to_share(self) -> None:
         """Let the next generation bind what this one has bound, and this one what its predecessor has."""
         self._shares = True

@@ -57,7 +57,7 @@ class Stage:
             parked=parked,
             report=self.reports.append,
         )
-        self.handover.restore(self.handover.state())  # the JVM is up
+        self.handover.jvm_is_up()
         self.waiting: list[seccomp.Notification] = []
         self._program = seccomp.filter_program(machine, strict=strict)
         self._notify = -1

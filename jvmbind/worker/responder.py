@@ -1,0 +1,113 @@
+"""The responder: the process that answers the application's system calls and obeys the supervisor, as long as it lives.
+
+Started by the worker, and by a Python program that embeds a JVM, before any Java code is there. It shares the descriptors
+(CLONE_FILES), so its dup2 is the application's, and nothing else. A thread could not do it: JPype holds the interpreter's
+lock while it creates the JVM, where agents bind already, and so does subprocess.Popen until its child has called exec.
+And what Java writes into its own memory (/proc/self/mem) changes no answer: nobody but root can trace or read this process.
+
+It is no child by which wait(2) without __WCLONE is woken, since its end is told by another signal than SIGCHLD. That
+signal ends the worker while the JVM is being created, when nothing else there can run; afterwards a thread waits for it.
+Sources: clone(2), prctl(2), seccomp_unotify(2), wait(2), pthread_sigmask(3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import prctl
+
+from jvmbind.errors import SystemFailureError
+from jvmbind.posix import seccomp
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from jvmbind.worker.attendant import Attendant
+
+_CLONE_FILES = 0x400
+_WALL = 0x40000000  # linux/wait.h: children whose end is told by another signal than SIGCHLD as well
+_ENDED = signal.SIGSTKFLT  # which nothing else on Linux sends or uses; its default action ends the process
+
+
+class Responder:
+    """The worker's view of its responder."""
+
+    def __init__(self, attendant: Attendant, libc: ctypes.CDLL) -> None:
+        """Prepare; nothing runs yet."""
+        self._attendant = attendant
+        self._libc = libc
+        self._told = -1
+        self._pidfd = -1
+        self.pid = 0
+        self.notify = -1
+
+    def start(self, program: bytes | None) -> None:
+        """Start the process, then install the filter `program` on the calling thread, which must be the only one.
+
+        Raises SystemFailureError. Where there is no user notification the process runs nevertheless if it has a
+        supervisor to obey.
+        """
+        self._told = os.eventfd(0, os.EFD_CLOEXEC)
+        parent, dumpable = os.getpid(), prctl.get_dumpable()
+        gc.freeze()  # the collector writes into each object that it looks at: what both processes have stays shared
+        prctl.set_dumpable(0)  # inherited, so that there is no moment at which another process could trace the responder
+        try:
+            child = int(self._libc.syscall(seccomp.this_machine().clone, _CLONE_FILES | _ENDED, 0, 0, 0, 0))
+            if child == 0:
+                self._be_the_responder(parent)
+        finally:
+            prctl.set_dumpable(dumpable)
+        if child < 0:
+            msg = f"cannot start the process that answers binds: {os.strerror(ctypes.get_errno())}"
+            raise SystemFailureError(msg)
+        self.pid, self._pidfd = child, os.pidfd_open(child)
+        with contextlib.suppress(OSError):  # EINVAL without Yama
+            prctl.set_ptracer(child)  # Yama, ptrace_scope 1: let it see on which call a thread of this process waits
+        try:
+            if program is not None:
+                self.notify = seccomp.install(program, self._libc)
+        except SystemFailureError:
+            if not self._attendant.obeys:
+                self._outlive_it()
+            raise
+        finally:
+            os.eventfd_write(self._told, self.notify + 2)
+
+    def jvm_is_up(self) -> None:
+        """Tell the responder, and stay alive if that ends: `wait_for_its_end` tells."""
+        self._outlive_it()
+        with contextlib.suppress(OSError):  # closed by the responder, which has nothing to answer or to obey
+            os.eventfd_write(self._told, 1)
+
+    def _outlive_it(self) -> None:
+        self._libc.signal(_ENDED, ctypes.cast(self._libc.abs, ctypes.c_void_p))  # does nothing, and exec(2) resets it
+
+    def wait_for_its_end(self) -> str:
+        """Return how it ended, once it has: it does not do so by itself. Empty where there was nothing for it to do."""
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+        if result is None or result.si_code == os.CLD_EXITED:
+            return "" if result is not None and result.si_status == 0 else "has ended"
+        return f"was killed by signal {result.si_status}"
+
+    def _be_the_responder(self, parent: int) -> NoReturn:
+        """Attend until the worker ends. Descriptors are shared with it: close none but our own."""
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            prctl.set_pdeathsig(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            # The command line is in this process's own memory too: `pgrep -f` is to find the worker alone.
+            prctl.set_proctitle(f"jvmbind: responder of {parent}")
+            prctl.set_name("jvmbind-respond")
+            notify = os.eventfd_read(self._told) - 2
+            os.set_blocking(self._told, False)
+            if notify < 0 and not self._attendant.obeys:
+                os._exit(0)
+            self._attendant.run(notify, self._told)
+        finally:
+            os._exit(1)
