@@ -139,10 +139,10 @@ def _check_ready() -> None:
 
 def _create_jvm(library: str, options: list[str]) -> None:
     before = locale.setlocale(locale.LC_ALL)
-    from jvmbind.worker import jvm  # noqa: PLC0415 - jpype's module is loaded after the filter is in place
+    from jvmbind.worker import jvm  # noqa: PLC0415 - JPype is loaded after the filter is in place
 
-    jvm.start_jvm(library, options)
-    # What jpype.startJVM does after the start; jvmbind.worker.jvm has imported it.
+    jvm.start_with_jpype(library, options)
+    # What jpype.startJVM does after the start; start_with_jpype has imported it.
     sys.modules["jpype"]._core.initializeResources()  # noqa: SLF001
     with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_ALL, before)  # the JVM sets the locale of the environment, as `java` does

@@ -66,6 +66,10 @@ class Attendant:
         """Whether there is a supervisor."""
         return self._control >= 0
 
+    def report(self, text: str) -> None:
+        """Say something that belongs into the log."""
+        self._report(wire.Note(text))
+
     def run(self, notify: int, told: int) -> NoReturn:
         """Answer and obey for ever. `notify` is -1 where there is no filter; `told` is readable once the JVM is up."""
         self._notify, self._told = notify, told
@@ -77,7 +81,7 @@ class Attendant:
             try:
                 self._turn(poll)
             except Exception as error:  # noqa: BLE001 - a dead responder would leave every later bind without an answer
-                self._report(wire.Note(f"hand-over: {type(error).__name__}: {error}"))
+                self.report(f"hand-over: {type(error).__name__}: {error}")
                 time.sleep(0.05)  # should it be there to stay, it must not fill the log
 
     def _turn(self, poll: select.poll) -> None:

@@ -45,7 +45,7 @@ def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
     arguments = (daemon, *command.arguments) if named else (daemon, command.what or "", *command.arguments)
     options = [option for option in command.options if not option.startswith((_CLASS_PATH, _COMMAND))]
     class_path = command.class_path or "."
-    # Behind the application's own, so that nothing of it is hidden; launch.tidy_up takes it out of java.class.path.
+    # After the application's own, so that nothing of it is hidden.
     options += [f"{_CLASS_PATH}{class_path}{os.pathsep}{jar}", _COMMAND + " ".join(arguments)]
     return command._replace(
         options=tuple(options),

@@ -26,14 +26,11 @@ _FUNCTIONS: dict[str, tuple[int, Any, tuple[Any, ...]]] = {
     "IsInstanceOf": (32, ctypes.c_ubyte, (_P, _P)),
     "GetMethodID": (33, _P, (_P, _STR, _STR)),
     "CallVoidMethodA": (63, None, (_P, _P, _P)),
-    "GetFieldID": (94, _P, (_P, _STR, _STR)),
-    "SetBooleanField": (105, None, (_P, _P, ctypes.c_ubyte)),
     "GetStaticMethodID": (113, _P, (_P, _STR, _STR)),
     "CallStaticObjectMethodA": (116, _P, (_P, _P, _P)),
     "CallStaticLongMethodA": (134, ctypes.c_int64, (_P, _P, _P)),
     "CallStaticVoidMethodA": (143, None, (_P, _P, _P)),
     "GetStaticFieldID": (144, _P, (_P, _STR, _STR)),
-    "GetStaticObjectField": (145, _P, (_P, _P)),
     "GetStaticBooleanField": (146, ctypes.c_ubyte, (_P, _P)),
     "NewStringUTF": (167, _P, (_STR,)),
     "NewObjectArray": (172, _P, (_INT, _P, _P)),
@@ -108,10 +105,6 @@ class Jni:
         array = self.call("NewByteArray", len(data))
         self.call("SetByteArrayRegion", array, 0, len(data), data)
         return int(array)
-
-    def pending(self) -> bool:
-        """Whether a Java exception is pending."""
-        return bool(self.raw("ExceptionOccurred"))
 
     def detach(self) -> bool:
         """Detach this thread: Java's own handler reports an exception that is pending. Returns whether it worked."""

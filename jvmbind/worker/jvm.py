@@ -1,17 +1,24 @@
-"""Starts the JVM through JPype. The one file that imports it.
+"""Creates the JVM through JPype. The one file that imports it.
 
 Runs in the worker (or in a Python program that embeds a Java server), after the drop and after the filter.
+
+A worker wants the JVM and nothing of JPype's Java half: that costs more time than the JVM itself, and leaves a shutdown
+hook, a thread, a class path entry and a right to load libraries behind. `_jpype.startup` creates the JVM first, then looks
+for `org.jpype.jar` on the class path, and raises RuntimeError where it is not: the JVM lives all the same. Before that
+it wants to find some names that `import jpype` would have filled in. None of this is a public interface: JPype1 is pinned
+to the versions that are tested, and what one does otherwise is dealt with by `create_jvm`.
+
 `jpype.startJVM` is not used: it puts its own jar and class loader before a class path with non-ASCII characters, and
-changes locales; `_jpype.startup` below it takes the JVM's options as they are. JPype1 is pinned below 1.8 for that.
+changes locales; `_jpype.startup` below it takes the JVM's options as they are.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import TYPE_CHECKING
 
 import _jpype
-import jpype  # noqa: F401 - fills in what _jpype.startup looks for
 
 from jvmbind.errors import JavaLaunchError
 
@@ -19,21 +26,81 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLASS_PATH = "-Djava.class.path="
-COMMAND = "-Dsun.java.command="
+_NAMES = (
+    *("JObject", "JInterface", "JArray", "JChar", "JException", "_jclassPre", "_jclassPost", "_jclassDoc"),
+    *("getMethodDoc", "getMethodAnnotations", "getMethodCode"),
+)
+_NO_JAVA_HALF = "Can't find org.jpype.jar support library"
 
 
-def is_utf8(text: str) -> bool:
-    """Whether JPype can pass `text` on; bytes that are not UTF-8 arrive from the command line as lone surrogates (PEP 383)."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+def create_jvm(libjvm: str, options: Sequence[str]) -> str:
+    """Create the JVM on the calling thread, which becomes Java's main thread; the JVM keeps its own signal handling.
+
+    Returns a remark where JPype behaves otherwise than the tested versions, and so is there with its Java half. Raises
+    JavaLaunchError with `java`'s own words where the JVM refuses (it has said why on stderr).
+    """
+    added = [name for name in _NAMES if not hasattr(_jpype, name)]
+    for name in added:
+        setattr(_jpype, name, None)
+    failure = _start(libjvm, options)
+    if _is_created(libjvm):
+        return "" if _NO_JAVA_HALF in failure else f"JPype {_version()} has started its Java half as well ({failure})"
+    _raise_refused(failure)
+    for name in added:
+        delattr(_jpype, name)
+    start_with_jpype(libjvm, options)
+    return f"JPype {_version()} does not create a JVM alone ({failure}): it is there with its Java half"
+
+
+def start_with_jpype(libjvm: str, options: Sequence[str]) -> None:
+    """Start the JVM with the whole of JPype, whose jar becomes the last entry of the class path; raises JavaLaunchError."""
+    import jpype  # noqa: F401, PLC0415 - fills in what _jpype.startup looks for, and costs as much as the JVM
+
+    failure = _start(libjvm, with_support_jar(options))
+    if failure:
+        _raise_refused(failure)
+        msg = f"Error: {libjvm}: {failure}"
+        raise JavaLaunchError(msg)
+
+
+def _start(libjvm: str, options: Sequence[str]) -> str:
+    """Return what `_jpype.startup` has to say, empty where it just succeeds."""
+    try:
+        # Bytes: what `java` passes on. Then ignoreUnrecognized, convertStrings, interrupt as documented for jpype.startJVM.
+        _jpype.startup(libjvm, tuple(map(os.fsencode, options)), False, False, True, None)
+    except Exception as error:  # noqa: BLE001 - that of a version that is not known may raise anything
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _raise_refused(failure: str) -> None:
+    if "Unable to start JVM" in failure:
+        msg = "Error: Could not create the Java Virtual Machine.\nError: A fatal exception has occurred. Program will exit."
+        raise JavaLaunchError(msg)
+
+
+def _is_created(libjvm: str) -> bool:
+    """Whether there is a JVM in this process: JNI_GetCreatedJavaVMs."""
+    machine, count = ctypes.c_void_p(), ctypes.c_int()
+    try:
+        ctypes.CDLL(libjvm).JNI_GetCreatedJavaVMs(ctypes.byref(machine), 1, ctypes.byref(count))
+    except OSError as error:
+        msg = f"Error: {libjvm}: {error}"
+        raise JavaLaunchError(msg) from error
+    return count.value == 1
+
+
+def _version() -> str:
+    return str(getattr(_jpype, "__version__", "of an unknown version"))
 
 
 def support_jar() -> str:
-    """Return the path of JPype's own jar, which must be on the class path."""
+    """Return the path of JPype's own jar, which must be on the class path where all of JPype is wanted."""
     return os.path.join(os.path.dirname(os.path.abspath(_jpype.__file__)), "org.jpype.jar")
 
 
 def with_support_jar(options: Sequence[str]) -> list[str]:
-    """Append JPype's jar to the last class path option: behind the application's, so that nothing of it is hidden.
+    """Append JPype's jar to the last class path option: after the application's entries, so that nothing of it is hidden.
 
     No class path, or an empty one, means the current directory, unless a main module is named: JDK
     jdk.internal.loader.ClassLoaders. An empty entry keeps that meaning.
@@ -48,28 +115,3 @@ def with_support_jar(options: Sequence[str]) -> list[str]:
         CLASS_PATH + entry,
         *result[last if last >= 0 else len(result) :],
     ]
-
-
-def _readable(option: str) -> str:
-    return option.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def start_jvm(libjvm: str, options: Sequence[str]) -> None:
-    """Create the JVM on the calling thread, which becomes Java's main thread; the JVM keeps its own signal handling.
-
-    Raises JavaLaunchError with `java`'s own words where the JVM refuses (it has said why on stderr).
-    """
-    try:
-        # The command holds the application's arguments, which may be any bytes; launch.set_property gives it in full.
-        options = [_readable(option) if option.startswith(COMMAND) else option for option in options]
-        # ignoreUnrecognized, convertStrings, interrupt: False, False, True as documented for jpype.startJVM
-        _jpype.startup(libjvm, tuple(with_support_jar(options)), False, False, True, None)
-    except UnicodeEncodeError as error:
-        msg = f"Error: a JVM option is not UTF-8: {error.object!r}"
-        raise JavaLaunchError(msg) from error
-    except (RuntimeError, OSError) as error:
-        if "Unable to start JVM" in str(error):
-            msg = "Error: Could not create the Java Virtual Machine.\nError: A fatal exception has occurred. Program will exit."
-            raise JavaLaunchError(msg) from error
-        msg = f"Error: {libjvm}: {error}"
-        raise JavaLaunchError(msg) from error

@@ -20,35 +20,6 @@ _HELPER = "sun/launcher/LauncherHelper"
 _STRINGS = "([Ljava/lang/String;)V"
 
 
-def tidy_up(jni: Jni, class_path: str, *, close_native_access: bool) -> None:
-    """Take back what starting through JPype left behind, before any of the application's code runs.
-
-    JPype's shutdown hook interrupts every Java thread 6 ms into a stop: it is the one entry of
-    ApplicationShutdownHooks. Its reference queue has a thread. Its jar is the last entry of java.class.path. And the
-    right to load a library, given to it as ALL-UNNAMED (JDK 24 or later), would hide the application's own warnings.
-    """
-    hooks = jni.find_class("java/lang/ApplicationShutdownHooks")
-    field = jni.call("GetStaticFieldID", hooks, b"hooks", b"Ljava/util/IdentityHashMap;")
-    clear = jni.call("GetMethodID", jni.find_class("java/util/IdentityHashMap"), b"clear", b"()V")
-    jni.call("CallVoidMethodA", jni.call("GetStaticObjectField", hooks, field), clear, None)
-    queue = jni.find_class("org/jpype/ref/JPypeReferenceQueue")
-    instance = jni.static("Object", queue, "getInstance", "()Lorg/jpype/ref/JPypeReferenceQueue;")
-    jni.call("CallVoidMethodA", instance, jni.call("GetMethodID", queue, b"stop", b"()V"), None)
-    system = jni.find_class("java/lang/System")
-    helper = jni.find_class(_HELPER)
-    name = jni.string("java.class.path")
-    signature = "(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;"
-    jni.static("Object", system, "setProperty", signature, name, _platform_string(jni, helper, class_path))
-    if close_native_access:
-        module = jni.find_class("java/lang/Module")
-        try:
-            unnamed = jni.call("GetStaticFieldID", module, b"ALL_UNNAMED_MODULE", b"Ljava/lang/Module;")
-            enabled = jni.call("GetFieldID", module, b"enableNativeAccess", b"Z")
-            jni.call("SetBooleanField", jni.call("GetStaticObjectField", module, unnamed), enabled, 0)
-        except JavaError:
-            jni.raw("ExceptionClear")  # another JDK's field names: the application's warnings stay hidden
-
-
 def set_property(jni: Jni, name: str, value: str) -> None:
     """Set a system property; raises JavaError."""
     signature = "(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;"

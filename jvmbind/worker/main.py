@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _PYTHON_FRAMES = 16 * 1024  # stack that Python and JPype use below Java's first frame, in bytes
 _LC_ALL = 6  # locale.h of glibc and musl
-_NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
 
 
 def main(role: Role | None = None) -> NoReturn:
@@ -63,7 +62,7 @@ def main(role: Role | None = None) -> NoReturn:
             _delegate(role)  # says its notes itself
         for note in command.notes:
             _say(note)
-        _Worker(role, command, feature, report).run()
+        _Worker(role, command, report).run()
     except JvmbindError as error:
         _fail(error)
     except Exception as error:  # noqa: BLE001 - one line and a status, never a traceback
@@ -135,11 +134,10 @@ def _delegate(role: Role) -> NoReturn:
 
 
 class _Worker:
-    def __init__(self, role: Role, command: arguments.JavaCommand, feature: int, report: Callable[[Message], None]) -> None:
+    def __init__(self, role: Role, command: arguments.JavaCommand, report: Callable[[Message], None]) -> None:
         self._role = role
         self._spec = role.spec
         self._command = command
-        self._feature = feature
         self._report = report
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libjvm = libjvm(role.spec.java_home, command.vm)
@@ -256,23 +254,15 @@ class _Worker:
         return status
 
     def _run_java(self) -> int:
-        from jvmbind.worker import heartbeat, jvm, launch  # noqa: PLC0415 - jpype's module is loaded after the filter is in place
+        from jvmbind.worker import heartbeat, jvm, launch  # noqa: PLC0415 - JPype is loaded after the filter is in place
         from jvmbind.worker.jni import Jni  # noqa: PLC0415
 
-        options = list(self._command.options)
-        # The right to load JPype's library without a warning, taken back in tidy_up unless the user gave it too.
-        given = [option for option in options if option.startswith("--enable-native-access=")]
-        mine = self._feature >= _NATIVE_ACCESS_WARNS and not any("ALL-UNNAMED" in option for option in given)
-        if mine:
-            options.append("--enable-native-access=ALL-UNNAMED")
         # `java` starts the JVM in the C locale; where the caller's does not exist, the JVM stays in what it finds.
         self._libc.setlocale(_LC_ALL, b"C")
-        jvm.start_jvm(self._libjvm, options)
+        remark = jvm.create_jvm(self._libjvm, self._command.options)
+        if remark:
+            self._report(Note(remark))
         jni = Jni(self._libjvm)
-        launch.tidy_up(jni, self._command.class_path or "", close_native_access=mine)
-        for option in options:
-            if option.startswith(jvm.COMMAND) and not jvm.is_utf8(option):
-                launch.set_property(jni, "sun.java.command", option[len(jvm.COMMAND) :])
         if self._spec.listeners:
             launch.set_property(jni, "jvmbind.listeners", "\n".join(map(_line, self._spec.listeners)))
         if self._pipes is not None:

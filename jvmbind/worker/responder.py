@@ -101,13 +101,27 @@ class Responder:
             prctl.set_pdeathsig(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
-            # The command line is in this process's own memory too: `pgrep -f` is to find the worker alone.
-            prctl.set_proctitle(f"jvmbind: responder of {parent}")
+            _show_as(f"jvmbind: responder of {parent}")
             prctl.set_name("jvmbind-respond")
             notify = os.eventfd_read(self._told) - 2
             os.set_blocking(self._told, False)
             if notify < 0 and not self._attendant.obeys:
                 os._exit(0)
             self._attendant.run(notify, self._told)
+        except BaseException as error:  # noqa: BLE001 - the worker says that this process has ended, and this is why
+            self._attendant.report(f"the process that answers binds: {type(error).__name__}: {error}")
         finally:
             os._exit(1)
+
+
+def _show_as(title: str) -> None:
+    """Change the command line that `ps` shows: `pgrep -f` for what the worker runs is to find the worker alone.
+
+    It is in this process's own memory, from arg_start to arg_end of proc(5) on /proc/PID/stat. python-prctl's set_proctitle
+    looks for it in the environment, which Python has moved by then, and crashes.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/stat", "rb") as file:
+        words = file.read().rpartition(b")")[2].split()  # from the third field on
+        start, end = int(words[45]), int(words[46])
+        if 0 < start < end:
+            ctypes.memmove(start, title.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start)

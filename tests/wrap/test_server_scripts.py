@@ -46,10 +46,12 @@ def assert_powerless(service: Service, user: User) -> None:
 
 
 def tree(service: Service) -> list[str]:
-    """Return the service's processes from the supervisor down, each with the name of what it runs."""
+    """Return the service's processes from the supervisor down, each with the name of what it runs, without responders."""
     names = []
     for pid in service.processes():
         words = procfs.command_line(pid)
+        if words[0].startswith("jvmbind: responder"):
+            continue
         shown = next((word for word in words if word.endswith(("__main__.py", ".sh", "karaf", "xargs", "/java"))), words[0])
         names.append("/".join(shown.split("/")[-2:]))
     return names
