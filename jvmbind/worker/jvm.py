@@ -48,8 +48,10 @@ def create_jvm(libjvm: str, options: Sequence[str]) -> str:
     _raise_refused(failure)
     for name in added:
         delattr(_jpype, name)
-    start_with_jpype(libjvm, options)
-    return f"JPype {_version()} does not create a JVM alone ({failure}): it is there with its Java half"
+    _start_in_public(libjvm, options)
+    return (
+        f"JPype {_version()} cannot create a JVM alone ({failure}): its shutdown hook, which interrupts threads, is there as well"
+    )
 
 
 def start_with_jpype(libjvm: str, options: Sequence[str]) -> None:
@@ -61,6 +63,18 @@ def start_with_jpype(libjvm: str, options: Sequence[str]) -> None:
         _raise_refused(failure)
         msg = f"Error: {libjvm}: {failure}"
         raise JavaLaunchError(msg)
+
+
+def _start_in_public(libjvm: str, options: Sequence[str]) -> None:
+    """Start the JVM by the function that JPype documents, which each version has."""
+    import jpype  # noqa: PLC0415 - as above
+
+    try:
+        jpype.startJVM(*options, jvmpath=libjvm, convertStrings=False, interrupt=True)
+    except Exception as error:
+        _raise_refused(str(error))
+        msg = f"Error: {libjvm}: {type(error).__name__}: {error}"
+        raise JavaLaunchError(msg) from error
 
 
 def _start(libjvm: str, options: Sequence[str]) -> str:
