@@ -114,8 +114,6 @@ def comparable(text: str, case: Case) -> list[str]:
     """Return the lines that two runs must have in common."""
     for pattern, replacement in VARYING:
         text = re.sub(pattern, replacement, text)
-    if case.cut:
-        text = re.sub(case.cut, "", text)
     lines = [line for line in text.split("\n") if not any(re.search(pattern, line) for pattern in case.drop)]
     return sorted(lines) if case.unordered else lines
 

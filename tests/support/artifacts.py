@@ -1,4 +1,4 @@
-"""The real servers used by tests/servers, fetched once from Maven Central with the `mvn` command.
+"""The real servers used by tests/servers, fetched once from Maven Central with `mvn`, and versions of JPype, with pip.
 
 Run by pytest, or as a program (`python tests/support/artifacts.py`) to fill the cache while there is a
 network: the tests themselves may run where there is none. Must not import jvmbind.
@@ -48,6 +48,9 @@ JARS = {
     "junit": ["org.junit.platform:junit-platform-console-standalone:1.14.4"],
 }
 
+# Python packages, each in a folder of its own: the versions of JPype that pyproject.toml allows, and one that behaves otherwise.
+PACKAGES = {f"jpype-{version}": f"pypi:JPype1:{version}" for version in ("1.7.0", "1.7.1", "1.4.1")}
+
 # Projects of examples/ that Maven builds; the folder is named after the version of what they are made with.
 PROJECTS = {"spring-boot": "spring-boot:shop:4.0.7"}
 
@@ -73,6 +76,9 @@ def artifact(name: str) -> Path:
     """Return the folder with the distribution, the jars or the built project called `name`, fetched if it is not there yet."""
     if name in DISTRIBUTIONS:
         return distribution(name, DISTRIBUTIONS[name])
+    if name in PACKAGES:
+        # A native module is for one version of Python.
+        return _kept(f"{name}-{sys.implementation.cache_tag}", lambda work: _package(name, work))
     if name in PROJECTS:
         return _kept(f"{name}-{PROJECTS[name].split(':')[2]}", lambda work: _project(name, work))
     return libraries(name, (LIBRARIES | JARS)[name])
@@ -89,6 +95,14 @@ def libraries(name: str, coordinates: Sequence[str], *, label: str = "") -> Path
     The folder's name has the first one's version; `label` tells two sets of the same name and version apart.
     """
     return _kept(f"{name}-{coordinates[0].split(':')[2]}{label}", lambda work: _jars(name, coordinates, work))
+
+
+def _package(name: str, work: Path) -> Path:
+    _, package, version = PACKAGES[name].split(":")
+    folder = work / "package"
+    command = [sys.executable, "-I", "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), f"{package}=={version}"]
+    subprocess.run(command, check=True)
+    return folder
 
 
 def _kept(folder: str, make: Callable[[Path], Path]) -> Path:
@@ -159,5 +173,5 @@ def _make_readable(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS, *PROJECTS):
+    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS, *PROJECTS, *PACKAGES):
         sys.stdout.write(f"{artifact(wanted)}\n")
