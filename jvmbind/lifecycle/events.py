@@ -72,11 +72,10 @@ class Restart(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """The service is to end; `signal` is what the worker gets, unless the terminal has `delivered` it there already."""
+    """The service is to end; `signal` is what the workers get."""
 
     now: float
     signal: int
-    delivered: bool = False
     generation: int = 0
 
 

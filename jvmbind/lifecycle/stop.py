@@ -18,7 +18,6 @@ from jvmbind.lifecycle.steps import (
     SIGTERM,
     START_TIMERS,
     no_reload,
-    replace_member,
     shell_status,
     terminate,
     without,
@@ -58,10 +57,7 @@ def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
         actions += [ClearTimer(name, member.number) for name in START_TIMERS]
         if member.stage is Stage.TERMINATING:
             continue
-        if event.delivered:
-            state = replace_member(state, member._replace(stage=Stage.TERMINATING))
-            actions.append(SetTimer("stop", member.number, spec.stop_timeout))
-        elif member.role in {Role.SERVING, Role.DRAINING}:
+        if member.role in {Role.SERVING, Role.DRAINING}:
             actions += [Drain(member.number), SetTimer("drain", member.number, spec.drain_timeout)]
         else:
             state, more = terminate(spec, state, member, event.signal)
@@ -78,7 +74,7 @@ def stop_again(spec: ServiceSpec, state: State, event: Event) -> Step:
         if member.stage is not Stage.TERMINATING:
             state, more = terminate(spec, state, member, event.signal)
             actions += more
-        elif not event.delivered:
+        else:
             actions.append(Kill(member.number, event.signal))
     return state, tuple(actions)
 

@@ -36,11 +36,19 @@ class Ended(NamedTuple):
 class Process:
     """One started process, held by a pidfd: its number can never be that of another."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], fds: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        fds: Mapping[int, int],
+        *,
+        mask: Iterable[int] = (),
+        session: bool = False,
+    ) -> None:
         """Start `command` with exactly the descriptors 0, 1, 2 and `fds` (number there -> descriptor here).
 
-        The signal mask of the process is empty; SIGPIPE and SIGXFSZ, which Python ignores, have their default.
-        Raises OSError.
+        The signals in `mask` are blocked in it; SIGPIPE and SIGXFSZ, which Python ignores, have their default.
+        `session`: it leads a session of its own, without a controlling terminal (setsid(2)). Raises OSError.
         """
         actions = [(os.POSIX_SPAWN_DUP2, here, there) for there, here in fds.items()]
         self.pid = os.posix_spawn(
@@ -48,7 +56,8 @@ class Process:
             list(command),
             environ,
             file_actions=actions,  # dup2 onto itself clears close-on-exec (POSIX.1-2024, glibc 2.29)
-            setsigmask=[],
+            setsigmask=mask,
+            setsid=session,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )
         self.pidfd = os.pidfd_open(self.pid)
@@ -57,6 +66,16 @@ class Process:
         """Send a signal; nothing happens where the process has ended."""
         try:
             signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def kill_group(self, number: int) -> None:
+        """Send a signal to the process group that this process leads, as a terminal does to the one in the foreground.
+
+        Its number is not given to another group as long as this process has not been reaped.
+        """
+        try:
+            os.killpg(self.pid, number)
         except ProcessLookupError:
             return
 

@@ -1,12 +1,14 @@
 """Signals as events: a descriptor that becomes readable, and says who sent each.
 
-Runs in the supervisor. A handler of Python's would not tell a signal of the terminal from one of kill(2), and the
-terminal sends its signals to the worker as well. Sources: signalfd(2), sigaction(2) on si_code.
+Runs in the supervisor, and in the worker that runs a wrapper script. A handler of Python's would not tell a signal of the
+terminal from one of kill(2). Sources: signal(7), signalfd(2), sigaction(2) on si_code; kernel/signal.c, sig_ignored(): a
+blocked signal is queued even where its disposition is to be ignored, so a signalfd sees it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import enum
 import os
 import signal
 import struct
@@ -21,11 +23,51 @@ _FIELDS = struct.Struct("=IiiI")  # ssi_signo, ssi_errno, ssi_code, ssi_pid
 _SIGSET_BYTES = 128  # sizeof(sigset_t) of glibc and musl
 
 
+# What a program can be sent that has nothing to do with its children, its own faults, or how it is stopped and continued
+# (kill, stop); SIGPIPE and SIGXFSZ, which Python ignores and the JVM handles; 32 and 33 belong to the C library.
+ORDINARY = frozenset(signal.valid_signals()) - {
+    *(signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
+}
+
+
+class Disposition(enum.Enum):
+    """What a process does with a signal."""
+
+    DEFAULT = "default"
+    IGNORED = "ignored"
+    CAUGHT = "caught"
+
+
+def disposition(pid: int, number: int) -> Disposition:
+    """Return what the process `pid` does with a signal, by proc(5); DEFAULT where that cannot be seen."""
+    masks = {}
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name in {"SigIgn", "SigCgt"}:
+                    masks[name] = int(value, 16)
+    except (OSError, ValueError):
+        return Disposition.DEFAULT
+    bit = 1 << (number - 1)
+    if masks.get("SigCgt", 0) & bit:
+        return Disposition.CAUGHT
+    return Disposition.IGNORED if masks.get("SigIgn", 0) & bit else Disposition.DEFAULT
+
+
 class Received(NamedTuple):
-    """One signal, and whether the kernel itself sent it (a key of the terminal) and not a process."""
+    """One signal; whether the kernel itself sent it (a key of the terminal) and not a process; and which process did."""
 
     number: int
     from_kernel: bool
+    sender: int = 0
+
+
+def inherited_mask() -> frozenset[int]:
+    """Return the signals that are blocked on this thread: to be called before `block_and_open`."""
+    return frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
 def block_and_open(numbers: Iterable[int]) -> int:
@@ -51,6 +93,6 @@ def read_signals(fd: int) -> list[Received]:
     except BlockingIOError:
         return found
     for start in range(0, len(data), _SIZE):
-        number, _, code, _ = _FIELDS.unpack_from(data, start)
-        found.append(Received(number, code == _SI_KERNEL))
+        number, _, code, sender = _FIELDS.unpack_from(data, start)
+        found.append(Received(number, code == _SI_KERNEL, sender))
     return found

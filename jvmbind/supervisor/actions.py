@@ -20,10 +20,12 @@ from jvmbind.supervisor.generation import Generation
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
+from jvmbind.supervisor.terminal import suspend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from jvmbind.posix.process import Process
     from jvmbind.spec import ListenSpec, ServiceSpec
     from jvmbind.supervisor.replan import Plan
 
@@ -34,14 +36,16 @@ _MOVE_PATIENCE = 1.0  # seconds
 class Actions:
     """The living generations and everything else that the supervisor touches."""
 
-    def __init__(self, spec: ServiceSpec, listeners: Sequence[int]) -> None:
-        """Take over the listeners of `spec`."""
+    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], mask: Iterable[int] = ()) -> None:
+        """Take over the listeners of `spec`; in each worker the signals of `mask` are blocked."""
         self.spec = spec
         self.listeners: dict[str, tuple[ListenSpec, int]] = {
             listener.name: (listener, fd) for listener, fd in zip(spec.listeners, listeners, strict=True)
         }
         self.generations: dict[int, Generation] = {}
         self.events: list[lifecycle.Event] = []
+        self.keys: set[int] = set()  # signals that came from a key of the terminal
+        self._mask = mask
         self.phase = lifecycle.Phase.STARTING
         self.serving = 0  # the number of the generation that serves
         self.status: int | None = None
@@ -99,7 +103,7 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
             if action.signal != signal.SIGQUIT or generation.main_runs:
-                generation.process.kill(action.signal)
+                self._send(generation, action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # a standby may have said that it is ready (the Java API) before it was wanted
@@ -134,7 +138,7 @@ class Actions:
         spec, listeners = (self._next_spec, self._next_listeners) if self._next_spec else (self.spec, self.listeners)
         fds = [listeners[listener.name][1] for listener in spec.listeners]
         try:
-            self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked)
+            self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked, mask=self._mask)
         except OSError as error:
             self.log.error("cannot start generation %d: %s", number, error, extra=fields_of("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
@@ -259,7 +263,31 @@ class Actions:
         pids = {generation.process.pid for generation in self.generations.values()}
         return pids | ({self.probe.pid} if isinstance(self.probe, HttpProbe) else set())
 
-    def pass_on(self, number: int) -> bool:
+    def processes(self) -> list[Process]:
+        """Return the living workers."""
+        return [generation.process for generation in self.generations.values()]
+
+    def suspend(self, number: int) -> None:
+        """Stop the workers and this process until SIGCONT: for them all that time has not passed."""
+        seconds = suspend(number, self.processes())
+        self._timers = {key: deadline + seconds for key, deadline in self._timers.items()}
+        self._move_by += seconds
+        self._next_liveness += seconds
+        self._liveness.skip(seconds)
+        for generation in self.generations.values():
+            generation.last_heartbeat += seconds
+
+    def _send(self, generation: Generation, number: int, *, by_key: bool) -> None:
+        """Send a signal to a worker; what a key of the terminal sends reaches the children of a JVM too, as under `java`.
+
+        A wrapper script's worker passes it on by itself.
+        """
+        if by_key and not generation.spec.script:
+            generation.process.kill_group(number)
+        else:
+            generation.process.kill(number)
+
+    def pass_on(self, number: int, *, by_key: bool = False) -> bool:
         """Send a signal that is the application's business to each generation with a listener, or else to each.
 
         A JVM that is not up yet has no handler, and the signal would end it. Returns whether there was one that is.
@@ -267,7 +295,7 @@ class Actions:
         running = [generation for generation in self.generations.values() if generation.main_runs]
         chosen = [generation for generation in running if generation.claimed] or running
         for generation in chosen:
-            generation.process.kill(number)
+            self._send(generation, number, by_key=by_key)
         return bool(chosen)
 
     def take_plan(self, plan: Plan) -> str:

@@ -20,7 +20,7 @@ from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jvmbind.spec import ServiceSpec
 
@@ -34,9 +34,16 @@ class Generation:
     """A started worker: its process, its socket, and how far it has come."""
 
     def __init__(
-        self, number: int, spec: ServiceSpec, listeners: Sequence[int], environ: Mapping[str, str], *, parked: bool
+        self,
+        number: int,
+        spec: ServiceSpec,
+        listeners: Sequence[int],
+        environ: Mapping[str, str],
+        *,
+        parked: bool,
+        mask: Iterable[int] = (),
     ) -> None:
-        """Start the worker with the listeners on 3, 4, 5, ...; raises OSError."""
+        """Start the worker, in a session of its own, with the listeners on 3, 4, 5, ...; raises OSError."""
         self.number = number
         self.spec = spec
         self.started = time.monotonic()
@@ -63,7 +70,8 @@ class Generation:
                 above.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2))  # noqa: PERF401 - closed if a later one fails
             fds = dict(enumerate(above, LISTEN_FDS_START))
             announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked)
-            self.process = Process(role.command("worker", spec.script or spec.java_arguments), {**environ, **announced}, fds)
+            command = role.command("worker", spec.script or spec.java_arguments)
+            self.process = Process(command, {**environ, **announced}, fds, mask=mask, session=True)
         except OSError:
             self.socket.close()
             raise

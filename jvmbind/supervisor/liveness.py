@@ -46,6 +46,11 @@ class Liveness:
         """Whether no time-out has passed."""
         return not any(self._taken.values())
 
+    def skip(self, seconds: float) -> None:
+        """Do not count a time for which everybody was stopped."""
+        self._since = {sign: moment + seconds for sign, moment in self._since.items()}
+        self._looked += seconds
+
     def look(self, spec: ServiceSpec, generation: Generation, listeners: Iterable[tuple[ListenSpec, int]], now: float) -> None:
         """Look at the generation, and act where a sign of life has been missing for too long."""
         pid = generation.process.pid

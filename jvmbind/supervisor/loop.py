@@ -17,35 +17,39 @@ from jvmbind import lifecycle
 from jvmbind.lifecycle.start import begin
 from jvmbind.lifecycle.table import step
 from jvmbind.posix.process import reap_strangers
-from jvmbind.posix.signals import read_signals
+from jvmbind.posix.signals import ORDINARY, read_signals
 from jvmbind.supervisor.actions import Actions
 from jvmbind.supervisor.control import Control
 from jvmbind.supervisor.probe import PROBE_INTERVAL
 from jvmbind.supervisor.status import status_of
+from jvmbind.supervisor.terminal import KEYS, SUSPENDS, Terminal, resume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jvmbind.spec import ServiceSpec
     from jvmbind.supervisor.generation import Generation
     from jvmbind.supervisor.replan import Planning
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
-_PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _CHILD = (signal.SIGCHLD,) if os.getpid() == 1 else ()  # PID 1 inherits every orphan of its namespace: pid_namespaces(7)
-FORWARDED = tuple(
-    number for number in (*_STOPS, signal.SIGHUP, *_PASSED_ON, *_CHILD) if signal.getsignal(number) is not signal.SIG_IGN
-)
+# The JVM leaves these alone where they were ignored at its start, as nohup(1) and a shell's `&` do it: so does the supervisor.
+_STOPS_UNLESS_IGNORED = tuple(number for number in (*_STOPS, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
+FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, *_CHILD)
 
 
 class Loop:
     """Supervises one service until it ends."""
 
-    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int) -> None:
-        """Start the first generation of `spec` with the descriptors of its listeners; `signals` is a signalfd for FORWARDED."""
+    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int, mask: Iterable[int] = ()) -> None:
+        """Start the first generation of `spec` with the descriptors of its listeners.
+
+        `signals` is a signalfd for FORWARDED; `mask` are the signals that were blocked before, and are in the workers.
+        """
         self._signals = signals
+        self._terminal = Terminal()
         self._state, actions = begin(spec, time.monotonic())
-        self._world = Actions(spec, listeners)
+        self._world = Actions(spec, listeners, mask)
         self._carry_out(actions)
         self._world.open_log()
         self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
@@ -129,18 +133,22 @@ class Loop:
     def _take_signals(self) -> None:
         for received in read_signals(self._signals):
             now = time.monotonic()
-            # The terminal sends its signals to the whole foreground group, so to the workers as well; but a hang-up to
-            # the leader of the session alone: setpgid(2), tty_ioctl(4).
-            if received.number in _STOPS or (received.number == signal.SIGHUP and received.from_kernel):
-                stop = lifecycle.Stop(now, received.number, delivered=received.from_kernel and received.number != signal.SIGHUP)
-                self._world.events.append(stop)
+            by_key = received.from_kernel and received.number in KEYS
+            if received.number in _STOPS or (received.number == signal.SIGHUP and self._terminal.is_hang_up(received)):
+                if by_key:
+                    self._world.keys.add(received.number)
+                self._world.events.append(lifecycle.Stop(now, received.number))
             elif received.number == signal.SIGHUP:
                 self._reload()
             elif received.number == signal.SIGCHLD:
                 planning = {self._planning.pid} if self._planning is not None else set()
                 reap_strangers(self._world.own_pids() | planning)
-            elif not received.from_kernel:
-                self._world.pass_on(received.number)
+            elif received.number in SUSPENDS:
+                self._world.suspend(received.number)
+            elif received.number == signal.SIGCONT:
+                resume(self._world.processes())
+            elif by_key or not received.from_kernel:
+                self._world.pass_on(received.number, by_key=by_key)
 
     def _reload(self) -> str:
         """Begin a reload by reading the configuration again; return why not, or ""."""

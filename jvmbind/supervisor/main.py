@@ -7,14 +7,13 @@ user can trace it, and no exec may follow that would change it. Must not import 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
 from jvmbind.errors import JvmbindError, SystemFailureError
-from jvmbind.posix.signals import block_and_open
+from jvmbind.posix.signals import block_and_open, inherited_mask
 from jvmbind.supervisor.loop import FORWARDED, Loop
 
 if TYPE_CHECKING:
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
 def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
     """Run the supervisor on the descriptors of the listeners of `spec`; ends the process with the service's status."""
     try:
+        mask = inherited_mask()
         signals = block_and_open(FORWARDED)
         prctl.set_name("jvmbind")
-        # Python ignores SIGPIPE; the worker gets its default back when it is started.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        status = Loop(spec, fds, signals).run()
+        status = Loop(spec, fds, signals, mask).run()
     except JvmbindError as error:
         _fail(error)
     except OSError as error:

@@ -18,18 +18,19 @@ import socket
 import struct
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
 from jvmbind.errors import ConfigurationError
 from jvmbind.posix.fds import sealed_memory
-from jvmbind.posix.signals import block_and_open, read_signals
+from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jvmbind.posix.role import Role
 
@@ -40,7 +41,6 @@ _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), 64 bytes: li
 _PIDFD_INFO_EXIT = 8  # since Linux 6.15: the status of a process that its parent has reaped
 _INFO_SIZE = 64
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_FOR_JAVA = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
 
 
@@ -100,7 +100,8 @@ class Script:
         self._spec = role.spec
         self._fds = fds
         self._control = socket.socket(fileno=role.control)
-        self._signals = block_and_open((*_STOPS, *_FOR_JAVA, signal.SIGCHLD))
+        self._mask = inherited_mask()
+        self._signals = block_and_open((*_STOPS, *ORDINARY, signal.SIGCHLD))
         prctl.set_child_subreaper(1)  # a JVM that the script leaves in the background stays below this process
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         name = f"jvmbind-wrap-{secrets.token_hex(16)}"
@@ -132,7 +133,7 @@ class Script:
                 signal.signal(number, signal.SIG_DFL)
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             os.execvpe(command[0], command, self._environ)
         except OSError as error:
             os.write(2, f"jvmbind: cannot run {command[0]}: {error.strerror}\n".encode(errors="surrogateescape"))
@@ -210,7 +211,7 @@ class Script:
         connection.setblocking(False)
         self._javas.append(java)
         if self._stopping:
-            java.kill(self._stopping)
+            self._send_stop(pid, java.kill, self._stopping, sent=False)
 
     def _serve(self, java: Java, fd: int) -> None:
         if java.ended:
@@ -279,21 +280,40 @@ class Script:
             if received.number == signal.SIGCHLD:
                 self._reap()
             elif received.number in _STOPS:
-                self._stopping = received.number
-                # The terminal sends its signals to the whole foreground group, so to all of these as well.
-                if not received.from_kernel:
+                if received.sender != os.getpid():
                     self._stop(received.number)
             elif not received.from_kernel:
-                for java in self._javas:
-                    java.kill(received.number)
+                self._pass_on(received.number)
 
     def _stop(self, number: int) -> None:
-        """Signal the script and every JVM, as a service manager signals a control group: shells pass nothing on."""
+        """Signal the script and every JVM, as a service manager signals a control group: shells pass nothing on.
+
+        One that ignores SIGINT or SIGHUP gets SIGTERM: a shell starts `java &` so, and nohup(1) does.
+        """
+        self._stopping = number
+        group = number == signal.SIGINT
+        if group:
+            # Also to what the script runs in the foreground, as a terminal sends it: a shell waits for that first.
+            os.killpg(0, number)
         pids = {java.pid for java in self._javas}
         for java in self._javas:
-            java.kill(number)
+            self._send_stop(java.pid, java.kill, number, sent=group)
         if self._status is None and self._pid not in pids:
+            self._send_stop(self._pid, partial(os.kill, self._pid), number, sent=group)
+
+    def _send_stop(self, pid: int, kill: Callable[[int], None], number: int, *, sent: bool) -> None:
+        if number != signal.SIGTERM and disposition(pid, number) is Disposition.IGNORED:
+            kill(signal.SIGTERM)
+        elif not sent or not _is_in_this_group(pid):
+            kill(number)
+
+    def _pass_on(self, number: int) -> None:
+        """Pass on what is the application's business: to the script where it has a trap for it, else to every JVM."""
+        if self._status is None and disposition(self._pid, number) is Disposition.CAUGHT:
             os.kill(self._pid, number)
+            return
+        for java in self._javas:
+            java.kill(number)
 
     def _reap(self) -> None:
         while True:
@@ -341,6 +361,13 @@ class Script:
             if os.path.isfile(path):
                 self._report(Note(f"the JVM (pid {java.pid}) that the script started crashed; its report is {path}"))
                 return
+
+
+def _is_in_this_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == os.getpgrp()
+    except ProcessLookupError:
+        return True
 
 
 def _children_of(parent: int) -> list[int]:

@@ -73,7 +73,6 @@ def an_event(kind: type, now: st.SearchStrategy[float], generations: st.SearchSt
         "status": st.integers(0, 255),
         "signal": st.sampled_from(STOP_SIGNALS if kind is Stop else [0, signal.SIGKILL, signal.SIGSEGV]),
         "name": st.sampled_from(TIMERS),
-        "delivered": st.booleans(),
     }
     return st.builds(kind, **{name: known.get(name, st.from_type(hint)) for name, hint in typing.get_type_hints(kind).items()})
 
@@ -279,11 +278,11 @@ class World(RuleBasedStateMachine):
         self.happen(Restart(self.now))
 
     @precondition(lambda self: self.begun and len(self.numbers) > 2)
-    @rule(number=st.sampled_from(STOP_SIGNALS), delivered=st.booleans())
-    def stop(self, number: int, delivered: bool) -> None:
+    @rule(number=st.sampled_from(STOP_SIGNALS))
+    def stop(self, number: int) -> None:
         """Ask for the end."""
         self.stopped = not self.exits
-        actions = self.happen(Stop(self.now, number, delivered))
+        actions = self.happen(Stop(self.now, number))
         sent = [action.generation for action in actions if isinstance(action, Kill)]
         assert len(sent) == len(set(sent)), "one signal for one request"
 
@@ -445,16 +444,6 @@ def test_stop_waits_no_longer_than_the_drain_timeout() -> None:
     assert HalfClose(1) in actions
     _, actions = step(spec, state, Timeout(24.0, "close", 1))
     assert kills(actions) == [signal.SIGTERM]
-
-
-def test_what_the_terminal_delivered_is_not_sent_again() -> None:
-    """A key of the terminal has reached the worker already: nothing is sent, the time-out runs."""
-    spec = service()
-
-    _, actions = step(spec, up(spec), Stop(2.0, signal.SIGINT, delivered=True))
-
-    assert kills(actions) == []
-    assert SetTimer("stop", 1, spec.stop_timeout) in actions
 
 
 @pytest.mark.parametrize(("status", "number", "expected"), [(0, 0, 0), (143, 0, 143), (7, 0, 7), (0, 9, 137), (0, 11, 139)])
