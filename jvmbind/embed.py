@@ -116,6 +116,8 @@ def start_jvm(
     prctl.set_no_new_privs(1)
     _kept.extend(pairs)
     responder = _start_responder(pairs, strict=strict_binds, inherit=inherit) if pairs or strict_binds else None
+    if responder is None:
+        seccomp.refuse(ctypes.CDLL(None, use_errno=True))
     vm_options = list(command.options)
     if feature >= _NATIVE_ACCESS_WARNS and not any(o.startswith("--enable-native-access=") for o in vm_options):
         vm_options.insert(0, "--enable-native-access=ALL-UNNAMED")

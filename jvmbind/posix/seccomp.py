@@ -44,6 +44,7 @@ _TERMINAL_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 # The type byte that all ioctls of a descriptor of notifications have, and no others (ioctl-number.rst). It is compared
 # alone because the kernel takes SECCOMP_IOCTL_NOTIF_ADDFD with any size in the other bits.
 _NOTIFY_TYPE = ord("!") << 8
+_NO_TYPE = 1  # its low byte is masked out before the comparison
 
 
 class Machine(NamedTuple):
@@ -87,15 +88,16 @@ def this_machine() -> Machine:
 _Code = list[tuple[int, int, int, int]]
 
 
-def _refusals(ioctl: int, prlimit: int) -> _Code:
+def _refusals(ioctl: int, prlimit: int, notify_type: int) -> _Code:
     """Return the instructions that refuse what harms others, with EPERM, and go on behind themselves with all other calls.
 
     The number of the call is in the accumulator before, and after. Refused are the ioctls above, and prlimit(2) that sets a
     limit of another process: with the supervisor's RLIMIT_NOFILE, _AS or _CPU that would end it, whatever Landlock says. A
-    program sets its own limits with pid 0, as setrlimit(2) of the C library does.
+    program sets its own limits with pid 0, as setrlimit(2) of the C library does. A `notify_type` that no ioctl has lets those
+    of notifications pass.
     """
     terminal = [(_JEQ, len(_TERMINAL_IOCTLS) - i + 1, 0, command) for i, command in enumerate(_TERMINAL_IOCTLS)]
-    commands = [(_LD_W_ABS, 0, 0, _ARG1), *terminal, (_AND, 0, 0, 0xFF00), (_JEQ, 0, 1, _NOTIFY_TYPE)]
+    commands = [(_LD_W_ABS, 0, 0, _ARG1), *terminal, (_AND, 0, 0, 0xFF00), (_JEQ, 0, 1, notify_type)]
     ends = [(_RET, 0, 0, RET_ERRNO | errno.EPERM), (_RET, 0, 0, RET_ALLOW)]
     limits = [(_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 5, 0, 0)]  # the kernel takes the low half: pid_t
     limits += [(_LD_W_ABS, 0, 0, _ARG2), (_JEQ, 0, 2, 0), (_LD_W_ABS, 0, 0, _ARG2 + 4), (_JEQ, 1, 0, 0)]  # new_limit
@@ -109,20 +111,22 @@ def _refusals(ioctl: int, prlimit: int) -> _Code:
     ]
 
 
-def filter_program(machine: Machine, *, strict: bool, notify: bool = True) -> bytes:
+def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above_workers: bool = False) -> bytes:
     """Return the filter as an array of struct sock_filter.
 
     Notified, unless `notify` is false: bind, listen, dup(0), and dup2 or dup3 onto 0, 1 or 2. Refused in every way in
     which this machine takes system calls: see `_refusals`. With `strict`, ways round the notification are closed: other
-    architectures and the x32 interface get ENOSYS, io_uring_setup EPERM. All else is allowed.
+    architectures and the x32 interface get ENOSYS, io_uring_setup EPERM. All else is allowed. `above_workers`: for a script
+    below which workers are started, who are to receive notifications of their own.
     """
+    kind = _NO_TYPE if above_workers else _NOTIFY_TYPE
     allow, missing = (_RET, 0, 0, RET_ALLOW), (_RET, 0, 0, RET_ERRNO | errno.ENOSYS)
     foreign: _Code = [missing]
     x32: _Code = [missing]
     if not strict:
-        compat = [(_LD_W_ABS, 0, 0, _NR), *_refusals(machine.compat_ioctl, machine.compat_prlimit)]
+        compat = [(_LD_W_ABS, 0, 0, _NR), *_refusals(machine.compat_ioctl, machine.compat_prlimit, kind)]
         foreign = [(_JEQ, 0, len(compat), machine.compat), *compat, allow]
-        x32 = [*_refusals(_X32_IOCTL, _X32_PRLIMIT), allow]
+        x32 = [*_refusals(_X32_IOCTL, _X32_PRLIMIT, kind), allow]
     code: _Code = [(_LD_W_ABS, 0, 0, _ARCH), (_JEQ, len(foreign), 0, machine.audit), *foreign, (_LD_W_ABS, 0, 0, _NR)]
     if machine.audit == MACHINES["x86_64"].audit:
         code += [(_JGE, 0, len(x32), _X32_BIT), *x32]
@@ -135,7 +139,7 @@ def filter_program(machine: Machine, *, strict: bool, notify: bool = True) -> by
         answer(machine.listen, RET_USER_NOTIF)
     if strict:
         answer(machine.io_uring_setup, RET_ERRNO | errno.EPERM)
-    code += _refusals(machine.ioctl, machine.prlimit)
+    code += _refusals(machine.ioctl, machine.prlimit, kind)
     if notify:
         # dup: System.inheritedChannel() begins with dup(0)
         code += [(_JEQ, 0, 4, machine.dup), (_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 0, 1, 0), (_RET, 0, 0, RET_USER_NOTIF), allow]
@@ -147,9 +151,9 @@ def filter_program(machine: Machine, *, strict: bool, notify: bool = True) -> by
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-def refuse(libc: ctypes.CDLL) -> bool:
+def refuse(libc: ctypes.CDLL, *, above_workers: bool = False) -> bool:
     """Install, where nothing is to be notified, the refusals alone; return whether this kernel or sandbox took them."""
-    program = filter_program(this_machine(), strict=False, notify=False)
+    program = filter_program(this_machine(), strict=False, notify=False, above_workers=above_workers)
     return _set_filter(program, libc, 0) == 0
 
 

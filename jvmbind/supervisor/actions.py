@@ -269,7 +269,7 @@ class Actions:
 
     def suspend(self, number: int) -> None:
         """Stop the workers and this process until SIGCONT: for them all that time has not passed."""
-        seconds = suspend(number, self.processes())
+        seconds = suspend(number, {one.process: bool(one.spec.script) for one in self.generations.values()})
         self._timers = {key: deadline + seconds for key, deadline in self._timers.items()}
         self._move_by += seconds
         self._next_liveness += seconds

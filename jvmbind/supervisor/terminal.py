@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from jvmbind.posix.signals import Disposition, disposition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from jvmbind.posix.process import Process
     from jvmbind.posix.signals import Received
@@ -51,28 +51,56 @@ def _is_there() -> bool:
     return True
 
 
-def suspend(number: int, workers: Iterable[Process]) -> float:
+def suspend(number: int, workers: Mapping[Process, bool]) -> float:
     """Stop the workers and this process as the signal `number` does by default, until SIGCONT; return the seconds.
 
-    A worker that catches the signal gets it; one that ignores it goes on. In their own sessions SIGTSTP would not stop them.
+    `workers` says of each whether it runs a wrapper script. As under `java`, all of its process group get the signal: who
+    catches it goes on. In a session of its own SIGTSTP would stop nobody, so the others are stopped by SIGSTOP.
     """
-    stopped: set[int] = set()
-    for worker in workers:
-        what = disposition(worker.pid, number)
-        if what is Disposition.CAUGHT:
-            worker.kill(number)
-        elif what is Disposition.DEFAULT:
-            worker.kill_group(signal.SIGSTOP)
-            stopped.add(worker.pid)
     begun = time.monotonic()
-    if stopped:
-        _wait_until_stopped(stopped, begun + _STOP_SECONDS)
+    groups = set()
+    for worker, runs_script in workers.items():
+        stopped = [_suspend(pid, worker.pid, number) for pid in _members({worker.pid}) if not (runs_script and pid == worker.pid)]
+        if any(stopped):
+            groups.add(worker.pid)
+            if runs_script:
+                worker.kill(signal.SIGSTOP)
+    if groups:
+        _wait_until_stopped(groups, begun + _STOP_SECONDS)
         os.kill(os.getpid(), number)  # blocked, and so taken in the next line
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         signal.pthread_sigmask(signal.SIG_BLOCK, {number})
         if signal.SIGCONT not in signal.sigpending():  # nothing stops an orphaned process group
             resume(workers)
     return time.monotonic() - begun
+
+
+def _suspend(pid: int, group: int, number: int) -> bool:
+    """Send one process the signal or, where it does what is the default, SIGSTOP; return whether that is so."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if os.getpgid(pid) != group:
+            return False
+        what = disposition(pid, number)
+        if what is not Disposition.IGNORED:
+            signal.pidfd_send_signal(pidfd, signal.SIGSTOP if what is Disposition.DEFAULT else number)
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return what is Disposition.DEFAULT
+
+
+def _members(groups: set[int]) -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.getpgid(int(name)) in groups:
+                yield int(name)
+        except OSError:
+            continue  # it has ended meanwhile
 
 
 def _wait_until_stopped(groups: set[int], deadline: float) -> None:
@@ -82,16 +110,20 @@ def _wait_until_stopped(groups: set[int], deadline: float) -> None:
 
 
 def _runs(groups: set[int]) -> bool:
-    for name in os.listdir("/proc"):
+    """Whether a thread of a process that is being stopped still runs."""
+    for pid in _members(groups):
         try:
-            if name.isdigit() and os.getpgid(int(name)) in groups:
-                for thread in os.listdir(f"/proc/{name}/task"):
-                    with open(f"/proc/{name}/task/{thread}/stat", encoding="utf-8", errors="replace") as file:
-                        if file.read().rpartition(")")[2].split()[0] not in _STOPPED:
-                            return True
+            threads = [f"/proc/{pid}/task/{thread}/stat" for thread in os.listdir(f"/proc/{pid}/task")]
+            if not all(map(_has_stopped, threads)) and disposition(pid, signal.SIGTSTP) is Disposition.DEFAULT:
+                return True
         except OSError:
             continue  # it has ended meanwhile
     return False
+
+
+def _has_stopped(path: str) -> bool:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0] in _STOPPED
 
 
 def resume(workers: Iterable[Process]) -> None:

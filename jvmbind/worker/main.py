@@ -126,6 +126,7 @@ def _delegate(role: Role) -> NoReturn:
     """Let the real `java` do what no created JVM can, such as -version; no listener is involved, so none is passed."""
     spec = role.spec
     java = os.path.join(spec.java_home, "bin", "java")
+    seccomp.refuse(ctypes.CDLL(None, use_errno=True))
     for fd in range(role.first, role.first + len(spec.listeners)):
         os.set_inheritable(fd, False)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -184,7 +185,7 @@ class _Worker:
         """Start whoever answers the application's calls and obeys the supervisor; None where there is neither."""
         filtered = bool(self._fds) or self._spec.strict_binds
         if not filtered and not seccomp.refuse(self._libc):
-            self._report(Note("no seccomp filter here: this JVM could change the resource limits of other processes of its user"))
+            self._report(Note("no seccomp filter here: this JVM could set other processes' limits, and type into its terminal"))
         if not filtered and self._role.control < 0:
             return None
         machine = seccomp.this_machine()
@@ -228,6 +229,7 @@ class _Worker:
         index = names.index(self._spec.inherit) if self._spec.inherit else 0
         self._report(Note(f"{error}; only System.inheritedChannel() gets a listener ({names[index]!r}, on standard input)"))
         os.dup2(self._fds[index], 0)
+        seccomp.refuse(self._libc)
         self._report(Claimed(index, 0))
 
     def _stack_size(self) -> int:

@@ -9,6 +9,7 @@ Sources: unix(7), prctl(2) on PR_SET_CHILD_SUBREAPER, fcntl(2) on F_SETSIG.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import secrets
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 import prctl
 
 from jvmbind.errors import ConfigurationError
+from jvmbind.posix import seccomp
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Message, Note, Parked, Release, decode, decode_command, encode
@@ -120,6 +122,7 @@ class Script:
     def _start(self) -> int:
         """Start the script; it is killed if this process dies (PR_SET_PDEATHSIG, which posix_spawn has not)."""
         command = list(self._spec.script)
+        libc = ctypes.CDLL(None, use_errno=True)
         parent = os.getpid()
         sys.stderr.flush()
         pid = os.fork()
@@ -134,6 +137,8 @@ class Script:
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            if not seccomp.refuse(libc, above_workers=True):
+                os.write(2, b"jvmbind: no seccomp filter here: this script could type into the terminal that it was started from\n")
             os.execvpe(command[0], command, self._environ)
         except OSError as error:
             os.write(2, f"jvmbind: cannot run {command[0]}: {error.strerror}\n".encode(errors="surrogateescape"))

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from jvmbind.posix.fds import open_fds
-from jvmbind.posix.signals import Received, block_and_open, read_signals
+from jvmbind.posix.signals import Disposition, Received, block_and_open, disposition, read_signals
 
 ALL = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
 
@@ -30,7 +30,7 @@ def test_sent_by_a_process(number: int) -> None:
 
     os.kill(os.getpid(), number)
 
-    assert next_signals(fd) == [Received(number, from_kernel=False)]
+    assert next_signals(fd) == [Received(number, from_kernel=False, sender=os.getpid())]
     assert read_signals(fd) == []
 
 
@@ -48,9 +48,10 @@ def test_sent_by_a_child() -> None:
     """A signal that another process sends did not come from the kernel either."""
     fd = block_and_open(ALL)
 
-    subprocess.run(["/bin/sh", "-c", "kill -TERM $PPID"], check=True)
+    child = subprocess.Popen(["/bin/sh", "-c", "kill -TERM $PPID"])
+    child.wait()
 
-    assert next_signals(fd) == [Received(signal.SIGTERM, from_kernel=False)]
+    assert next_signals(fd) == [Received(signal.SIGTERM, from_kernel=False, sender=child.pid)]
 
 
 @pytest.mark.parametrize(("key", "number"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
@@ -75,7 +76,7 @@ def test_hang_up() -> None:
     if pid == 0:
         fd = block_and_open(ALL)
         os.write(writer, b"up")
-        os.write(writer, repr([(int(n), k) for n, k in next_signals(fd)]).encode())
+        os.write(writer, repr([(int(n), k) for n, k, _ in next_signals(fd)]).encode())
         os._exit(0)
     os.close(writer)
     assert os.read(reader, 2) == b"up"
@@ -96,3 +97,24 @@ def test_no_descriptor_is_inherited() -> None:
     assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, set())
     text = f"import os, sys; sys.exit(os.path.exists('/proc/self/fd/{fd}'))"
     assert subprocess.run([sys.executable, "-I", "-c", text], close_fds=False, check=False).returncode == 0
+
+
+def test_blocked_signals_are_seen_though_ignored() -> None:
+    """An ignored signal that is blocked reaches the signalfd: what a JVM handles always (SIGQUIT) can be passed on."""
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    fd = block_and_open([signal.SIGQUIT])
+
+    os.kill(os.getpid(), signal.SIGQUIT)
+
+    assert [received.number for received in next_signals(fd)] == [signal.SIGQUIT]
+
+
+def test_dispositions() -> None:
+    """What a process does with a signal is read from outside: default, ignored or caught; nothing is known of one that is gone."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, lambda *_: None)
+
+    found = [disposition(os.getpid(), number) for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)]
+
+    assert found == [Disposition.IGNORED, Disposition.CAUGHT, Disposition.DEFAULT]
+    assert disposition(2**22 - 1, signal.SIGUSR1) is Disposition.DEFAULT

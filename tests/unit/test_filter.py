@@ -282,3 +282,16 @@ def check_form(program: bytes) -> None:
     for position, (operation, if_true, if_false, _) in enumerate(code):
         if operation & 0x07 == 0x05:
             assert position + 1 + max(if_true, if_false) < len(code)
+
+
+@ON_EACH
+def test_above_workers(machine: str) -> None:
+    """A wrapper script is refused what types and foreign limits, but not the notifications of the workers below it."""
+    program = filter_program(MACHINES[machine], strict=False, notify=False, above_workers=True)
+    for arch, ioctl, prlimit in ways_in(machine):
+        for command in (TIOCSTI, TIOCLINUX, HIGH + TIOCSTI):
+            assert run(program, Call(ioctl, arch, (5, command, 0, 0, 0, 0)).pack()) == EPERM
+        for command in (*NOTIFY_IOCTLS.values(), 0, 1, 0x100, 0x5401):
+            assert run(program, Call(ioctl, arch, (5, command, 0, 0, 0, 0)).pack()) == RET_ALLOW
+        assert run(program, Call(prlimit, arch, (4711, 7, 0x1000, 0, 0, 0)).pack()) == EPERM
+    check_form(program)
