@@ -57,6 +57,7 @@ class Backoff(TypedDict, total=False):
 
     first: float
     max: float
+    waiting: float
     reset: float
 
 
@@ -76,6 +77,7 @@ class Supervise(TypedDict, total=False):
     start_timeout: float
     stop_timeout: float
     drain_timeout: float
+    reload: str
     restart: str
     backoff: Backoff
     start_limit: int

@@ -41,7 +41,7 @@ class ListenSpec(NamedTuple):
     defer_accept: int = 0  # seconds, 0 = off
     fastopen: int = 0  # queue length, 0 = off
     inherited: bool = False  # came from a parent
-    optional: bool = False  # nothing declares it, though others are declared: a service is ready without it
+    optional: bool = False  # a service is ready without it: declared so, or passed by a parent and not declared beside others
 
     @property
     def address(self) -> str:
@@ -52,6 +52,11 @@ class ListenSpec(NamedTuple):
     def listens(self) -> bool:
         """Whether the socket is put into the listening state (a datagram socket has none)."""
         return self.protocol != "udp" and not self.bind_only
+
+    @property
+    def required(self) -> bool:
+        """Whether a service is ready only once the application has it; a source port is bound when it is needed."""
+        return not self.optional and not self.bind_only
 
 
 class UserSpec(NamedTuple):
@@ -83,11 +88,13 @@ class ServiceSpec(NamedTuple):
     start_timeout: float = 60.0
     stop_timeout: float = 30.0
     drain_timeout: float = 30.0
-    restart: str = "on-crash"  # RESTART_POLICIES
+    restart: str = "on-failure"  # RESTART_POLICIES
+    reload: str = "auto"  # RELOAD_MODES
     backoff_first: float = 0.5
     backoff_max: float = 30.0
-    backoff_reset: float = 60.0  # a life this long makes the next crash count as the first again
-    start_limit: int = 5  # deaths in a row before any of them was ready, then the service ends
+    backoff_waiting: float = 3.0  # the longest pause while a client waits in a queue
+    backoff_reset: float = 10.0  # a life this long makes the next crash count as the first again
+    start_limit: int = 0  # deaths in a row before any of them was ready, then the service ends; 0 = never
     standby: int = 0  # generations parked at their first bind
     queue_timeout: float = 0.0  # an accept queue that does not drain for so long is a sign of a hung JVM; 0 = off
     heartbeat_timeout: float = 0.0  # a JVM that does not answer for so long is one; 0 = off
@@ -115,6 +122,7 @@ class ServiceSpec(NamedTuple):
 
 
 RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")
+RELOAD_MODES = ("auto", "overlap", "restart")
 READY_MODES = ("accept", "listen", "notify")
 WATCHDOG_ACTIONS = ("log", "dump", "restart")
 
@@ -148,6 +156,7 @@ _OPTIONS = {
     "freebind": _Option("freebind", "flag", protocols=("tcp", "udp")),
     "device": _Option("device", "device", protocols=("tcp", "udp")),
     "bind-only": _Option("bind_only", "flag", protocols=("tcp",)),
+    "optional": _Option("optional", "flag"),
     "rcvbuf": _Option("rcvbuf", "count", 1, 2**30, ("tcp", "udp")),
     "defer-accept": _Option("defer_accept", "count", 1, 32767, ("tcp",)),
     "fastopen": _Option("fastopen", "count", 1, 2**31 - 1, ("tcp",)),

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import time
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jvmbind.errors import (
     EX_TEMPFAIL,
@@ -24,11 +24,14 @@ from jvmbind.errors import (
 )
 from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, user_directories
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _ANSWER_MAX = 1 << 20
 _HELP = {
     "status": "show generations, listeners, privileges, deaths",
-    "reload": "start a new generation beside the old one, and let it take over once it is ready",
-    "restart": "stop the serving generation and start it anew",
+    "reload": "start a new generation beside the old one, or in its place where two would harm the data, and let it take over",
+    "restart": "check what is to run, end the serving generation and start it anew; clients wait meanwhile",
     "stop": "drain and stop the service",
     "dump": "write a thread dump of the JVM to its log",
 }
@@ -90,8 +93,20 @@ def _answers(path: str) -> bool:
         return True
 
 
-def ask(path: str, command: str, timeout: float | None = None, *, found_by_name: bool = False) -> dict[str, Any]:
-    """Return a service's answer; raises PortUnavailableError, NotPermittedError, RefusedError, SystemFailureError."""
+def ask(
+    path: str,
+    command: str,
+    timeout: float | None = None,
+    *,
+    found_by_name: bool = False,
+    wait: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Return a service's answer once what was asked for has happened, or without `wait` has begun.
+
+    `progress` is called with what is waited for. Raises PortUnavailableError, NotPermittedError, RefusedError,
+    SystemFailureError.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.settimeout(timeout)
         try:
@@ -99,25 +114,38 @@ def ask(path: str, command: str, timeout: float | None = None, *, found_by_name:
             if found_by_name:
                 _check_server(sock, path)
             sock.send(command.encode())
-            data = sock.recv(_ANSWER_MAX)
+            answer = _receive(sock, path, wait=wait, progress=progress)
+            if command == "stop" and "begun" not in answer and answer["ok"]:
+                sock.recv(1)  # the end of the connection is that of the supervisor, and of its listeners
         except TimeoutError as error:
             msg = f"{path}: no answer within {timeout:g} s"
             raise SystemFailureError(msg) from error
         except OSError as error:
             msg = f"{path}: {error.strerror}; the service is not running"
             raise PortUnavailableError(msg) from error
-    if not data:
-        msg = f"{path}: the service ended before it answered"
-        raise RefusedError(msg)
-    try:
-        answer: dict[str, Any] = _printable(json.loads(data))
-    except ValueError as error:
-        msg = f"{path}: the answer is no JSON"
-        raise SystemFailureError(msg) from error
+    if answer.get("begun"):
+        return answer
     if not answer.pop("ok"):
         kind = NotPermittedError if answer.get("status") == NotPermittedError.status else RefusedError
         raise kind(f"{command}: {answer['error']}")
     return answer
+
+
+def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[str], None]) -> dict[str, Any]:
+    while True:
+        data = sock.recv(_ANSWER_MAX)
+        if not data:
+            msg = f"{path}: the service ended before it answered"
+            raise RefusedError(msg)
+        try:
+            answer: dict[str, Any] = _printable(json.loads(data))
+        except ValueError as error:
+            msg = f"{path}: the answer is no JSON"
+            raise SystemFailureError(msg) from error
+        if "ok" in answer or (answer.get("begun") and not wait):
+            return answer
+        if "waits_for" in answer:
+            progress(answer["waits_for"])
 
 
 def _check_server(sock: socket.socket, path: str) -> None:
@@ -147,11 +175,19 @@ def main(command: str, argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="the answer as JSON")
     if command == "status":
         parser.add_argument("--watch", action="store_true", help="again every second")
+    else:
+        parser.add_argument("--no-wait", action="store_true", help="return once it has begun; default: once it has happened")
     options = parser.parse_args(argv)
     path = find(options.name)
     while True:
-        answer = ask(path, command, found_by_name=options.name is None or "/" not in options.name)
-        done = render(answer) if command == "status" else f"{command}: done"
+        answer = ask(
+            path,
+            command,
+            found_by_name=options.name is None or "/" not in options.name,
+            wait=command == "status" or not options.no_wait,
+            progress=lambda text: _say_progress(command, text),
+        )
+        done = render(answer) if command == "status" else f"{command}: {_outcome(answer)}"
         text = json.dumps(answer) if options.json else done
         watch = command == "status" and options.watch
         sys.stdout.write(("\033[H\033[2J" if watch and sys.stdout.isatty() else "") + text + "\n")
@@ -159,6 +195,17 @@ def main(command: str, argv: list[str]) -> None:
         if not watch:
             return
         time.sleep(1)
+
+
+def _say_progress(command: str, text: str) -> None:
+    sys.stderr.write(f"{command}: waits {text}\n")
+    sys.stderr.flush()
+
+
+def _outcome(answer: dict[str, Any]) -> str:
+    if answer.get("begun"):
+        return "begun"
+    return f"done, by a restart with the listeners kept: {answer['alone']}" if answer.get("alone") else "done"
 
 
 def render(answer: dict[str, Any]) -> str:
@@ -172,6 +219,8 @@ def render(answer: dict[str, Any]) -> str:
             f"  generation {generation['number']}: {generation['role']} ({generation['stage']}), pid {generation['pid']}, "
             f"age {_age(generation['age'])}, {_memory(generation)}, {_privileges(generation)}"
         )
+        if generation["waits_for"]:
+            lines.append(f"    waits {generation['waits_for']}")
         if generation["status"]:
             lines.append(f"    says: {generation['status']}")
     for listener in answer["listeners"]:
@@ -189,7 +238,8 @@ def render(answer: dict[str, Any]) -> str:
         result = answer["reload"]
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result["time"]))
         outcome = f"generation {result['generation']} took over" if result["ok"] else result["error"]
-        lines.append(f"  last reload {when}: {outcome}")
+        by = f", by a restart ({result['alone']})" if result["ok"] and result["alone"] else ""
+        lines.append(f"  last {result['kind']} {when}: {outcome}{by}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from jvmbind.config.schema import JAVA_WORDS, Values, build, read_value
 from jvmbind.errors import ConfigurationError, UsageError
-from jvmbind.spec import RESTART_POLICIES, ServiceSpec
+from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,13 @@ OPTIONS = (
         _number,
     ),
     Option(
+        ("--reload",),
+        "supervise.reload",
+        f"how a reload is done: {', '.join(RELOAD_MODES)}; default {_DEFAULTS.reload}: both instances at once where the serving "
+        "one holds no lock and no file open for writing, else a restart with the port held",
+        "MODE",
+    ),
+    Option(
         ("--restart",),
         "supervise.restart",
         f"when a worker is started again: {', '.join(RESTART_POLICIES)}; default {_DEFAULTS.restart}",
@@ -128,6 +135,13 @@ OPTIONS = (
         _number,
     ),
     Option(
+        ("--backoff-waiting",),
+        "supervise.backoff.waiting",
+        f"the longest back-off while a client waits for the service, in seconds; default {_DEFAULTS.backoff_waiting:g}",
+        "S",
+        _number,
+    ),
+    Option(
         ("--backoff-reset",),
         "supervise.backoff.reset",
         f"seconds of life after which a crash counts as the first again; default {_DEFAULTS.backoff_reset:g}",
@@ -137,7 +151,7 @@ OPTIONS = (
     Option(
         ("--start-limit",),
         "supervise.start_limit",
-        f"failed starts in a row after which the service ends; default {_DEFAULTS.start_limit}",
+        "failed starts in a row after which the service ends; default 0, never",
         "N",
         _number,
     ),

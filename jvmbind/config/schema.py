@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from jvmbind.config import values as v
 from jvmbind.config.request import Request
 from jvmbind.errors import ConfigurationError
-from jvmbind.spec import RESTART_POLICIES, ServiceSpec
+from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,11 +51,13 @@ FIELDS: dict[str, Field] = {
     "supervise.start_timeout": Field(v.seconds(off=False), ".start_timeout"),
     "supervise.stop_timeout": Field(v.seconds(off=False), ".stop_timeout"),
     "supervise.drain_timeout": Field(v.seconds(off=True), ".drain_timeout"),
+    "supervise.reload": Field(v.choice(RELOAD_MODES), ".reload"),
     "supervise.restart": Field(v.choice(RESTART_POLICIES), ".restart"),
     "supervise.backoff.first": Field(v.seconds(off=False), ".backoff_first"),
     "supervise.backoff.max": Field(v.seconds(off=False), ".backoff_max"),
+    "supervise.backoff.waiting": Field(v.seconds(off=False), ".backoff_waiting"),
     "supervise.backoff.reset": Field(v.seconds(off=False), ".backoff_reset"),
-    "supervise.start_limit": Field(v.number(1, 1000, "a number of starts"), ".start_limit"),
+    "supervise.start_limit": Field(v.number(0, 1000, "a number of starts"), ".start_limit"),
     "supervise.standby": Field(v.number(0, 16, "a number of generations"), ".standby"),
     "supervise.watchdog.queue": Field(v.seconds(off=True), ".queue_timeout"),
     "supervise.watchdog.heartbeat": Field(v.seconds(off=True), ".heartbeat_timeout"),
@@ -211,5 +213,8 @@ def _check_together(request: Request, found: Values, source: str) -> None:
         raise refuse(source, "direct", "a script needs a supervisor; expected false")
     if spec.direct and spec.standby:
         raise refuse(source, "supervise.standby", "needs a supervisor; expected 0 with direct = true")
+    if spec.reload == "restart" and spec.standby:
+        message = "a standby is a second instance beside the first; expected 0 with supervise.reload = 'restart'"
+        raise refuse(source, "supervise.standby", message)
     if request.control_allow and not request.control_group:
         raise refuse(source, "control.allow", "says what a group may; expected control.group as well")

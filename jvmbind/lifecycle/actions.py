@@ -68,15 +68,15 @@ class ClearTimer(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Something for the log and the manager: ready, back-off, unclaimed, hangs, dump, start-limit."""
+    """Something for the log and the manager: ready, partly, back-off, unclaimed, hangs, late, dump, alone, start-limit."""
 
     what: str
     generation: int
     seconds: float = 0.0
 
 
-class ReportReload(NamedTuple):
-    """How a reload ended: `failure` is "" when the new generation serves."""
+class ReportChange(NamedTuple):
+    """How a reload or a restart ended: `failure` is "" when the new generation serves."""
 
     generation: int
     failure: str
@@ -88,4 +88,4 @@ class Exit(NamedTuple):
     status: int
 
 
-Action = Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportReload | Exit
+Action = Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportChange | Exit

@@ -5,31 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import EX_TEMPFAIL
-from jvmbind.lifecycle.actions import (
-    ClearTimer,
-    Exit,
-    Report,
-    ReportReload,
-    SetTimer,
-    Undrain,
-)
-from jvmbind.lifecycle.events import Died, Event, SpawnFailed
+from jvmbind.lifecycle.actions import ClearTimer, Exit, Report, ReportChange, SetTimer, Undrain
+from jvmbind.lifecycle.events import Died, SpawnFailed
 from jvmbind.lifecycle.reload import keep_old
-from jvmbind.lifecycle.state import Member, Phase, Role, Stage, State
-from jvmbind.lifecycle.steps import (
-    SIGKILL,
-    TIMERS,
-    again,
-    delay,
-    no_reload,
-    shell_status,
-    take_over,
-    without,
-)
+from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
+from jvmbind.lifecycle.steps import SIGKILL, SIGTERM, TIMERS, again, delay, no_change, shell_status, take_over, without
 
 if TYPE_CHECKING:
+    from jvmbind.lifecycle.events import Event
     from jvmbind.lifecycle.steps import Step
     from jvmbind.spec import ServiceSpec
+
+_SIGHUP, _SIGINT = 1, 2
+# What an application ends with by itself when all is well, or when a signal asked it to: `java` gives 128 plus the signal.
+ENDED_WELL = {0, *(128 + number for number in (_SIGHUP, _SIGINT, SIGTERM))}
 
 
 def died(spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -57,40 +46,39 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
         takes = take_over(state, incoming.number) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
         return state._replace(phase=Phase.STARTING), (ClearTimer("settle", incoming.number), *takes)
-    if state.reloading:  # and the old one died before: back to what it ran, as after its own death
-        state = state._replace(reloading=False, crashes=state.crashes + 1)
+    if state.change is not Change.NONE:  # and the old one died before: back to what it ran, as after its own death
+        state = state._replace(change=Change.NONE, crashes=state.crashes + 1)
         state, actions = again(spec, state, event.now, delay(spec, state.crashes))
-        return state, (ReportReload(member.number, failure="neither generation lived to serve"), *actions)
-    if state.restarting:
-        return again(spec, state._replace(restarting=False), event.now, 0.0)
+        return state, (ReportChange(member.number, failure="neither generation lived to serve"), *actions)
+    if member.serves and event.signal:
+        state = state._replace(served=True)
     if not must_restart(spec, state, member, event):
-        return state._replace(phase=Phase.ENDED), (
-            *no_reload(state),
-            Exit(shell_status(event.status, event.signal)),
-        )
-    if member.role is Role.INCOMING:
+        return state._replace(phase=Phase.ENDED), (Exit(shell_status(event.status, event.signal)),)
+    if member.role is Role.INCOMING and not member.serves:
         state = state._replace(failed_starts=state.failed_starts + 1)
-        if state.failed_starts >= spec.start_limit:
-            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), *no_reload(state), Exit(EX_TEMPFAIL))
+        if spec.start_limit and state.failed_starts >= spec.start_limit:
+            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), Exit(EX_TEMPFAIL))
     healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
     state = state._replace(crashes=1 if healthy else state.crashes + 1)
     return again(spec, state, event.now, delay(spec, state.crashes))
 
 
 def must_restart(spec: ServiceSpec, state: State, member: Member, event: Died) -> bool:
-    """Return whether the policy has a generation follow this one."""
-    started = state.ever_ready or member.stage is Stage.ACCEPTING
-    if not started and member.role is Role.INCOMING and spec.restart != "always":
+    """Return whether another generation follows this one."""
+    if state.owed or (member.role is Role.INCOMING and member.stage is Stage.TERMINATING):
+        return True  # it was ended by the supervisor, or takes the place of one that was
+    if not state.served and spec.restart != "always":
         return False  # what never worked is not repeated
     if spec.restart == "on-crash":
         return event.signal != 0
-    return spec.restart == "always" or (spec.restart == "on-failure" and (event.status != 0 or event.signal != 0))
+    ended_well = event.signal in {_SIGHUP, _SIGINT, SIGTERM} or (not event.signal and event.status in ENDED_WELL)
+    return spec.restart == "always" or (spec.restart == "on-failure" and not ended_well)
 
 
 def spawn_failed(spec: ServiceSpec, state: State, event: Event) -> Step:
     """No process could be made for a generation."""
     if not isinstance(event, SpawnFailed):
         return state, ()
-    if not state.ever_ready and state.phase is Phase.STARTING:
-        return without(state, event.generation)._replace(phase=Phase.ENDED), (Exit(event.status),)
+    if not (state.served or state.owed) and state.phase is Phase.STARTING:
+        return without(state, event.generation)._replace(phase=Phase.ENDED), (*no_change(state), Exit(event.status))
     return died(spec, state, Died(event.now, event.generation, event.status, SIGKILL))

@@ -19,6 +19,13 @@ class Accepting(NamedTuple):
     generation: int
 
 
+class Serves(NamedTuple):
+    """A generation takes clients on at least one listener."""
+
+    now: float
+    generation: int
+
+
 class Ready(NamedTuple):
     """A client gets served by this generation, or would be, by how its rehearsal went."""
 
@@ -58,9 +65,10 @@ class Quiet(NamedTuple):
 
 
 class Reload(NamedTuple):
-    """A new generation is wanted beside the serving one."""
+    """A new generation is wanted beside the serving one; `alone`: why there may not be two at once, "" where there may."""
 
     now: float
+    alone: str = ""
     generation: int = 0
 
 
@@ -79,6 +87,21 @@ class Stop(NamedTuple):
     generation: int = 0
 
 
+class StandbyDue(NamedTuple):
+    """It is time for the standby generations; `alone`: why there may not be two instances at once, "" where there may."""
+
+    now: float
+    alone: str = ""
+    generation: int = 0
+
+
+class Wanted(NamedTuple):
+    """Nobody serves, and a client waits in the queue of a listener."""
+
+    now: float
+    generation: int = 0
+
+
 class Timeout(NamedTuple):
     """The time that SetTimer asked for has come."""
 
@@ -87,4 +110,19 @@ class Timeout(NamedTuple):
     generation: int
 
 
-Event = Parked | Accepting | Ready | Died | SpawnFailed | Drained | Quiet | Reload | Restart | Stop | Timeout
+Event = (
+    Parked
+    | Accepting
+    | Serves
+    | Ready
+    | Died
+    | SpawnFailed
+    | Drained
+    | Quiet
+    | Reload
+    | Restart
+    | Stop
+    | StandbyDue
+    | Wanted
+    | Timeout
+)

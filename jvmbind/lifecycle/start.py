@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jvmbind.lifecycle.actions import (
-    Action,
-    ClearTimer,
-    Drain,
-    Kill,
-    Probe,
-    Release,
-    Report,
-    ReportReload,
-    SetTimer,
-    Spawn,
-)
-from jvmbind.lifecycle.reload import abort_reload
-from jvmbind.lifecycle.state import Member, Phase, Role, Stage, State
+from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Probe, Release, Report, ReportChange, SetTimer, Spawn
+from jvmbind.lifecycle.reload import abort_reload, fail_restart
+from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     PROBE_SECONDS,
     SETTLE_SECONDS,
     SIGQUIT,
     STANDBY_SECONDS,
     START_TIMERS,
-    end,
+    end_late,
+    end_standby,
     replace_member,
     take_over,
 )
@@ -53,62 +43,98 @@ def parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
         release = Release(member.number, rehearse=old is not None)
         # With "notify" it may have said that it is ready before it binds.
         return replace_member(state, member._replace(stage=max(member.stage, Stage.RELEASED))), (*step_back, release)
+    if member.role is not Role.STANDBY:
+        return state, ()
     return replace_member(state, member._replace(stage=Stage.PARKED)), ()
+
+
+def _may_serve(state: State, member: Member) -> bool:
+    """Whether clients are to come to a generation: the next one, or one that serves on a part of the listeners so far."""
+    return member.role is Role.INCOMING or (member.role is Role.SERVING and state.phase is not Phase.RESTARTING)
 
 
 def accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
     """The new generation takes connections: it serves at once where nobody else does, or rehearses for a moment."""
     member = state.get(event.generation)
-    if member is None or member.role is not Role.INCOMING or member.stage >= Stage.ACCEPTING:
+    if member is None or not _may_serve(state, member) or member.stage >= Stage.ACCEPTING:
         return state, ()
     state = replace_member(state, member._replace(stage=Stage.ACCEPTING))
+    if member.role is Role.SERVING:  # it has served on a part of the listeners so far
+        return state, (Probe(member.number),)
+    state = state._replace(served=True)
     if state.one(Role.SERVING) is None:
         return state, take_over(state, member.number)
     return state, (Probe(member.number, rehearsal=True),)
 
 
+def serves(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """A generation takes clients on a part of the listeners: it is not ready, but the service is not given up any more."""
+    member = state.get(event.generation)
+    if member is None or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING or state.one(Role.SERVING):
+        return state, ()
+    if member.serves:
+        return state, ()
+    state = replace_member(state, member._replace(serves=True))._replace(failed_starts=0)
+    return state, (SetTimer("served", member.number, SETTLE_SECONDS),)
+
+
 def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     """A client gets served: by the first generation, or by the next one in the place of the old."""
     member = state.get(event.generation)
-    if member is None or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
+    if member is None or not _may_serve(state, member) or member.stage is Stage.TERMINATING:
         return state, ()
+    if member.role is Role.SERVING:
+        if member.stage is not Stage.ACCEPTING:
+            return state, ()
+        return replace_member(state, member._replace(stage=Stage.READY)), (Report("ready", member.number),)
     old = state.one(Role.SERVING)
     if old is not None and member.stage is Stage.ACCEPTING:
         state = replace_member(state, member._replace(stage=Stage.REHEARSED))
         return state, (ClearTimer("start", member.number), SetTimer("settle", member.number, SETTLE_SECONDS))
-    actions: list[Action] = [ClearTimer(name, member.number) for name in START_TIMERS]
+    actions: list[Action] = []
     if old is not None:
         state = replace_member(state, old._replace(role=Role.DRAINING))
         # Told again, it counts its connections again: it may have said that there are none before this was known.
         actions += [Drain(old.number), SetTimer("drain", old.number, spec.drain_timeout)]
-    reloaded = state.reloading
-    if reloaded:
-        actions.append(ReportReload(member.number, failure=""))
-    state = replace_member(
-        state._replace(reloading=False), member._replace(role=Role.SERVING, stage=Stage.READY, ready_at=event.now)
-    )
-    state = state._replace(phase=Phase.UP, ever_ready=True, failed_starts=0, restarting=False)
-    if reloaded:  # what is parked has the configuration of before
-        for standby in state.all(Role.STANDBY):
-            state = replace_member(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
-            actions += end(standby.number, spec.stop_timeout)
-    actions.append(Report("ready", member.number))
-    if spec.standby:
-        actions.append(SetTimer("standby", 0, STANDBY_SECONDS))
-    return state, tuple(actions)
+    if state.change is not Change.NONE:
+        actions.append(ReportChange(member.number, failure=""))
+        state, ends = end_standby(spec, state)
+        actions += ends
+    state, more = _serve(spec, state, member, Stage.READY, event.now)
+    return state, (*more, *actions, Report("ready", member.number))
 
 
-def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str) -> Step:
-    """A generation is not ready in time."""
-    if state.phase is Phase.RELOADING and member.role is Role.INCOMING:
+def _serve(spec: ServiceSpec, state: State, member: Member, stage: Stage, now: float) -> Step:
+    """Let a generation be the one that serves."""
+    state = replace_member(state, member._replace(role=Role.SERVING, stage=stage, ready_at=now))
+    state = state._replace(phase=Phase.UP, change=Change.NONE, served=True, owed=False, failed_starts=0, late_starts=0)
+    state = state._replace(slowest_start=max(state.slowest_start, now - member.started))
+    timers = [ClearTimer(name, member.number) for name in START_TIMERS]
+    return state, (*timers, *([SetTimer("standby", 0, STANDBY_SECONDS)] if spec.standby else []))
+
+
+def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, now: float) -> Step:
+    """A generation is not ready in time.
+
+    During a reload the old one serves on; after a restart the version of before is started again. The first start of a
+    service is only reported: its caller may be looking, and slow is no failure. A later one is ended and started again,
+    unless it serves on a part of the listeners: then it goes on like that.
+    """
+    if member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
+        return state, ()
+    if state.phase is Phase.RELOADING:
         seconds = PROBE_SECONDS if name == "probe" else spec.start_timeout
         what = "did not take the probe connection" if name == "probe" else "was not ready"
         state, actions = abort_reload(state, f"generation {member.number} {what} within {seconds:g} s")
         return state, (Report("unclaimed", member.number), *actions)
-    if name != "start" or member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
+    if name == "probe":
         return state, ()
-    if not state.ever_ready:
-        return state, (Report("unclaimed", member.number), Kill(member.number, SIGQUIT))
-    # One that hangs in its start, after others have served, is ended like a crash.
-    state = replace_member(state, member._replace(stage=Stage.TERMINATING))
-    return state, (Report("unclaimed", member.number), Report("dump", member.number), *end(member.number, 2.0, SIGQUIT))
+    if state.change is not Change.NONE:
+        return fail_restart(state, member, f"generation {member.number} was not ready within {now - member.started:.0f} s")
+    if member.serves:
+        state, actions = _serve(spec, state, member, member.stage, now)
+        return state, (*actions, Report("unclaimed", member.number), Report("partly", member.number))
+    if state.served:
+        return end_late(state, member)
+    later = SetTimer("late", member.number, spec.start_timeout)
+    return state, ((Report("unclaimed", member.number), Kill(member.number, SIGQUIT)) if name == "start" else ()) + (later,)

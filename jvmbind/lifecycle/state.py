@@ -12,6 +12,7 @@ class Phase(enum.Enum):
     STARTING = "starting"  # nobody serves, a generation is on its way
     UP = "up"
     RELOADING = "reloading"  # one serves, the next is on its way
+    RESTARTING = "restarting"  # on request: the old one ends, or has ended and the next is on its way
     BACKING_OFF = "backing off"  # nobody serves, the next start waits
     STOPPING = "stopping"
     ENDED = "ended"
@@ -35,7 +36,16 @@ class Stage(enum.IntEnum):
     ACCEPTING = 4  # has all listeners, or idle sockets while it rehearses, and takes connections
     REHEARSED = 5  # did so on idle sockets, beside the one that serves
     READY = 6
-    TERMINATING = 7  # was told to end
+    CLOSING = 7  # sees the end of input on the connections that it has left
+    TERMINATING = 8  # was told to end
+
+
+class Change(enum.Enum):
+    """What was asked for."""
+
+    NONE = ""
+    RELOAD = "reload"
+    RESTART = "restart"
 
 
 class Member(NamedTuple):
@@ -46,6 +56,7 @@ class Member(NamedTuple):
     stage: Stage
     started: float
     ready_at: float = 0.0
+    serves: bool = False  # takes clients, on one listener at least
 
 
 class State(NamedTuple):
@@ -57,9 +68,12 @@ class State(NamedTuple):
     crashes: int = 0  # in a row
     failed_starts: int = 0  # in a row
     standby_deaths: int = 0
-    ever_ready: bool = False
-    reloading: bool = False  # somebody waits for the result of a reload
-    restarting: bool = False  # the serving generation was told to end, to be started anew
+    late_starts: int = 0  # in a row, that were ended for their time-out
+    slowest_start: float = 0.0  # seconds, of those that came to serve
+    paused_at: float = 0.0  # when the back-off began
+    served: bool = False  # a client could be served, on one listener at least: from then on the service is not given up
+    owed: bool = False  # a generation that served was ended by request, and none has served since
+    change: Change = Change.NONE  # somebody waits for the result of it
     stop_signal: int = 0
     status: int | None = None
 

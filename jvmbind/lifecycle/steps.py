@@ -12,24 +12,27 @@ from jvmbind.lifecycle.actions import (
     Probe,
     Release,
     Report,
-    ReportReload,
+    ReportChange,
     SetTimer,
     Spawn,
     Undrain,
 )
-from jvmbind.lifecycle.state import Member, Phase, Role, Stage, State
+from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 
 if TYPE_CHECKING:
     from jvmbind.spec import ServiceSpec
 
 DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SIGKILL
+LATE_DUMP_SECONDS = 2.0  # the same, of one that does not get ready
 CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
 SETTLE_SECONDS = 1.0  # a new generation that fails so soon after it has begun to accept has not had a client yet
 PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
 STANDBY_SECONDS = 2.0  # a starting JVM takes the processor that the first answers of another need
+SLOWER = 2.0  # so many times the slowest start before may a later start take
+_DOUBLINGS = 16  # of the patience with starts that are late again and again
 Step = tuple[State, tuple[Action, ...]]
 SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
-START_TIMERS = ("start", "settle", "probe")
+START_TIMERS = ("start", "late", "served", "settle", "probe")
 TIMERS = (*START_TIMERS, "drain", "close", "stop", "dump")
 
 
@@ -49,11 +52,20 @@ def without(state: State, number: int) -> State:
     return state._replace(members=tuple(member for member in state.members if member.number != number))
 
 
+def patience(spec: ServiceSpec, state: State) -> float:
+    """Return the seconds that a start may take: a server that was slow once may be so again, and slower.
+
+    Each start that is ended for being late doubles it, so that one that only needs more time gets through in the end.
+    """
+    return max(spec.start_timeout, SLOWER * state.slowest_start) * 2.0 ** min(state.late_starts, _DOUBLINGS)
+
+
 def spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bool) -> Step:
-    """Start a generation."""
+    """Start a generation; a reload, beside one that serves, waits no longer for it than `start_timeout`."""
     number = state.next_number
     after = replace_member(state._replace(next_number=number + 1), Member(number, role, Stage.STARTING, now))
-    timer = () if role is Role.STANDBY else (SetTimer("start", number, spec.start_timeout),)
+    seconds = spec.start_timeout if parked else patience(spec, state)
+    timer = () if role is Role.STANDBY else (SetTimer("start", number, seconds),)
     return after, (Spawn(number, parked=parked), *timer)
 
 
@@ -66,6 +78,15 @@ def fill_standby(spec: ServiceSpec, state: State, now: float) -> Step:
     return state, actions
 
 
+def end_standby(spec: ServiceSpec, state: State) -> Step:
+    """End the standby generations: they have the configuration of before."""
+    actions: tuple[Action, ...] = ()
+    for standby in state.all(Role.STANDBY):
+        state = replace_member(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
+        actions += end(standby.number, spec.stop_timeout)
+    return state, actions
+
+
 def delay(spec: ServiceSpec, deaths: int) -> float:
     """Return the wait before the next start: none after the first death, then doubling from `backoff_first`."""
     return 0.0 if deaths <= 1 else min(spec.backoff_first * 2.0 ** min(deaths - 2, 32), spec.backoff_max)
@@ -75,17 +96,25 @@ def again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
     """Start the next generation: a standby at once, a new one after the back-off."""
     standby = next((member for member in state.all(Role.STANDBY) if member.stage is Stage.PARKED), None)
     if standby is not None:
-        state = replace_member(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED))
-        start = SetTimer("start", standby.number, spec.start_timeout)
+        state = replace_member(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED, started=now))
+        start = SetTimer("start", standby.number, patience(spec, state))
         return state._replace(phase=Phase.STARTING), (Release(standby.number), start)
     if seconds <= 0:
         return spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, now, parked=False)
-    return state._replace(phase=Phase.BACKING_OFF), (Report("back-off", 0, seconds), SetTimer("back-off", 0, seconds))
+    state = state._replace(phase=Phase.BACKING_OFF, paused_at=now)
+    return state, (Report("back-off", 0, seconds), SetTimer("back-off", 0, seconds))
 
 
 def end(number: int, seconds: float, signal: int = SIGTERM) -> tuple[Action, ...]:
     """Send a signal; a thread dump after `seconds`, then SIGKILL."""
     return (Kill(number, signal), SetTimer("dump" if signal == SIGQUIT else "stop", number, seconds))
+
+
+def end_late(state: State, member: Member) -> Step:
+    """End a generation that is not ready in time, with a thread dump that shows what it waits for."""
+    state = replace_member(state, member._replace(stage=Stage.TERMINATING))._replace(late_starts=state.late_starts + 1)
+    reports = (Report("unclaimed", member.number), Report("dump", member.number))
+    return state, (*reports, *end(member.number, LATE_DUMP_SECONDS, SIGQUIT))
 
 
 def terminate(spec: ServiceSpec, state: State, member: Member, signal: int) -> Step:
@@ -103,6 +132,6 @@ def take_over(state: State, number: int) -> tuple[Action, ...]:
     return Drain(old.number), Undrain(number), Probe(number), SetTimer("probe", number, PROBE_SECONDS)
 
 
-def no_reload(state: State) -> tuple[Action, ...]:
-    """Tell who waits for a reload that the service ends."""
-    return (ReportReload(0, failure="the service ends"),) if state.reloading else ()
+def no_change(state: State) -> tuple[Action, ...]:
+    """Tell who waits for a reload or a restart that the service ends."""
+    return (ReportChange(0, failure="the service ends"),) if state.change is not Change.NONE else ()

@@ -13,11 +13,11 @@ from jvmbind.lifecycle.actions import (
     SetTimer,
 )
 from jvmbind.lifecycle.events import Died, Event, SpawnFailed, Stop
-from jvmbind.lifecycle.state import Phase, Role, Stage, State
+from jvmbind.lifecycle.state import Change, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     SIGTERM,
     START_TIMERS,
-    no_reload,
+    no_change,
     shell_status,
     terminate,
     without,
@@ -51,13 +51,13 @@ def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
     state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
     if not state.members:
         return state._replace(phase=Phase.ENDED), (Exit(128 + event.signal),)
-    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *no_reload(state)]
-    state = state._replace(reloading=False)
+    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *no_change(state)]
+    state = state._replace(change=Change.NONE)
     for member in state.members:
         actions += [ClearTimer(name, member.number) for name in START_TIMERS]
         if member.stage is Stage.TERMINATING:
             continue
-        if member.role in {Role.SERVING, Role.DRAINING}:
+        if member.serves or member.role in {Role.SERVING, Role.DRAINING}:
             actions += [Drain(member.number), SetTimer("drain", member.number, spec.drain_timeout)]
         else:
             state, more = terminate(spec, state, member, event.signal)

@@ -5,6 +5,8 @@ seconds of a monotonic clock that the loop passes in. Every pair of phase and ev
 
     starting --Ready--> up --Reload--> reloading --Ready--> up (the old generation drains and stops)
         |                |                 +-- any failure --> up (the old generation serves on)
+        |                +--Restart, or a Reload of one that must be alone--> restarting --Ready--> up
+        |                |                 +-- any failure --> starting (the version of before)
         |                +--Died--> backing off --Timeout--> starting (at once with a standby)
         +---- Stop from anywhere --> stopping --the last Died--> ended
 """
@@ -24,15 +26,26 @@ from jvmbind.lifecycle.events import (
     Ready,
     Reload,
     Restart,
+    Serves,
     SpawnFailed,
+    StandbyDue,
     Stop,
     Timeout,
+    Wanted,
 )
-from jvmbind.lifecycle.reload import refuse_reload, reload, restart
-from jvmbind.lifecycle.start import accepting, parked, ready
+from jvmbind.lifecycle.reload import (
+    died_restarting,
+    drained_restarting,
+    quiet_restarting,
+    refuse,
+    reload,
+    restart,
+    spawn_failed_restarting,
+)
+from jvmbind.lifecycle.start import accepting, parked, ready, serves
 from jvmbind.lifecycle.state import Phase, State
 from jvmbind.lifecycle.stop import died_stopping, drained, quiet, spawn_failed_stopping, stop, stop_again
-from jvmbind.lifecycle.timers import ignore, timeout
+from jvmbind.lifecycle.timers import ignore, standby_due, timeout, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,16 +59,29 @@ if TYPE_CHECKING:
 
 def _table() -> dict[tuple[Phase, type], Handler]:
     living: Handlers = {
-        Parked: parked, Accepting: accepting, Ready: ready, Died: died, Timeout: timeout, Drained: drained,
-        Quiet: ignore, Reload: refuse_reload, Restart: ignore, Stop: stop, SpawnFailed: spawn_failed,
+        Parked: parked, Accepting: accepting, Serves: serves, Ready: ready, Died: died, Timeout: timeout, Drained: drained,
+        Quiet: ignore, Reload: refuse, Restart: restart, Stop: stop, SpawnFailed: spawn_failed,
+        StandbyDue: standby_due, Wanted: ignore,
     }  # fmt: skip
-    up: Handlers = {**living, Reload: reload, Restart: restart}
+    reloading: Handlers = {**living, Restart: refuse}
+    restarting: Handlers = {
+        **living,
+        Died: died_restarting, SpawnFailed: spawn_failed_restarting, Drained: drained_restarting, Quiet: quiet_restarting,
+        Restart: refuse, StandbyDue: ignore,
+    }  # fmt: skip
     stopping: Handlers = {
         **dict.fromkeys(living, ignore),
         Timeout: timeout, Drained: quiet, Quiet: quiet, Died: died_stopping, Stop: stop_again,
-        SpawnFailed: spawn_failed_stopping, Reload: refuse_reload,
+        SpawnFailed: spawn_failed_stopping, Reload: refuse, Restart: refuse,
     }  # fmt: skip
-    phases: dict[Phase, Handlers] = {Phase.UP: up, Phase.STOPPING: stopping, Phase.ENDED: dict.fromkeys(living, ignore)}
+    phases: dict[Phase, Handlers] = {
+        Phase.UP: {**living, Reload: reload},
+        Phase.RELOADING: reloading,
+        Phase.RESTARTING: restarting,
+        Phase.BACKING_OFF: {**living, Wanted: wanted},
+        Phase.STOPPING: stopping,
+        Phase.ENDED: dict.fromkeys(living, ignore),
+    }
     return {(phase, event): handler for phase in Phase for event, handler in phases.get(phase, living).items()}
 
 

@@ -10,27 +10,33 @@ import logging
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle, wire
 from jvmbind.errors import EX_OSERR
+from jvmbind.lifecycle.death import ENDED_WELL
 from jvmbind.posix.notify import Notifier
+from jvmbind.supervisor.changes import Changes
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
+from jvmbind.supervisor.held import look, streams_of
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
+from jvmbind.supervisor.reports import report
+from jvmbind.supervisor.status import descendants
 from jvmbind.supervisor.terminal import suspend
+from jvmbind.supervisor.waiting import client_waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from jvmbind.posix.process import Process
+    from jvmbind.posix.process import Ended, Process
     from jvmbind.spec import ListenSpec, ServiceSpec
-    from jvmbind.supervisor.replan import Plan
 
 _DEATHS_KEPT = 100
 _MOVE_PATIENCE = 1.0  # seconds
+_QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while nobody serves
 
 
 class Actions:
@@ -50,35 +56,34 @@ class Actions:
         self.serving = 0  # the number of the generation that serves
         self.status: int | None = None
         self.deaths: list[Death] = []
-        self.last_reload: dict[str, Any] | None = None
-        self.when_reloaded: list[Callable[[dict[str, Any]], None]] = []
+        self.last_death: tuple[Generation, Death] | None = None
+        self.never_claimed: set[str] = set()  # listeners without which the serving generation serves, though they are declared
         self.probe: AcceptProbe | HttpProbe | None = None
-        self._probed = 0
-        self._next_spec: ServiceSpec | None = None
-        self._next_listeners: dict[str, tuple[ListenSpec, int]] = {}
-        self._undeclared: dict[int, str] = {}
+        self.probed = 0  # the generation that `probe` is about
+        self.changes = Changes(self)
         self._moving: int | None = None  # a generation that was told to make room for the next
         self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
         self._move_by = 0.0
         self._next_liveness = time.monotonic()
+        self._next_queue = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
-        self._notifier = Notifier(os.environ)
-        self.stopping = self._notifier.stopping  # tell the manager that the service ends
-        self.environ = self._notifier.environ_for_worker(os.environ)
+        self.notifier = Notifier(os.environ)
+        self.stopping = self.notifier.stopping  # tell the manager that the service ends
+        self.environ = self.notifier.environ_for_worker(os.environ)
         self.log = logging.getLogger("jvmbind")
         self._liveness = Liveness(self.log)
 
     @property
     def planned_spec(self) -> ServiceSpec:
-        """The specification that decisions go by: that of a reload while one is on its way."""
-        return self._next_spec or self.spec
+        """The specification that decisions go by: that of a reload or restart while one is on its way."""
+        return self.changes.next_spec or self.spec
 
     def open_log(self) -> None:
         """Open the log."""
         self.log = open_log(quiet=self.spec.quiet)
         self._liveness = Liveness(self.log)
         # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
-        self._notifier.store_listeners((spec, fd) for spec, fd in self.listeners.values() if not spec.inherited)
+        self.notifier.store_listeners((spec, fd) for spec, fd in self.listeners.values() if not spec.inherited)
 
     def do(self, action: lifecycle.Action) -> None:
         """Carry one action out."""
@@ -89,9 +94,9 @@ class Actions:
         elif isinstance(action, lifecycle.ClearTimer):
             self._timers.pop((action.name, action.generation), None)
         elif isinstance(action, lifecycle.Report):
-            self._report(action)
-        elif isinstance(action, lifecycle.ReportReload):
-            self.report_reload(action.generation, action.failure)
+            report(self, action)
+        elif isinstance(action, lifecycle.ReportChange):
+            self.changes.report(action.generation, action.failure)
         elif isinstance(action, lifecycle.Exit):
             self.status = action.status
         else:
@@ -123,7 +128,7 @@ class Actions:
                 self._moving = generation.number
             if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):
                 # There is nothing to drain, or nobody to say that it is.
-                self.events.append(lifecycle.Quiet(time.monotonic(), generation.number))
+                self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
             self._start_probe(generation, rehearsal=action.rehearsal)
 
@@ -135,18 +140,19 @@ class Actions:
                 released[0].say(released[1])
 
     def _spawn(self, number: int, *, parked: bool) -> None:
-        spec, listeners = (self._next_spec, self._next_listeners) if self._next_spec else (self.spec, self.listeners)
+        spec, listeners = self.changes.plan(self.spec, self.listeners)
         fds = [listeners[listener.name][1] for listener in spec.listeners]
         try:
-            self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked, mask=self._mask)
+            excused = self.never_claimed if self.serving or self.changes.asked is not lifecycle.Change.NONE else set()
+            self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked, excused=excused, mask=self._mask)
         except OSError as error:
             self.log.error("cannot start generation %d: %s", number, error, extra=fields_of("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
 
     def _start_probe(self, generation: Generation, *, rehearsal: bool) -> None:
         self._end_probe()
-        self._probed = generation.number
-        known = self._next_listeners if self._next_spec else self.listeners
+        self.probed = generation.number
+        known = self.changes.plan(self.spec, self.listeners)[1]
         fds = [known[listener.name][1] for listener in generation.spec.listeners]
         try:
             self.probe = begin_probe(generation.spec, fds, self.environ, hidden=generation.hidden if rehearsal else None)
@@ -167,26 +173,34 @@ class Actions:
         now = time.monotonic()
         if self.probe is not None and self.probe.is_done():
             self.probe = None
-            self.events.append(lifecycle.Ready(now, self._probed))
+            self.events.append(lifecycle.Ready(now, self.probed))
         if self._moving is not None and self._released is not None and now >= self._move_by:
             self._moved(self._moving)
         for key, deadline in list(self._timers.items()):
             if now >= deadline:
                 del self._timers[key]
-                self.events.append(lifecycle.Timeout(now, *key))
+                if key[0] == "standby":
+                    self.events.append(lifecycle.StandbyDue(now, self.alone() if self.planned_spec.reload == "auto" else ""))
+                else:
+                    self.events.append(lifecycle.Timeout(now, *key))
+        if self.phase is lifecycle.Phase.BACKING_OFF and now >= self._next_queue:
+            self._next_queue = now + _QUEUE_INTERVAL
+            if client_waits(self.listeners.values()):
+                self.events.append(lifecycle.Wanted(now))
         serving = self._serving()
         if serving is not None and now >= self._next_liveness:
             self._next_liveness = now + INTERVAL
             self._liveness.look(self.spec, serving, self.listeners.values(), now)
-            self._notifier.healthy = self._liveness.healthy
+            self.notifier.healthy = self._liveness.healthy
         # Once the start time-out has passed it is the manager's turn to give up.
-        self._notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
+        self.notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
 
     def next_deadline(self) -> float | None:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
         watched = [self._next_liveness] if self._serving() is not None else []
         watched += [self._move_by] if self._released is not None else []
-        return min((*self._timers.values(), *self._notifier.deadlines(), *watched), default=None)
+        watched += [self._next_queue] if self.phase is lifecycle.Phase.BACKING_OFF else []
+        return min((*self._timers.values(), *self.notifier.deadlines(), *watched), default=None)
 
     def _serving(self) -> Generation | None:
         """Return the generation whose signs of life are watched."""
@@ -196,7 +210,7 @@ class Actions:
 
     def take_messages(self, generation: Generation) -> None:
         """Read what a worker says."""
-        would_accept = generation.would_accept
+        would_accept, serves = generation.would_accept, generation.serves
         try:
             messages = generation.messages()
         except ValueError as error:
@@ -206,6 +220,8 @@ class Actions:
             return
         for message in messages:
             self._take_message(generation, message)
+        if generation.serves and not serves:
+            self.events.append(lifecycle.Serves(time.monotonic(), generation.number))
         if generation.would_accept and not would_accept:
             self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
 
@@ -231,7 +247,7 @@ class Actions:
         elif isinstance(message, wire.Note):
             self.log.warning("generation %d: %s", generation.number, message.text, extra=fields_of("note", generation.number))
         elif isinstance(message, wire.Status):
-            self._notifier.status(message.text)
+            self.notifier.status(message.text)
 
     def take_death(self, generation: Generation) -> None:
         """Collect the end of a worker."""
@@ -244,19 +260,24 @@ class Actions:
         generation.wait_until_released()
         del self.generations[generation.number]
         self._moved(generation.number)
-        if generation.tried:
-            tried = ", ".join(generation.tried)
-            self._undeclared = {generation.number: f" (addresses that are no listeners and that the old one may hold: {tried})"}
-        if self._probed == generation.number:
+        if self.probed == generation.number:
             self._end_probe()
         now = time.monotonic()
         death = describe(generation, ended, now)
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
-        stopping = self.phase is lifecycle.Phase.STOPPING
-        if ended.signal and not stopping:
+        self.last_death = generation, death
+        if self._is_news(generation, ended):
             fields = fields_of("died", generation.number)
             self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text, extra=fields)
         self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
+
+    def _is_news(self, generation: Generation, ended: Ended) -> bool:
+        """Whether an end is one that nobody has asked for, and that Java may have said nothing of."""
+        serving = self.serving == generation.number
+        if self.phase is lifecycle.Phase.STOPPING or (self.phase is lifecycle.Phase.RESTARTING and serving):
+            return False
+        failed = serving or (self.phase is lifecycle.Phase.STARTING and generation.number > 1)
+        return bool(ended.signal or (failed and ended.status not in ENDED_WELL))
 
     def own_pids(self) -> set[int]:
         """Return the processes whose end is waited for by name."""
@@ -298,120 +319,27 @@ class Actions:
             self._send(generation, number, by_key=by_key)
         return bool(chosen)
 
-    def take_plan(self, plan: Plan) -> str:
-        """Take what the next generation is to run; return why it cannot be used, or ""."""
-        failure, spec, chosen = plan
-        if failure:
-            return failure
-        for listener, fd in chosen.values():
-            if all(fd != known for _, known in self.listeners.values()):
-                self._notifier.store_listeners([(listener, fd)])
-        self._next_listeners = chosen
-        self._next_spec = spec
-        self._notifier.reloading()
+    def left(self, timer: str, number: int) -> float | None:
+        """Return the seconds until a timer, None where it is not set."""
+        deadline = self._timers.get((timer, number))
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def alone(self) -> str:
+        """Say why there may not be a second instance beside those that there are, "" where nothing is seen."""
+        streams = streams_of("self")
+        for generation in self.generations.values():
+            if generation.undrainable:
+                return f"generation {generation.number} cannot be drained: {generation.undrainable}"
+            pid = generation.process.pid
+            held = look([pid, *descendants(pid)], generation.spec.java_arguments, streams)
+            if held is not None:
+                return f"generation {generation.number} {held}"
         return ""
-
-    def refuse_reload(self, failure: str) -> None:
-        """Say why no reload was begun; one that is on its way is not touched, and its result is the one to be kept."""
-        self.log.error("reload refused: %s", failure, extra=fields_of("reload-refused"))
-        self._notifier.reloaded(failure)
-        if self._next_spec is None:
-            self.last_reload = {"ok": False, "error": failure, "generation": 0, "time": time.time()}
-
-    def report_reload(self, number: int, failure: str) -> None:
-        """Tell whoever asked how the reload ended, and keep the result for `status`."""
-        if failure and not number:  # the service ends
-            self.refuse_reload(failure)
-            self.answer_waiting(failure)
-            return
-        if failure:
-            failure += self._undeclared.pop(number, "")
-            serves = "; the old generation serves on" if self.phase is not lifecycle.Phase.STARTING else ""
-            self.log.error("reload failed: %s%s", failure, serves, extra=fields_of("reload-failed", number))
-        else:
-            self.log.info("reload done: generation %d serves", number, extra=fields_of("reload-done", number))
-            if self._next_spec is not None:
-                self._swap_listeners(self._next_listeners)
-                self.spec = self._next_spec
-        if failure and self._next_spec is not None:
-            self._close_unused(self._next_listeners, self.listeners)
-        self._next_spec = None
-        self.last_reload = {"ok": not failure, "error": failure, "generation": number, "time": time.time()}
-        self.answer_waiting(failure)
-        self._notifier.ready(self.status_line())
-        self._notifier.reloaded(failure)
-
-    def answer_waiting(self, failure: str) -> None:
-        """Tell everybody who has asked for a reload how it ended."""
-        for answer in self.when_reloaded:
-            answer({"ok": not failure, "error": failure})
-        self.when_reloaded.clear()
-
-    def _swap_listeners(self, chosen: dict[str, tuple[ListenSpec, int]]) -> None:
-        from jvmbind.supervisor.replan import adjust  # noqa: PLC0415 - a reload alone needs it
-
-        before, self.listeners = self.listeners, chosen
-        for problem in adjust(before, chosen):
-            self.log.warning("%s", problem, extra=fields_of("listener-options"))
-        self._close_unused(before, chosen)
-
-    def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:
-        kept = {fd for _, fd in after.values()}
-        for name, (_, fd) in before.items():
-            if fd not in kept:
-                self._notifier.forget_listener(name)
-                os.close(fd)
 
     def status_line(self) -> str:
         """Return the state in words, for the manager."""
         numbers = ", ".join(str(number) for number in sorted(self.generations))
         return f"{self.spec.name}: {self.phase.value}, generation {numbers or 'none'}"
-
-    def _report(self, report: lifecycle.Report) -> None:
-        number = report.generation
-        fields = fields_of(report.what, number)
-        if report.what == "ready":
-            self.log.info("generation %d is ready", number, extra=fields)
-            self._notifier.ready(self.status_line())
-        elif report.what == "back-off":
-            self.log.info("the next generation starts in %.1f s; the listeners stay bound", report.seconds, extra=fields)
-        elif report.what == "unclaimed":
-            self._report_unclaimed(self.generations.get(number))
-        elif report.what == "hangs":
-            text = "generation %d has not stopped after %g s; thread dump, then SIGKILL"
-            self.log.warning(text, number, report.seconds, extra=fields)
-        elif report.what == "dump":
-            self.log.warning("thread dump of generation %d, then SIGKILL", number, extra=fields)
-        elif report.what == "start-limit":
-            self.log.error("%d starts in a row failed; giving up", self.spec.start_limit, extra=fields)
-
-    def unclaimed(self) -> str:
-        """Say which listeners the newest generation has not claimed; "" without any."""
-        generation = max(self.generations.values(), key=lambda one: one.number, default=None)
-        if generation is None:
-            return ""
-        names = [repr(one.name) for i, one in enumerate(generation.spec.listeners) if i not in generation.claimed]
-        return f" (not claimed by the application: {', '.join(names)})" if names else ""
-
-    def _report_unclaimed(self, generation: Generation | None) -> None:
-        if generation is None:
-            return
-        tried = ", ".join(generation.tried) or "none"
-        for index, listener in enumerate(generation.spec.listeners):
-            if index in generation.claimed:
-                continue
-            address = listener.address
-            if listener.app_port != listener.port:
-                address += f":{listener.app_port}"
-            self.log.warning(
-                "listener %r (%s/%s) was not claimed within %g s; other addresses that the application bound: %s",
-                listener.name,
-                address,
-                listener.protocol,
-                generation.spec.start_timeout,
-                tried,
-                extra=fields_of("unclaimed", generation.number, listener.name),
-            )
 
     def close(self) -> None:
         """End what is left, once the service has its status."""

@@ -163,9 +163,7 @@ class Control:
         self._clients.pop(fd).close()
 
     def close(self) -> None:
-        """Stop listening and remove the socket."""
-        for client in self._clients.values():
-            client.close()
+        """Stop listening and remove the socket; who waits sees the end of its connection with that of this process."""
         if self._socket is not None:
             self._socket.close()
             with contextlib.suppress(OSError):

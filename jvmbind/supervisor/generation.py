@@ -18,9 +18,10 @@ from jvmbind import wire
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.process import Process
+from jvmbind.supervisor.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from jvmbind.spec import ServiceSpec
 
@@ -41,10 +42,16 @@ class Generation:
         environ: Mapping[str, str],
         *,
         parked: bool,
+        excused: Collection[str] = (),
         mask: Iterable[int] = (),
     ) -> None:
-        """Start the worker, in a session of its own, with the listeners on 3, 4, 5, ...; raises OSError."""
+        """Start the worker, in a session of its own, with the listeners on 3, 4, 5, ...; raises OSError.
+
+        `excused` are the names of listeners without which the generation before serves: this one may do so as well.
+        """
         self.number = number
+        self.excused = {one.name for one in spec.listeners if one.required and one.name in excused}
+        spec = spec._replace(listeners=tuple(one._replace(optional=one.optional or one.name in excused) for one in spec.listeners))
         self.spec = spec
         self.started = time.monotonic()
         self.main_runs = False
@@ -55,6 +62,9 @@ class Generation:
         self.hidden: dict[int, int] = {}  # listener -> the port of the idle socket in its place
         self.tried: list[str] = []
         self.status_text = ""
+        self.connections = 0, 0  # while it is drained: how many, and on how many a request is in work
+        self.undrainable = ""  # why a listener cannot be taken from it
+        self.output = Output()
         self.last_heartbeat = 0.0
         self._responders: list[int] = []  # pidfds
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -83,14 +93,14 @@ class Generation:
 
     @property
     def has_claimed_all(self) -> bool:
-        """Whether every declared listener is in the application's hands, and main runs."""
-        return self.main_runs and all(i in self.claimed for i, listener in enumerate(self.spec.listeners) if not listener.optional)
+        """Whether every listener that is not optional is in the application's hands, and main runs."""
+        return self.main_runs and all(i in self.claimed for i, listener in enumerate(self.spec.listeners) if listener.required)
 
     @property
     def listens_on_all(self) -> bool:
         """Whether the application listens on each listener that takes connections, besides having claimed all."""
         return self.has_claimed_all and all(
-            i in self.listening for i, listener in enumerate(self.spec.listeners) if listener.listens and not listener.optional
+            i in self.listening for i, listener in enumerate(self.spec.listeners) if listener.listens and listener.required
         )
 
     @property
@@ -101,6 +111,14 @@ class Generation:
         if self.spec.ready == "listen" or not any(listener.listens for listener in self.spec.listeners):
             return self.listens_on_all
         return self.listens_on_all and self.waiting
+
+    @property
+    def serves(self) -> bool:
+        """Whether clients can come to it on at least one listener."""
+        listeners = enumerate(self.spec.listeners)
+        return self.main_runs and any(
+            i in (self.listening if one.listens else self.claimed) for i, one in listeners if not one.bind_only
+        )
 
     def messages(self) -> list[wire.Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
@@ -141,6 +159,8 @@ class Generation:
             self.waiting = True
         elif isinstance(message, wire.Notified):
             self.notified = True
+        elif isinstance(message, wire.Connections):
+            self.connections = message.total, min(message.busy, message.total)
         elif isinstance(message, wire.Heartbeat):
             self.last_heartbeat = time.monotonic()
         elif isinstance(message, wire.Status):

@@ -10,10 +10,10 @@ import os
 import select
 import signal
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle
+from jvmbind.lifecycle import Change, Phase
 from jvmbind.lifecycle.start import begin
 from jvmbind.lifecycle.table import step
 from jvmbind.posix.process import reap_strangers
@@ -21,8 +21,11 @@ from jvmbind.posix.signals import ORDINARY, read_signals
 from jvmbind.supervisor.actions import Actions
 from jvmbind.supervisor.control import Control
 from jvmbind.supervisor.probe import PROBE_INTERVAL
+from jvmbind.supervisor.reports import unclaimed
+from jvmbind.supervisor.requests import Requests
 from jvmbind.supervisor.status import status_of
 from jvmbind.supervisor.terminal import KEYS, SUSPENDS, Terminal, resume
+from jvmbind.supervisor.waiting import waits_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +56,11 @@ class Loop:
         self._carry_out(actions)
         self._world.open_log()
         self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
-        self._planning: Planning | None = None  # what a reload is to run is being read
+        self._requests = Requests(self._control) if self._control is not None else None
+        if self._requests is not None:
+            self._world.changes.tell = self._requests.done
+        self._planning: Planning | None = None  # what a reload or a restart is to run is being read
+        self._asked = Change.NONE  # which of the two
 
     def _delegated(self) -> tuple[int, tuple[str, ...]]:
         return self._world.spec.control_gid, self._world.spec.control_allow
@@ -66,9 +73,13 @@ class Loop:
                 self._step(self._world.events.pop(0))
         if self._planning is not None:
             self._planning.close()
+        self._world.close()
+        if self._requests is not None:
+            self._requests.done("stop", {"ok": True, "error": "", "status": self._world.status})
+            for what in (Change.RELOAD, Change.RESTART):
+                self._requests.done(what.value, {"ok": False, "error": "the service ends"})
         if self._control is not None:
             self._control.close()
-        self._world.close()
         return self._world.status
 
     def _step(self, event: lifecycle.Event) -> None:
@@ -107,8 +118,9 @@ class Loop:
         for fd, generation in by_pidfd.items():
             if fd in ready:
                 world.take_death(generation)
-        if self._control is not None:
-            self._answer_requests(self._control.requests(ready))
+        if self._control is not None and self._requests is not None:
+            self._answer_requests(self._control, self._requests, self._control.requests(ready))
+            self._requests.speak(self._waits_for)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
             self._end_planning(self._planning)
         world.look()
@@ -121,12 +133,16 @@ class Loop:
             self._world.log.error("generation %d: %s: %s; it is ended", generation.number, type(error).__name__, error)
             generation.process.kill(signal.SIGKILL)
 
+    def _waits_for(self) -> str:
+        return "for the configuration to be read" if self._planning is not None else waits_for(self._world, self._state)
+
     def _patience(self) -> float | None:
         """Return milliseconds until something is due, None for ever."""
         world = self._world
         if world.probe is not None:
             return PROBE_INTERVAL * 1000
         deadlines = [world.next_deadline(), self._planning.deadline if self._planning is not None else None]
+        deadlines += [self._requests.deadline()] if self._requests is not None else []
         deadline = min((one for one in deadlines if one is not None), default=None)
         return None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
 
@@ -139,7 +155,7 @@ class Loop:
                     self._world.keys.add(received.number)
                 self._world.events.append(lifecycle.Stop(now, received.number))
             elif received.number == signal.SIGHUP:
-                self._reload()
+                self._begin(Change.RELOAD)
             elif received.number == signal.SIGCHLD:
                 planning = {self._planning.pid} if self._planning is not None else set()
                 reap_strangers(self._world.own_pids() | planning)
@@ -150,59 +166,74 @@ class Loop:
             elif by_key or not received.from_kernel:
                 self._world.pass_on(received.number, by_key=by_key)
 
-    def _reload(self) -> str:
-        """Begin a reload by reading the configuration again; return why not, or ""."""
+    def _begin(self, asked: Change) -> str:
+        """Begin a reload or a restart by reading the configuration again; return why not, or ""."""
+        phase, word = self._state.phase, asked.value
         if self._planning is not None:
-            failure = "the service is reloading; one at a time"
-        elif self._state.phase is not lifecycle.Phase.UP:
-            failure = f"the service is {self._state.phase.value}; a reload needs one that is up{self._world.unclaimed()}"
+            failure = f"the service is {'reloading' if self._asked is Change.RELOAD else 'restarting'}; one at a time"
+        elif phase in {Phase.RELOADING, Phase.RESTARTING, Phase.STOPPING, Phase.ENDED}:
+            failure = f"the service is {phase.value}; one at a time"
+        elif asked is Change.RELOAD and phase is not Phase.UP:
+            waits = waits_for(self._world, self._state)
+            failure = f"the service is {phase.value}; a reload needs one that is up{unclaimed(self._world)}; it waits {waits}"
         else:
             try:
-                from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload alone needs it
+                from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload or restart alone needs it
 
                 self._planning, failure = Planning(self._world.spec, self._world.environ), ""
+                self._asked = asked
             except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
                 failure = f"the configuration could not be read: {type(error).__name__}: {error}"
         if failure:
-            self._world.refuse_reload(failure)
+            self._world.changes.refuse(asked, failure)
+        else:
+            self._world.log.info("%s: the configuration is read", word, extra={"EVENT": word})
         return failure
 
     def _end_planning(self, planning: Planning) -> None:
         self._planning = None
-        if self._state.phase is lifecycle.Phase.UP:
+        world, asked, phase = self._world, self._asked, self._state.phase
+        needs = {Phase.UP} if asked is Change.RELOAD else {Phase.UP, Phase.STARTING, Phase.BACKING_OFF}
+        if phase in needs:
             try:
-                failure = self._world.take_plan(planning.result(self._world.listeners))
-            except Exception as error:  # noqa: BLE001 - see _reload
+                failure = world.changes.take(asked, planning.result(world.listeners))
+            except Exception as error:  # noqa: BLE001 - see _begin
                 failure = f"the configuration could not be used: {type(error).__name__}: {error}"
         else:
             planning.close()
-            failure = f"the service is {self._state.phase.value}; a reload needs one that is up"
+            failure = f"the service is {phase.value}"
+            failure += "; a reload needs one that is up" if asked is Change.RELOAD else ""
         if failure:
-            self._world.refuse_reload(failure)
-            self._world.answer_waiting(failure)
-        else:
-            self._step(lifecycle.Reload(time.monotonic()))
-
-    def _answer_requests(self, requests: Sequence[tuple[int, str]]) -> None:
-        control = self._control
-        if control is None:
+            world.changes.refuse(asked, failure)
+            world.changes.answer_waiting({"ok": False, "error": failure})
             return
-        for client, command in requests:
+        if self._requests is not None:
+            self._requests.begun(asked.value)
+        if asked is Change.RESTART:
+            self._step(lifecycle.Restart(time.monotonic()))
+            return
+        mode = world.planned_spec.reload
+        alone = world.alone() if mode == "auto" else ""
+        world.changes.alone = alone or ("reload = 'restart'" if mode == "restart" else "")
+        if world.changes.alone:
+            world.log.info(
+                "reload by a restart, the listeners stay bound: %s", world.changes.alone, extra={"EVENT": "reload-alone"}
+            )
+        self._step(lifecycle.Reload(time.monotonic(), alone))
+
+    def _answer_requests(self, control: Control, requests: Requests, asked: Sequence[tuple[int, str]]) -> None:
+        for client, command in asked:
             if command == "status":
                 control.answer(client, {"ok": True, **status_of(self._world, self._state)})
             elif command == "dump":
                 ok = self._world.pass_on(signal.SIGQUIT)
                 control.answer(client, {"ok": ok, "error": "" if ok else "no JVM is up yet"})
             elif command == "stop":
-                control.answer(client, {"ok": True})
+                requests.add(client, command, begun=True)
                 self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
-            elif command == "restart":
-                ok = self._state.phase is lifecycle.Phase.UP
-                control.answer(client, {"ok": ok, "error": "" if ok else f"the service is {self._state.phase.value}"})
-                self._world.events.append(lifecycle.Restart(time.monotonic()))
-            elif command == "reload":
-                failure = self._reload()
+            else:
+                failure = self._begin(Change(command))
                 if failure:
                     control.answer(client, {"ok": False, "error": failure})
                 else:
-                    self._world.when_reloaded.append(partial(control.answer, client, asked_by=control.client(client)))
+                    requests.add(client, command)

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
+from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.process import Process
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.spec import ListenSpec, ServiceSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PATIENCE = 20.0  # seconds for reading the configuration
+_SPEC_FD = 3
 
 Listeners = dict[str, tuple[ListenSpec, int]]
 Plan = tuple[str, ServiceSpec, Listeners]
@@ -31,23 +33,24 @@ class Planning:
     """A process that reads the configuration again; the supervisor goes on meanwhile."""
 
     def __init__(self, spec: ServiceSpec, environ: Mapping[str, str]) -> None:
-        """Start it, where `spec` has a configuration file; raises OSError."""
+        """Start it; raises OSError. Without a configuration file it only checks that what runs can be started again."""
         self._spec = spec
         self._data = b""
         self._process: Process | None = None
-        self.fd = -1  # to be waited for
         self.deadline = time.monotonic() + _PATIENCE
-        if not spec.config:
-            return
         script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "plan.py")
-        self.fd, writer = os.pipe()
+        self.fd, writer = os.pipe()  # to be waited for
+        memory = sealed_memory("jvmbind-running", spec.to_json())
         try:
-            self._process = Process([sys.executable, "-I", script, *spec.command_line], environ, {1: writer})
+            words = spec.command_line if spec.config else (f"--running={_SPEC_FD}",)
+            fds = {1: writer} if spec.config else {1: writer, _SPEC_FD: memory}
+            self._process = Process([sys.executable, "-I", script, *words], environ, fds)
         except OSError:
             os.close(self.fd)
             raise
         finally:
             os.close(writer)
+            os.close(memory)
 
     @property
     def pid(self) -> int:
@@ -78,14 +81,14 @@ class Planning:
         """
         self.close()
         spec = self._spec
-        if not spec.config:
-            return "", spec, dict(listeners)
         try:
             answer: dict[str, str] = json.loads(self._data)
         except ValueError:
             return "the configuration could not be read", spec, {}
         if not answer.get("ok"):
             return str(answer.get("error", "the configuration could not be read")), spec, {}
+        if not spec.config:
+            return "", spec, dict(listeners)
         try:
             fresh = ServiceSpec.from_json(answer["spec"].encode())
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jvmbind.posix.listening import accept_queue, dropped
+from jvmbind.supervisor.waiting import member_waits_for, waits_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
                 "age": round(now - generation.started, 1),
                 "memory": memory_of(pids),
                 "status": generation.status_text,
+                "waits_for": member_waits_for(world, member, state.phase),
                 "privileges": privileges_of(pids),
             }
         )
@@ -52,7 +54,8 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
         "generations": generations,
         "listeners": [_listener(world, name) for name in world.listeners],
         "deaths": [death._asdict() for death in world.deaths],
-        "reload": world.last_reload,
+        "reload": world.changes.last,
+        "waits_for": waits_for(world, state),
     }
 
 

@@ -18,7 +18,7 @@ def test_the_least() -> None:
     assert request.java_arguments == ("-jar", "a.jar")
     assert request.listeners == ()
     assert request.user is None
-    assert (request.template.restart, request.template.direct) == ("on-crash", False)
+    assert (request.template.restart, request.template.direct) == ("on-failure", False)
 
 
 def test_everything() -> None:

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jvmbind import lifecycle
 from jvmbind.lifecycle import (
     Accepting,
+    Change,
     ClearTimer,
     Died,
     Drain,
@@ -32,23 +33,26 @@ from jvmbind.lifecycle import (
     Ready,
     Release,
     Reload,
-    ReportReload,
+    ReportChange,
     Restart,
     Role,
+    Serves,
     SetTimer,
     Spawn,
     SpawnFailed,
     Stage,
+    StandbyDue,
     State,
     Stop,
     Timeout,
     Undrain,
+    Wanted,
     steps,
     table,
 )
 from jvmbind.lifecycle.start import begin
 from jvmbind.lifecycle.table import step
-from jvmbind.spec import RESTART_POLICIES, ServiceSpec
+from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +60,7 @@ if TYPE_CHECKING:
 EVENTS: tuple[type, ...] = typing.get_args(lifecycle.Event)
 ACTIONS: tuple[type, ...] = typing.get_args(lifecycle.Action)
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-TIMERS = ["start", "settle", "probe", "drain", "close", "stop", "dump", "standby", "back-off", "none"]
+TIMERS = ["start", "late", "served", "settle", "probe", "drain", "close", "stop", "dump", "back-off", "none"]
 
 
 def service(**more: Any) -> ServiceSpec:
@@ -73,12 +77,21 @@ def an_event(kind: type, now: st.SearchStrategy[float], generations: st.SearchSt
         "status": st.integers(0, 255),
         "signal": st.sampled_from(STOP_SIGNALS if kind is Stop else [0, signal.SIGKILL, signal.SIGSEGV]),
         "name": st.sampled_from(TIMERS),
+        "alone": st.sampled_from(["", "generation 1 has /a locked"]),
     }
     return st.builds(kind, **{name: known.get(name, st.from_type(hint)) for name, hint in typing.get_type_hints(kind).items()})
 
 
 MEMBERS = st.lists(
-    st.builds(Member, st.integers(1, 5), st.sampled_from(Role), st.sampled_from(Stage), st.floats(0, 100), st.floats(0, 100)),
+    st.builds(
+        Member,
+        st.integers(1, 5),
+        st.sampled_from(Role),
+        st.sampled_from(Stage),
+        st.floats(0, 100),
+        st.floats(0, 100),
+        st.booleans(),
+    ),
     max_size=4,
     unique_by=lambda member: member.number,
 ).map(lambda members: tuple(sorted(members)))
@@ -102,13 +115,17 @@ def test_every_pair_gives_a_step(phase: Phase, kind: type, data: st.DataObject) 
         crashes=data.draw(st.integers(0, 10**6)),
         failed_starts=data.draw(st.integers(0, 10)),
         standby_deaths=data.draw(st.integers(0, 10**6)),
-        ever_ready=data.draw(st.booleans()),
-        restarting=data.draw(st.booleans()),
+        late_starts=data.draw(st.integers(0, 10**6)),
+        slowest_start=data.draw(st.floats(0, 1e6)),
+        paused_at=data.draw(st.floats(0, 1e9)),
+        served=data.draw(st.booleans()),
+        owed=data.draw(st.booleans()),
+        change=data.draw(st.sampled_from(Change)),
         stop_signal=data.draw(st.sampled_from([0, *STOP_SIGNALS])),
     )
     event = data.draw(an_event(kind, st.floats(0, 1e9), st.integers(0, 7)))
     policy, standby = data.draw(st.sampled_from(RESTART_POLICIES)), data.draw(st.integers(0, 2))
-    spec = service(restart=policy, standby=standby)
+    spec = service(restart=policy, standby=standby, reload=data.draw(st.sampled_from(RELOAD_MODES)))
 
     after, actions = step(spec, state, event)
 
@@ -149,7 +166,7 @@ class World(RuleBasedStateMachine):
         self.probed: set[int] = set()
         self.killed: set[int] = set()
         self.timers: dict[tuple[str, int], float] = {}
-        self.reloads = 0
+        self.asked = 0
         self.reports = 0
 
     def a_living_one(self, data: st.DataObject, among: set[int]) -> int:
@@ -157,11 +174,16 @@ class World(RuleBasedStateMachine):
         return data.draw(st.sampled_from(sorted(among)))
 
     @precondition(lambda self: not self.begun)
-    @rule(policy=st.sampled_from(RESTART_POLICIES), standby=st.integers(0, 2), limit=st.integers(1, 5))
-    def begin(self, policy: str, standby: int, limit: int) -> None:
+    @rule(
+        policy=st.sampled_from(RESTART_POLICIES),
+        standby=st.integers(0, 2),
+        limit=st.integers(0, 5),
+        reload=st.sampled_from(RELOAD_MODES),
+    )
+    def begin(self, policy: str, standby: int, limit: int, reload: str) -> None:
         """Start the service."""
         self.begun = True
-        self.spec = service(restart=policy, standby=standby, start_limit=limit)
+        self.spec = service(restart=policy, standby=standby, start_limit=limit, reload=reload)
         self.state, actions = begin(self.spec, self.now)
         self.carry_out(actions)
 
@@ -178,6 +200,8 @@ class World(RuleBasedStateMachine):
             if isinstance(action, Spawn):
                 assert action.generation not in self.numbers, "a number is used once"
                 assert not self.stopped, "no worker is started once the service is to stop"
+                if self.state.phase is Phase.RESTARTING:
+                    assert not self.alive, "a restart begins the next life when every other has ended"
                 self.numbers.append(action.generation)
                 self.alive.add(action.generation)
                 if action.parked:
@@ -189,7 +213,7 @@ class World(RuleBasedStateMachine):
                 self.timers.pop((action.name, action.generation), None)
             elif isinstance(action, Exit):
                 self.exits.append(action.status)
-            elif isinstance(action, ReportReload):
+            elif isinstance(action, ReportChange):
                 self.reports += 1
             elif isinstance(action, Kill | Release | Drain | Undrain | HalfClose | Probe):
                 assert action.generation in self.alive, f"{action} to no worker"
@@ -215,7 +239,10 @@ class World(RuleBasedStateMachine):
         first = min(self.timers.values())
         key = data.draw(st.sampled_from(sorted(key for key, when in self.timers.items() if when == first)))
         self.now = max(self.now, self.timers.pop(key))
-        self.happen(Timeout(self.now, *key))
+        if key[0] == "standby":
+            self.happen(StandbyDue(self.now, data.draw(st.sampled_from(["", "generation 1 has /a locked"]))))
+        else:
+            self.happen(Timeout(self.now, *key))
 
     @precondition(lambda self: self.begun)
     @rule(seconds=st.sampled_from([0.01, 1.0, 61.0]))
@@ -235,6 +262,21 @@ class World(RuleBasedStateMachine):
         """Let a worker have its listeners (again)."""
         self.happen(Accepting(self.now, self.a_living_one(data, self.alive - self.must_park)))
 
+    @precondition(lambda self: self.alive - self.must_park)
+    @rule(data=st.data())
+    def serves(self, data: st.DataObject) -> None:
+        """Let a worker take clients on one listener."""
+        self.happen(Serves(self.now, self.a_living_one(data, self.alive - self.must_park)))
+
+    @precondition(lambda self: self.state.phase is Phase.BACKING_OFF)
+    @rule()
+    def is_wanted(self) -> None:
+        """Let a client wait while nobody serves."""
+        before = self.timers["back-off", 0]
+        self.happen(Wanted(self.now))
+        assert self.timers["back-off", 0] <= before, "a client never lengthens the pause"
+        assert self.timers["back-off", 0] <= max(self.now, self.state.paused_at + self.spec.backoff_waiting)
+
     @precondition(lambda self: self.probed & self.alive)
     @rule(data=st.data())
     def is_ready(self, data: st.DataObject) -> None:
@@ -253,7 +295,18 @@ class World(RuleBasedStateMachine):
         """Let a worker end."""
         number = self.a_living_one(data, self.alive)
         self.alive.remove(number)
+        member, serving = self.state.get(number), self.state.one(Role.SERVING)
+        served, owed, ended = self.state.served, self.state.owed, bool(self.exits)
         self.happen(Died(self.now, number, *how))
+        assert member is not None
+        if self.exits and not ended and not self.stopped:
+            # The port is given up for what the application did by itself, and never for what was done to it.
+            assert not owed or self.spec.start_limit, "a restart ends no service"
+            assert member.role in {Role.SERVING, Role.INCOMING}
+            assert serving is None or serving.number == number, "somebody serves"
+            if served and self.spec.restart in {"on-failure", "always"} and not self.spec.start_limit:
+                assert self.spec.restart == "on-failure"
+                assert how in {(0, 0), (143, 0)}
 
     @precondition(lambda self: any(m.stage is Stage.STARTING for m in self.state.members))
     @rule()
@@ -265,16 +318,17 @@ class World(RuleBasedStateMachine):
             self.happen(SpawnFailed(self.now, number, 71))
 
     @precondition(lambda self: self.begun)
-    @rule()
-    def reload(self) -> None:
+    @rule(alone=st.sampled_from(["", "generation 1 has /a locked"]))
+    def reload(self, alone: str) -> None:
         """Ask for a reload."""
-        self.reloads += not self.exits
-        self.happen(Reload(self.now))
+        self.asked += not self.exits
+        self.happen(Reload(self.now, alone))
 
     @precondition(lambda self: self.begun)
     @rule()
     def restart(self) -> None:
         """Ask for a restart."""
+        self.asked += not self.exits
         self.happen(Restart(self.now))
 
     @precondition(lambda self: self.begun and len(self.numbers) > 2)
@@ -317,14 +371,21 @@ class World(RuleBasedStateMachine):
         """While a service is not ending somebody serves, or is on the way, or the next start has its time."""
         if self.begun and not self.stopped and not self.exits:
             coming = self.state.one(Role.SERVING) or self.state.one(Role.INCOMING)
-            assert coming or ("back-off", 0) in self.timers
+            old_ends = self.state.phase is Phase.RESTARTING and self.alive
+            assert coming or ("back-off", 0) in self.timers or old_ends
 
     @invariant()
     def who_serves_has_the_listeners(self) -> None:
         """Outside a reload, a restart and a stop the serving generation is not drained."""
         serving = self.state.one(Role.SERVING)
-        if self.state.phase is Phase.UP and serving is not None and not self.state.restarting:
+        if self.state.phase is Phase.UP and serving is not None:
             assert serving.number not in self.drained
+
+    @invariant()
+    def one_at_a_time_where_two_would_harm(self) -> None:
+        """With `reload = restart` and no standby there is never a second generation beside another."""
+        if self.spec.reload == "restart" and not self.spec.standby:
+            assert len(self.alive) <= 1
 
     @invariant()
     def a_stop_ends(self) -> None:
@@ -335,10 +396,10 @@ class World(RuleBasedStateMachine):
                 assert names & {"drain", "close", "stop", "dump"} or member.number in self.killed, member
 
     @invariant()
-    def reloads_are_reported(self) -> None:
-        """Each request for a reload gets its report: at once where it is refused, else when the reload has ended."""
+    def changes_are_reported(self) -> None:
+        """Each request for a reload or a restart gets one report: at once where it is refused, else when it has ended."""
         if not self.stopped and not self.exits:
-            assert self.reports == self.reloads - self.state.reloading
+            assert self.reports == self.asked - (self.state.change is not Change.NONE)
 
 
 TestWorld = World.TestCase
@@ -520,16 +581,16 @@ def test_failed_starts_end_with_their_own_status() -> None:
     assert starts == 3
 
 
-@pytest.mark.parametrize("ever_ready", [False, True])
-def test_spawn_failure(ever_ready: bool) -> None:
+@pytest.mark.parametrize("served", [False, True])
+def test_spawn_failure(served: bool) -> None:
     """A worker that cannot be started ends a new service with that status, and one that has worked tries again."""
     spec = service(start_limit=5)
-    state = begin(spec, 1.0)[0]._replace(ever_ready=ever_ready)
+    state = begin(spec, 1.0)[0]._replace(served=served)
 
     after, actions = step(spec, state, SpawnFailed(2.0, 1, 71))
 
-    assert (Exit(71) in actions) == (not ever_ready)
-    assert (after.phase is Phase.ENDED) == (not ever_ready)
+    assert (Exit(71) in actions) == (not served)
+    assert (after.phase is Phase.ENDED) == (not served)
 
 
 def test_start_timeout_reports_and_waits() -> None:
@@ -540,7 +601,7 @@ def test_start_timeout_reports_and_waits() -> None:
 
     after, actions = step(spec, state, Timeout(61.0, "start", 1))
 
-    assert actions == (lifecycle.Report("unclaimed", 1), lifecycle.Kill(1, signal.SIGQUIT))
+    assert actions == (lifecycle.Report("unclaimed", 1), Kill(1, signal.SIGQUIT), SetTimer("late", 1, spec.start_timeout))
     assert after == state
 
 
@@ -569,7 +630,7 @@ def test_failed_reload_leaves_the_old_generation(how: str) -> None:
     serving = state.one(Role.SERVING)
     assert serving is not None
     assert serving.number == 1
-    (report,) = [action for action in everything if isinstance(action, ReportReload)]
+    (report,) = [action for action in everything if isinstance(action, ReportChange)]
     assert report.failure
     drains = [type(action) for action in everything if isinstance(action, Drain | Undrain) and action.generation == 1]
     assert not drains or drains[-1] is Undrain
@@ -589,7 +650,7 @@ def test_reload() -> None:
     state, actions = step(spec, state, Timeout(4.5, "settle", 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
     state, actions = step(spec, state, Ready(5.0, 2))
-    assert ReportReload(2, failure="") in actions
+    assert ReportChange(2, failure="") in actions
     assert SetTimer("drain", 1, spec.drain_timeout) in actions
     assert kills(actions) == []
     state, actions = step(spec, state, Drained(6.0, 1))
@@ -607,7 +668,7 @@ def test_one_reload_at_a_time(phase: Phase) -> None:
     after, (report,) = step(service(), state, Reload(2.0))
 
     assert after == state
-    assert isinstance(report, ReportReload)
+    assert isinstance(report, ReportChange)
     assert phase.value in report.failure
 
 
@@ -618,7 +679,7 @@ def test_standby_takes_over_at_once() -> None:
     state, _ = step(spec, state, Accepting(1.0, 1))
     state, actions = step(spec, state, Ready(1.0, 1))
     assert SetTimer("standby", 0, steps.STANDBY_SECONDS) in actions
-    state, actions = step(spec, state, Timeout(3.0, "standby", 0))
+    state, actions = step(spec, state, StandbyDue(3.0))
     assert Spawn(2, parked=True) in actions
     state, _ = step(spec, state, Parked(4.0, 2))
 
@@ -628,7 +689,7 @@ def test_standby_takes_over_at_once() -> None:
     assert not [action for action in actions if isinstance(action, Spawn)]
     state, actions = step(spec, state, Accepting(5.0, 2))
     state, actions = step(spec, state, Ready(5.0, 2))
-    state, actions = step(spec, state, Timeout(7.0, "standby", 0))
+    state, actions = step(spec, state, StandbyDue(7.0))
     assert Spawn(3, parked=True) in actions
 
 
@@ -637,7 +698,7 @@ def test_standby_that_dies_during_a_reload() -> None:
     spec = service(standby=1)
     state, _ = step(spec, up(spec), Reload(2.0))
 
-    after, actions = step(spec, state, Timeout(3.0, "standby", 0))
+    after, actions = step(spec, state, StandbyDue(3.0))
 
     assert (after, actions) == (state, (SetTimer("standby", 0, steps.STANDBY_SECONDS),))
 

@@ -70,6 +70,7 @@ FORMS = {
     "80,device=eth0.7": tcp(80, device="eth0.7"),
     "80,device=abcdefghijklmno": tcp(80, device="abcdefghijklmno"),
     "800,bind-only": tcp(800, bind_only=True),
+    "443,optional": tcp(443, optional=True),
     "514/udp,rcvbuf=1048576": udp(514, rcvbuf=1048576),
     "80,defer-accept=30": tcp(80, defer_accept=30),
     "80,fastopen=256": tcp(80, fastopen=256),
@@ -265,7 +266,13 @@ def render(spec: ListenSpec) -> str:
         )
         if value != default
     ]
-    flags = {"reuseport": spec.reuseport, "v6only": spec.v6only, "freebind": spec.freebind, "bind-only": spec.bind_only}
+    flags = {
+        "reuseport": spec.reuseport,
+        "v6only": spec.v6only,
+        "freebind": spec.freebind,
+        "bind-only": spec.bind_only,
+        "optional": spec.optional,
+    }
     options += [word for word, value in flags.items() if value]
     if spec.protocol == "unix":
         return f"{name}unix:{spec.path}," + ",".join([f"mode={spec.mode:04o}", *options])

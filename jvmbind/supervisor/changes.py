@@ -1,0 +1,141 @@
+"""A reload or a restart: what it is to run, who waits for it, and how the last one ended.
+
+Runs in the supervisor as the service user. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from jvmbind import lifecycle
+from jvmbind.lifecycle import Change
+from jvmbind.supervisor.log import fields_of
+from jvmbind.supervisor.reasons import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jvmbind.spec import ListenSpec, ServiceSpec
+    from jvmbind.supervisor.actions import Actions
+    from jvmbind.supervisor.replan import Listeners, Plan
+
+
+class Changes:
+    """At most one is on its way."""
+
+    def __init__(self, world: Actions) -> None:
+        """Nothing has been asked for yet."""
+        self._world = world
+        self.asked = Change.NONE  # what was asked for
+        self.alone = ""  # why a reload is done by a restart
+        self.next_spec: ServiceSpec | None = None
+        self.next_listeners: Listeners = {}
+        self.tell: Callable[[str, dict[str, Any]], None] | None = None  # what answers those who wait for "reload" or "restart"
+        self.last: dict[str, Any] | None = None
+
+    def plan(self, world_spec: ServiceSpec, listeners: Listeners) -> tuple[ServiceSpec, Listeners]:
+        """Return what the next generation runs, and on which listeners."""
+        return (self.next_spec, self.next_listeners) if self.next_spec else (world_spec, listeners)
+
+    def take(self, asked: Change, plan: Plan) -> str:
+        """Take what the next generation is to run; return why it cannot be used, or ""."""
+        failure, spec, chosen = plan
+        self.asked, self.alone = asked, ""
+        if failure:
+            return failure
+        world = self._world
+        for listener, fd in chosen.values():
+            if all(fd != known for _, known in world.listeners.values()):
+                world.notifier.store_listeners([(listener, fd)])
+        self.next_listeners, self.next_spec = chosen, spec
+        if asked is Change.RELOAD:
+            world.notifier.reloading()
+        return ""
+
+    def refuse(self, asked: Change, failure: str) -> None:
+        """Say why nothing was begun; what is on its way is not touched, and its result is the one to be kept."""
+        world = self._world
+        world.log.error("%s refused: %s", asked.value, failure, extra=fields_of(f"{asked.value}-refused"))
+        if asked is Change.RELOAD:
+            world.notifier.reloaded(failure)
+        if self.next_spec is None:
+            self._keep(asked, failure, 0)
+
+    def _keep(self, asked: Change, failure: str, number: int) -> None:
+        self.last = {
+            "kind": asked.value,
+            "ok": not failure,
+            "error": failure,
+            "generation": number,
+            "time": time.time(),
+            "alone": self.alone,
+        }
+
+    def report(self, number: int, failure: str) -> None:
+        """Tell whoever asked how it ended, and keep the result for `status`."""
+        world, asked = self._world, self.asked
+        if failure and not number:  # the service ends
+            self.refuse(Change.RELOAD if asked is Change.NONE else asked, failure)
+            self.answer_waiting({"ok": False, "error": failure})
+            return
+        if failure:
+            failure = f"{failure}{self._why(number)}{self._what_now()}"
+            world.log.error("%s failed: %s", asked.value, failure, extra=fields_of(f"{asked.value}-failed", number))
+            self._close_unused(self.next_listeners, world.listeners)
+        else:
+            how = f", by a restart: {self.alone}" if self.alone else ""
+            text = "%s done: generation %d serves%s"
+            world.log.info(text, asked.value, number, how, extra=fields_of(f"{asked.value}-done", number))
+            if self.next_spec is not None:
+                self._swap_listeners(self.next_listeners)
+                world.spec = self.next_spec
+        self.next_spec, self.next_listeners = None, {}
+        self._keep(asked, failure, number)
+        self.answer_waiting({"ok": not failure, "error": failure, "generation": number, "alone": self.alone})
+        if world.phase is lifecycle.Phase.UP:
+            world.notifier.ready(world.status_line())
+        if asked is Change.RELOAD:
+            world.notifier.reloaded(failure)
+        self.asked = Change.NONE
+
+    def _why(self, number: int) -> str:
+        world = self._world
+        died = world.last_death if world.last_death is not None and world.last_death[0].number == number else None
+        generation = died[0] if died is not None else world.generations.get(number)
+        if generation is None:
+            return ""
+        restarts = world.phase is not lifecycle.Phase.UP
+        held = "" if restarts else world.alone()
+        probed = world.probed == number
+        return f": {explain(generation, died[1] if died else None, probed=probed, held=held, restarts=restarts)}"
+
+    def _what_now(self) -> str:
+        phase = self._world.phase
+        if phase is lifecycle.Phase.UP:
+            return "; the old generation serves on"
+        if phase in {lifecycle.Phase.STARTING, lifecycle.Phase.BACKING_OFF}:
+            return "; the version of before is started again, and clients wait meanwhile"
+        return ""
+
+    def answer_waiting(self, answer: dict[str, Any]) -> None:
+        """Tell everybody who has asked how it ended."""
+        if self.tell is not None:
+            self.tell((Change.RELOAD if self.asked is Change.NONE else self.asked).value, answer)
+
+    def _swap_listeners(self, chosen: Listeners) -> None:
+        from jvmbind.supervisor.replan import adjust  # noqa: PLC0415 - a reload alone needs it
+
+        world = self._world
+        before, world.listeners = world.listeners, chosen
+        for problem in adjust(before, chosen):
+            world.log.warning("%s", problem, extra=fields_of("listener-options"))
+        self._close_unused(before, chosen)
+
+    def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:
+        kept = {fd for _, fd in after.values()}
+        for name, (_, fd) in before.items():
+            if fd not in kept:
+                self._world.notifier.forget_listener(name)
+                os.close(fd)

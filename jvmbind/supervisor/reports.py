@@ -1,0 +1,98 @@
+"""What the state table has to say, for the log and the service manager.
+
+Runs in the supervisor as the service user.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jvmbind.supervisor.log import fields_of
+
+if TYPE_CHECKING:
+    from jvmbind.lifecycle import Report
+    from jvmbind.supervisor.actions import Actions
+    from jvmbind.supervisor.generation import Generation
+
+
+def report(world: Actions, said: Report) -> None:
+    """Write one report."""
+    number = said.generation
+    fields = fields_of(said.what, number)
+    generation = world.generations.get(number)
+    if said.what == "ready":
+        _report_ready(world, generation, number)
+    elif said.what == "partly":
+        _report_partly(world, generation, number)
+    elif said.what == "back-off":
+        world.log.info("the next generation starts in %.1f s; the listeners stay bound", said.seconds, extra=fields)
+    elif said.what == "unclaimed":
+        report_unclaimed(world, generation)
+    elif said.what == "hangs":
+        text = "generation %d has not stopped after %g s; thread dump, then SIGKILL"
+        world.log.warning(text, number, said.seconds, extra=fields)
+    elif said.what == "dump":
+        world.log.warning("thread dump of generation %d, then SIGKILL", number, extra=fields)
+    elif said.what == "alone":
+        text = "no standby is started: %s; reload = 'overlap' is your word that two instances may live at once"
+        world.log.warning(text, world.alone(), extra=fields)
+    elif said.what == "start-limit":
+        world.log.error("%d starts in a row failed; giving up", world.spec.start_limit, extra=fields)
+
+
+def _report_ready(world: Actions, generation: Generation | None, number: int) -> None:
+    missing = unclaimed_names(generation) if generation is not None else []
+    world.never_claimed = set(missing)
+    fields = fields_of("ready", number)
+    if missing:
+        names = ", ".join(map(repr, missing))
+        world.log.warning("generation %d serves as the one before did, without listener %s", number, names, extra=fields)
+        world.notifier.status(world.status_line())
+        return
+    world.log.info("generation %d is ready", number, extra=fields)
+    world.notifier.ready(world.status_line())
+
+
+def _report_partly(world: Actions, generation: Generation | None, number: int) -> None:
+    missing = unclaimed_names(generation) if generation is not None else []
+    world.never_claimed = set(missing)
+    text = (
+        "generation %d serves, but is not ready without listener %s; where the application need not bind it, declare it ',optional'"
+    )
+    world.log.warning(text, number, ", ".join(map(repr, missing)), extra=fields_of("partly", number))
+    world.notifier.status(world.status_line())
+
+
+def unclaimed_names(generation: Generation) -> list[str]:
+    """Return the names of the listeners that a generation must bind and has not bound."""
+    declared = enumerate(generation.spec.listeners)
+    return [one.name for i, one in declared if i not in generation.claimed and (one.required or one.name in generation.excused)]
+
+
+def unclaimed(world: Actions) -> str:
+    """Say which listeners the newest generation has not claimed; "" without any."""
+    generation = max(world.generations.values(), key=lambda one: one.number, default=None)
+    names = unclaimed_names(generation) if generation is not None else []
+    return f" (not claimed by the application: {', '.join(map(repr, names))})" if names else ""
+
+
+def report_unclaimed(world: Actions, generation: Generation | None) -> None:
+    """Name each listener that a generation has not claimed in time, and what it bound instead."""
+    if generation is None:
+        return
+    tried = ", ".join(generation.tried) or "none"
+    for index, listener in enumerate(generation.spec.listeners):
+        if index in generation.claimed or not listener.required:
+            continue
+        address = listener.address
+        if listener.app_port != listener.port:
+            address += f":{listener.app_port}"
+        world.log.warning(
+            "listener %r (%s/%s) was not claimed within %g s; other addresses that the application bound: %s",
+            listener.name,
+            address,
+            listener.protocol,
+            generation.spec.start_timeout,
+            tried,
+            extra=fields_of("unclaimed", generation.number, listener.name),
+        )
