@@ -25,13 +25,12 @@ from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 from jvmbind.supervisor.reports import report
 from jvmbind.supervisor.status import descendants
-from jvmbind.supervisor.terminal import suspend
 from jvmbind.supervisor.waiting import client_waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jvmbind.posix.process import Ended, Process
+    from jvmbind.posix.process import Ended
     from jvmbind.spec import ListenSpec, ServiceSpec
 
 _DEATHS_KEPT = 100
@@ -108,7 +107,7 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
             if action.signal != signal.SIGQUIT or generation.main_runs:
-                self._send(generation, action.signal, by_key=action.signal in self.keys)
+                generation.send(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # a standby may have said that it is ready (the Java API) before it was wanted
@@ -284,29 +283,14 @@ class Actions:
         pids = {generation.process.pid for generation in self.generations.values()}
         return pids | ({self.probe.pid} if isinstance(self.probe, HttpProbe) else set())
 
-    def processes(self) -> list[Process]:
-        """Return the living workers."""
-        return [generation.process for generation in self.generations.values()]
-
-    def suspend(self, number: int) -> None:
-        """Stop the workers and this process until SIGCONT: for them all that time has not passed."""
-        seconds = suspend(number, {one.process: bool(one.spec.script) for one in self.generations.values()})
+    def skip(self, seconds: float) -> None:
+        """Do not count a time for which this process and the workers were stopped."""
         self._timers = {key: deadline + seconds for key, deadline in self._timers.items()}
         self._move_by += seconds
         self._next_liveness += seconds
         self._liveness.skip(seconds)
         for generation in self.generations.values():
             generation.last_heartbeat += seconds
-
-    def _send(self, generation: Generation, number: int, *, by_key: bool) -> None:
-        """Send a signal to a worker; what a key of the terminal sends reaches the children of a JVM too, as under `java`.
-
-        A wrapper script's worker passes it on by itself.
-        """
-        if by_key and not generation.spec.script:
-            generation.process.kill_group(number)
-        else:
-            generation.process.kill(number)
 
     def pass_on(self, number: int, *, by_key: bool = False) -> bool:
         """Send a signal that is the application's business to each generation with a listener, or else to each.
@@ -316,7 +300,7 @@ class Actions:
         running = [generation for generation in self.generations.values() if generation.main_runs]
         chosen = [generation for generation in running if generation.claimed] or running
         for generation in chosen:
-            self._send(generation, number, by_key=by_key)
+            generation.send(number, by_key=by_key)
         return bool(chosen)
 
     def left(self, timer: str, number: int) -> float | None:

@@ -168,6 +168,16 @@ class Generation:
         elif isinstance(message, wire.Tried) and message.text not in self.tried and len(self.tried) < _TRIED_MAX:
             self.tried.append(message.text)
 
+    def send(self, number: int, *, by_key: bool = False) -> None:
+        """Send a signal; what a key of the terminal sends reaches the children of a JVM too, as under `java`.
+
+        The worker of a wrapper script passes it on by itself.
+        """
+        if by_key and not self.spec.script:
+            self.process.kill_group(number)
+        else:
+            self.process.kill(number)
+
     def say(self, command: wire.Command) -> None:
         """Send a command; a worker that has ended or reads nothing is not waited for."""
         if self.socket.fileno() >= 0:

@@ -24,7 +24,7 @@ from jvmbind.supervisor.probe import PROBE_INTERVAL
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
 from jvmbind.supervisor.status import status_of
-from jvmbind.supervisor.terminal import KEYS, SUSPENDS, Terminal, resume
+from jvmbind.supervisor.terminal import KEYS, SUSPENDS, Terminal, resume, suspend
 from jvmbind.supervisor.waiting import waits_for
 
 if TYPE_CHECKING:
@@ -160,9 +160,10 @@ class Loop:
                 planning = {self._planning.pid} if self._planning is not None else set()
                 reap_strangers(self._world.own_pids() | planning)
             elif received.number in SUSPENDS:
-                self._world.suspend(received.number)
+                workers = {one.process: bool(one.spec.script) for one in self._world.generations.values()}
+                self._world.skip(suspend(received.number, workers))
             elif received.number == signal.SIGCONT:
-                resume(self._world.processes())
+                resume(one.process for one in self._world.generations.values())
             elif by_key or not received.from_kernel:
                 self._world.pass_on(received.number, by_key=by_key)
 

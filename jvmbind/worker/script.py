@@ -10,7 +10,6 @@ Sources: unix(7), prctl(2) on PR_SET_CHILD_SUBREAPER, fcntl(2) on F_SETSIG.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import secrets
 import select
@@ -30,6 +29,7 @@ from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
+from jvmbind.worker.script_jvm import Java
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,59 +39,8 @@ if TYPE_CHECKING:
 FDS_PER_PACKET = 128  # SCM_MAX_FD is 253: unix(7)
 _LEFT_SECONDS = 2.0  # for processes that the script left behind, from SIGTERM to SIGKILL
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
-_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), 64 bytes: linux/pidfd.h
-_PIDFD_INFO_EXIT = 8  # since Linux 6.15: the status of a process that its parent has reaped
-_INFO_SIZE = 64
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
-
-
-class Java:
-    """One `jvmbind java` that was given the listeners: its process, its connection, and the pipe that it dies with."""
-
-    def __init__(self, connection: socket.socket, pid: int, lifeline: int) -> None:
-        """Take over the descriptors; raises ProcessLookupError where the process has ended."""
-        self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
-        self.connection = connection
-        self.serves = False  # it has bound a declared address, or waits to
-        self.connections = Connections(0, 0)
-        self.ended = False
-        self._lifeline = lifeline
-        self.folder = ""
-        try:
-            self.folder = os.readlink(f"/proc/{pid}/cwd")
-        except OSError:
-            return
-
-    def kill(self, number: int) -> None:
-        """Send a signal; nothing happens where the process has ended."""
-        if not self.ended:
-            try:
-                signal.pidfd_send_signal(self.pidfd, number)
-            except ProcessLookupError:
-                return
-
-    def status(self) -> int | None:
-        """Return how the process ended, as waitpid(2) has it; None where this kernel does not tell.
-
-        It is known once the parent, which is some shell, has reaped it.
-        """
-        info = bytearray(_INFO_SIZE)
-        info[:8] = _PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
-        try:
-            fcntl.ioctl(self.pidfd, _PIDFD_GET_INFO, info)
-        except OSError:
-            return None
-        if not int.from_bytes(info[:8], sys.byteorder) & _PIDFD_INFO_EXIT:
-            return None
-        return int.from_bytes(info[60:64], sys.byteorder)
-
-    def end(self) -> None:
-        """Note the end of the process; the pidfd is kept for `status`."""
-        self.ended = True
-        self.connection.close()
-        os.close(self._lifeline)
 
 
 class Script:
@@ -248,7 +197,7 @@ class Script:
             if isinstance(message, Claimed | Parked) and not java.serves:
                 java.serves = True
                 for command in self._commands:
-                    _tell(java, command)
+                    java.tell(command)
             if isinstance(message, Connections):
                 # To the supervisor all JVMs of a script are one worker.
                 java.connections = message
@@ -278,7 +227,7 @@ class Script:
             self._commands.append(packet)
         for java in self._javas:
             if java.serves or isinstance(command, Release):
-                _tell(java, packet)
+                java.tell(packet)
 
     def _take_signals(self) -> None:
         for received in read_signals(self._signals):
@@ -378,13 +327,6 @@ def _is_in_this_group(pid: int) -> bool:
 def _children_of(parent: int) -> list[int]:
     with open(f"/proc/self/task/{parent}/children", encoding="ascii") as file:
         return [int(pid) for pid in file.read().split()]
-
-
-def _tell(java: Java, packet: bytes) -> None:
-    try:
-        java.connection.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-    except OSError:
-        return  # it has ended, or will see the next one
 
 
 def run_script(role: Role) -> NoReturn:

@@ -1,0 +1,73 @@
+"""A JVM below a wrapper script, as the worker that runs the script sees it.
+
+Runs in that worker, as the service user. Must not import jpype. Sources: pidfd_open(2), linux/pidfd.h.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+
+from jvmbind.wire import Connections
+
+_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), 64 bytes: linux/pidfd.h
+_PIDFD_INFO_EXIT = 8  # since Linux 6.15: the status of a process that its parent has reaped
+_INFO_SIZE = 64
+
+
+class Java:
+    """One `jvmbind java` that was given the listeners: its process, its connection, and the pipe that it dies with."""
+
+    def __init__(self, connection: socket.socket, pid: int, lifeline: int) -> None:
+        """Take over the descriptors; raises ProcessLookupError where the process has ended."""
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.connection = connection
+        self.serves = False  # it has bound a declared address, or waits to
+        self.connections = Connections(0, 0)
+        self.ended = False
+        self._lifeline = lifeline
+        self.folder = ""
+        try:
+            self.folder = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            return
+
+    def kill(self, number: int) -> None:
+        """Send a signal; nothing happens where the process has ended."""
+        if not self.ended:
+            try:
+                signal.pidfd_send_signal(self.pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def status(self) -> int | None:
+        """Return how the process ended, as waitpid(2) has it; None where this kernel does not tell.
+
+        It is known once the parent, which is some shell, has reaped it.
+        """
+        info = bytearray(_INFO_SIZE)
+        info[:8] = _PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
+        try:
+            fcntl.ioctl(self.pidfd, _PIDFD_GET_INFO, info)
+        except OSError:
+            return None
+        if not int.from_bytes(info[:8], sys.byteorder) & _PIDFD_INFO_EXIT:
+            return None
+        return int.from_bytes(info[60:64], sys.byteorder)
+
+    def end(self) -> None:
+        """Note the end of the process; the pidfd is kept for `status`."""
+        self.ended = True
+        self.connection.close()
+        os.close(self._lifeline)
+
+    def tell(self, packet: bytes) -> None:
+        """Pass on what the supervisor says."""
+        try:
+            self.connection.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            return  # it has ended, or will see the next one
