@@ -78,6 +78,7 @@ class Supervise(TypedDict, total=False):
     stop_timeout: float
     drain_timeout: float
     reload: str
+    stop_drain_timeout: float
     restart: str
     backoff: Backoff
     start_limit: int
@@ -206,7 +207,7 @@ class RunningService:
 
     def __init__(self, request: Request, environ: dict[str, str], stdout: int | None, stderr: int | None) -> None:
         """Start it: see `Service.start`."""
-        self._patience = request.template.stop_timeout + request.template.drain_timeout + _MARGIN
+        self._patience = request.template.stop_timeout + request.template.stop_drain_timeout + _MARGIN
         self._changed = threading.Condition()
         self._state, self._text = "starting", ""
         self._reloads, self._reload_failure = 0, ""

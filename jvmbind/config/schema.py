@@ -52,6 +52,7 @@ FIELDS: dict[str, Field] = {
     "supervise.stop_timeout": Field(v.seconds(off=False), ".stop_timeout"),
     "supervise.drain_timeout": Field(v.seconds(off=True), ".drain_timeout"),
     "supervise.reload": Field(v.choice(RELOAD_MODES), ".reload"),
+    "supervise.stop_drain_timeout": Field(v.seconds(off=True), ".stop_drain_timeout"),
     "supervise.restart": Field(v.choice(RESTART_POLICIES), ".restart"),
     "supervise.backoff.first": Field(v.seconds(off=False), ".backoff_first"),
     "supervise.backoff.max": Field(v.seconds(off=False), ".backoff_max"),

@@ -71,6 +71,8 @@ def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
         return state, take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.REHEARSED else ()
     if event.name in {"start", "late", "probe"}:
         return start_timeout(spec, state, member, event.name, event.now)
+    if event.name == "drain" and state.phase is Phase.STOPPING and member.stage is not Stage.TERMINATING:
+        return terminate(spec, state, member, state.stop_signal)
     if event.name == "drain" and member.stage < Stage.CLOSING:
         state = replace_member(state, member._replace(stage=Stage.CLOSING))
         return state, (HalfClose(number), SetTimer("close", number, CLOSE_SECONDS))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec
 
 _DEATHS_KEPT = 100
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _MOVE_PATIENCE = 1.0  # seconds
 _QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while nobody serves
 
@@ -107,6 +108,8 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
             if action.signal != signal.SIGQUIT or generation.main_runs:
+                if action.signal in _ENDING:
+                    generation.say(wire.Ending())
                 generation.send(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
