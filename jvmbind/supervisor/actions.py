@@ -318,7 +318,9 @@ class Actions:
             if generation.undrainable:
                 return f"generation {generation.number} cannot be drained: {generation.undrainable}"
             pid = generation.process.pid
-            held = look([pid, *descendants(pid)], generation.spec.java_arguments, streams)
+            # A responder is closed to everybody, and shares the descriptors of a JVM that is looked at.
+            pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]
+            held = look(pids, generation.spec.java_arguments, streams)
             if held is not None:
                 return f"generation {generation.number} {held}"
         return ""

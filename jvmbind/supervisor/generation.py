@@ -66,7 +66,7 @@ class Generation:
         self.undrainable = ""  # why a listener cannot be taken from it
         self.output = Output()
         self.last_heartbeat = 0.0
-        self._responders: list[int] = []  # pidfds
+        self._responders: dict[int, int] = {}  # pid -> pidfd
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         memory = sealed_memory("jvmbind-spec", spec.to_json())
         above: list[int] = []
@@ -184,16 +184,23 @@ class Generation:
             with contextlib.suppress(OSError):
                 self.socket.send(wire.encode(command), socket.MSG_NOSIGNAL)
 
+    @property
+    def responders(self) -> Collection[int]:
+        """The processes that answer for this generation's JVMs, and hold no file that these do not hold."""
+        return self._responders.keys()
+
     def _note_responder(self, pid: int) -> None:
         poll = select.poll()
-        for pidfd in self._responders:
+        for pidfd in self._responders.values():
             poll.register(pidfd, select.POLLIN)
-        for pidfd, _ in poll.poll(0):  # that of a helper of a script, which has ended
-            self._responders.remove(pidfd)
-            os.close(pidfd)
-        if len(self._responders) < _RESPONDERS_MAX:
+        ended = {pidfd for pidfd, _ in poll.poll(0)}  # that of a helper of a script
+        for known, pidfd in list(self._responders.items()):
+            if pidfd in ended:
+                del self._responders[known]
+                os.close(pidfd)
+        if len(self._responders) < _RESPONDERS_MAX and pid not in self._responders:
             with contextlib.suppress(OSError):  # no such process: it has ended
-                self._responders.append(os.pidfd_open(pid))
+                self._responders[pid] = os.pidfd_open(pid)
 
     def wait_until_released(self) -> None:
         """Wait until all is closed that a worker, which has ended, had open: its responder shares its descriptors.
@@ -202,7 +209,7 @@ class Generation:
         one that named another process this does not wait any longer either.
         """
         deadline = time.monotonic() + _RESPONDERS_PATIENCE
-        for pidfd in self._responders:
+        for pidfd in self._responders.values():
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
