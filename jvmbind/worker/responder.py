@@ -41,7 +41,8 @@ class Responder:
         """Prepare; nothing runs yet."""
         self._attendant = attendant
         self._libc = libc
-        self._told = -1
+        self._number = -1  # tells it the descriptor of the notifications
+        self._told = -1  # tells it that the JVM is up: of its own, as it may read the number later than that
         self._pidfd = -1
         self.pid = 0
         self.notify = -1
@@ -52,7 +53,7 @@ class Responder:
         Raises SystemFailureError. Where there is no user notification the process runs nevertheless if it has a
         supervisor to obey.
         """
-        self._told = os.eventfd(0, os.EFD_CLOEXEC)
+        self._number, self._told = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         parent, dumpable = os.getpid(), prctl.get_dumpable()
         gc.freeze()  # the collector writes into each object that it looks at: what both processes have stays shared
         prctl.set_dumpable(0)  # inherited, so that there is no moment at which another process could trace the responder
@@ -76,7 +77,7 @@ class Responder:
                 self._outlive_it()
             raise
         finally:
-            os.eventfd_write(self._told, self.notify + 2)
+            os.eventfd_write(self._number, self.notify + 2)
 
     def jvm_is_up(self) -> None:
         """Tell the responder, and stay alive if that ends: `wait_for_its_end` tells."""
@@ -103,8 +104,8 @@ class Responder:
                 os._exit(1)
             _show_as(f"jvmbind: responder of {parent}")
             prctl.set_name("jvmbind-respond")
-            notify = os.eventfd_read(self._told) - 2
-            os.set_blocking(self._told, False)
+            notify = os.eventfd_read(self._number) - 2
+            os.close(self._number)
             if notify < 0 and not self._attendant.obeys:
                 os._exit(0)
             self._attendant.run(notify, self._told)

@@ -74,9 +74,10 @@ def start(runner: Runner, jvmbind: list[str], workspace: Path) -> Start:
 def masks(pid: int) -> dict[str, set[str]]:
     """Return the signal masks of a JVM: ignored, caught, and the different masks of its threads.
 
-    Left out are SIGCHLD (see above), the two of the C library (its posix_spawn ignores 32), and a thread of jvmbind's own.
+    Left out are SIGCHLD (see above), SIGSTKFLT (by which a worker learns of the end of its responder), the two of the
+    C library (its posix_spawn ignores 32), and a thread of jvmbind's own.
     """
-    left_out = sum(1 << (number - 1) for number in (signal.SIGCHLD, 32, 33))
+    left_out = sum(1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGSTKFLT, 32, 33))
     found: dict[str, set[str]] = {"SigIgn": set(), "SigCgt": set(), "SigBlk": set()}
     for thread in os.listdir(f"/proc/{pid}/task"):
         fields = procfs.status_fields(Path(f"/proc/{pid}/task/{thread}/status"))

@@ -124,7 +124,7 @@ def test_stopping(unit: Unit, as_root: Start) -> None:
     """A stop by `jvmbind stop` is told to systemd, which shows the unit deactivating while the JVM's hooks run."""
     as_root("hook=1000", "http=80", more="SuccessExitStatus=143")
 
-    unit.lab.run(*unit.jvmbind, "stop", unit.name)
+    unit.lab.run(*unit.jvmbind, "stop", "--no-wait", unit.name)
     unit.await_property("ActiveState", "deactivating")
     unit.await_property("SubState", "dead")
 
