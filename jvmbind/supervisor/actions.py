@@ -24,6 +24,7 @@ from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jvmbind.posix.process import Ended
     from jvmbind.spec import ListenSpec, ServiceSpec
     from jvmbind.supervisor.replan import Plan
 
@@ -234,25 +235,30 @@ class Actions:
         ended = generation.process.reap()
         if ended is None:
             return
+        del self.generations[generation.number]  # its pidfd is closed: whatever fails below, it is never looked at again
+        try:
+            self._take_leave(generation, ended)
+        finally:
+            self.events.append(lifecycle.Died(time.monotonic(), generation.number, ended.status, ended.signal))
+
+    def _take_leave(self, generation: Generation, ended: Ended) -> None:
         if generation.socket.fileno() >= 0:
-            self.take_messages(generation)
+            with contextlib.suppress(OSError):
+                self.take_messages(generation)
             generation.close()
-        generation.wait_until_released()
-        del self.generations[generation.number]
+        with contextlib.suppress(OSError):
+            generation.wait_until_released()
         self._moved(generation.number)
         if generation.tried:
             tried = ", ".join(generation.tried)
             self._undeclared = {generation.number: f" (addresses that are no listeners and that the old one may hold: {tried})"}
         if self._probed == generation.number:
             self._end_probe()
-        now = time.monotonic()
-        death = describe(generation, ended, now)
+        death = describe(generation, ended, time.monotonic())
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
-        stopping = self.phase is lifecycle.Phase.STOPPING
-        if ended.signal and not stopping:
+        if ended.signal and self.phase is not lifecycle.Phase.STOPPING:
             fields = fields_of("died", generation.number)
             self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text, extra=fields)
-        self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
 
     def own_pids(self) -> set[int]:
         """Return the processes whose end is waited for by name."""
