@@ -25,7 +25,7 @@ from jvmbind.privileged.closed import close_to_others, forget_start
 from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners
-from jvmbind.privileged.preflight import as_user, check_own_code, check_readable
+from jvmbind.privileged.preflight import as_user, check_own_code, check_proc, check_readable
 from jvmbind.privileged.runtime_dir import name_service, safe_name
 from jvmbind.spec import number_names
 from jvmbind.worker import arguments
@@ -46,6 +46,7 @@ _MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     """Start the service in place of this process. Raises JvmbindError, with nothing bound and nothing left behind."""
     fill_standard_fds()
+    check_proc()
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # Inherited, it would make the kernel collect every child of every role: waitpid(2), notes on SIGCHLD.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -89,11 +89,13 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
         # An ambient set exists since Linux 4.3; python-prctl does not know it.
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         if may_bound:
-            # python-prctl's own list ends at the capability it was built with.
-            last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
-            for capability in range(last + 1):
-                if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            # python-prctl's own list ends at the capability it was built with. The kernel's ends where it says EINVAL:
+            # prctl(2). That of /proc/sys/kernel/cap_last_cap cannot be seen everywhere (systemd's ProcSubset=pid).
+            capability = 0
+            while (held := _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0:
+                if held:
                     _prctl(_PR_CAPBSET_DROP, capability)
+                capability += 1
         if root:
             # A change of ids makes a process traceable by its new user where fs.suid_dumpable is 1 (proc_sys_fs(5)). Who
             # keeps its capabilities a moment longer cannot be traced by one that lacks them (ptrace(2)), until it is closed.

@@ -27,11 +27,18 @@ Listener = tuple[ListenSpec, socket.socket]
 
 
 def jvm_uses_ipv6() -> bool:
-    """Tell whether a JVM would open IPv6 sockets: it looks for an address in /proc/net/if_inet6 (JDK: ipv6_available)."""
+    """Tell whether a JVM would open IPv6 sockets: where there are any, and an address, as far as it sees.
+
+    JDK, IPv6_supported: /proc/net/if_inet6 must not be empty; where it cannot be read (ProcSubset=pid) that is no question.
+    """
     try:
-        return socket.has_ipv6 and bool(Path("/proc/net/if_inet6").read_bytes())
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
     except OSError:
         return False
+    try:
+        return bool(Path("/proc/net/if_inet6").read_bytes())
+    except OSError:
+        return True
 
 
 def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None) -> list[Listener]:

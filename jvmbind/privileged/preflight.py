@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from jvmbind.spec import UserSpec
 
 
+def check_proc() -> None:
+    """Check that /proc shows at least this process: the drop is proven by it, and a worker sees its JVM there.
+
+    Raises SystemFailureError. systemd's ProcSubset=pid and ProtectProc= (hidepid) leave that.
+    """
+    try:
+        os.listdir("/proc/self/fd")
+        os.stat(f"/proc/{os.getpid()}/task/{os.getpid()}/status")
+    except OSError as error:
+        msg = f"/proc: {error.strerror}; expected a proc file system that shows each process itself (mount -t proc proc /proc)"
+        raise SystemFailureError(msg) from error
+
+
 def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) -> str:
     """Return what `question` returns when `user` asks it: files that belong to the service are not read with privilege.
 
