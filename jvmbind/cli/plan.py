@@ -1,5 +1,6 @@
-"""What a reload would run: `plan.py RUN-ARGUMENTS...` prints the specification as JSON, or why there is none.
+"""What a reload would run: prints the specification as JSON, or why there is none.
 
+Standard input is a memory file with the words behind `jvmbind run`, as JSON.
 Run by exec from the supervisor, as the service user, so that the readers of the command line and of the configuration
 are not loaded there. Binds nothing.
 """
@@ -13,6 +14,7 @@ import sys
 from jvmbind import launcher
 from jvmbind.cli.run import read_request
 from jvmbind.errors import JvmbindError
+from jvmbind.posix.fds import read_memory
 from jvmbind.privileged.identity import resolve_user
 from jvmbind.privileged.preflight import check_readable
 from jvmbind.spec import number_names
@@ -40,4 +42,4 @@ def plan(argv: list[str]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(plan(sys.argv[1:])))
+    sys.stdout.write(json.dumps(plan(json.loads(read_memory(0)))))

@@ -56,14 +56,19 @@ def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = ()
                 ready[spec.name] = (spec, _open(spec, user))
                 opened.append(ready[spec.name])
     except BaseException:
-        for spec, sock in opened:
-            sock.close()
-            if spec.protocol == "unix":
-                with contextlib.suppress(OSError), _acting_for(spec.path, user):
-                    os.unlink(spec.path)
+        release(opened, user)
         raise
     order = {spec.name: position for position, spec in enumerate(specs)}
     return sorted(ready.values(), key=lambda listener: order.get(listener[0].name, len(order)))
+
+
+def release(listeners: Sequence[Listener], user: UserSpec | None) -> None:
+    """Close listeners, and remove the names of Unix sockets that were bound here: a start that fails leaves nothing."""
+    for spec, sock in listeners:
+        sock.close()
+        if spec.protocol == "unix" and not spec.inherited:
+            with contextlib.suppress(OSError), _acting_for(spec.path, user):
+                os.unlink(spec.path)
 
 
 def _open(spec: ListenSpec, user: UserSpec | None) -> socket.socket:

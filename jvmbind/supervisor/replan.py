@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
+from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.process import Process
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.spec import ListenSpec, ServiceSpec
@@ -42,7 +43,12 @@ class Planning:
         script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "plan.py")
         self.fd, writer = os.pipe()
         try:
-            self._process = Process([sys.executable, "-I", script, *spec.command_line], environ, {1: writer})
+            # Not as words of its own, which every user of the machine can read: there may be an `--env SECRET=VALUE`.
+            words = sealed_memory("jvmbind-words", json.dumps(spec.command_line).encode())
+            try:
+                self._process = Process([sys.executable, "-I", script], environ, {0: words, 1: writer})
+            finally:
+                os.close(words)
         except OSError:
             os.close(self.fd)
             raise
