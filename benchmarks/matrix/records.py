@@ -43,18 +43,18 @@ class JavaClient:
 
     def _ask(self, client: Client, line: str) -> str:
         if client.helper is None:
-            assert client.site is not None
             words = [word.format(port=client.port, base=client.site.base) for word in self.arguments]
             command = [client.site.jdk.java, "-Xmx64m", *client.site.program(self.source, *words)]
             with client.network.entered():
                 client.helper = subprocess.Popen([*as_user(SERVICE_USER), *command], stdin=subprocess.PIPE, cwd=client.site.base,
                                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
-        assert client.helper.stdin is not None
-        assert client.helper.stdout is not None
-        client.helper.stdin.write(line + "\n")
-        client.helper.stdin.flush()
+        stdin, stdout = client.helper.stdin, client.helper.stdout
+        if stdin is None or stdout is None:
+            raise WrongAnswerError("the client program has no pipes")
+        stdin.write(line + "\n")
+        stdin.flush()
         while True:
-            answer = client.helper.stdout.readline().strip()
+            answer = stdout.readline().strip()
             if not answer:
                 raise WrongAnswerError("the client program has ended")
             kind, _, rest = answer.partition(" ")
@@ -198,7 +198,6 @@ def lines_of(name: str) -> Exchange:
     """Send a syslog datagram and wait until the server has written it to the file of that name."""
 
     def exchange(client: Client) -> None:
-        assert client.site is not None
         words = number()
         with client.connected(socket.SOCK_DGRAM) as connection:
             connection.send(f"<14>Oct 11 22:14:15 host matrix: <{words}>".encode())

@@ -56,7 +56,7 @@ class Bench(Stage):
 
     def client(self, port: int) -> Client:
         """Return a client of the server."""
-        self.talker = Client(self.network, port, site=self.site)
+        self.talker = Client(self.network, port, self.site)
         return self.talker
 
     def first_answer(self, service: Service, client: Client, timeout: float = START) -> float:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from recipe import Site
@@ -46,11 +46,11 @@ class Client:
 
     network: Network
     port: int
+    site: Site
     host: str = "127.0.0.1"
     timeout: float = TIMEOUT
     acknowledged: list[str] = field(default_factory=list)
     """What the server has confirmed to have stored."""
-    site: Site | None = None
     helper: subprocess.Popen[str] | None = None
     """The Java program that speaks the protocol, where one is needed."""
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -85,7 +85,7 @@ def artifact(name: str) -> Path:
 
 
 def distribution(name: str, coordinates: str) -> Path:
-    """Return the folder of an unpacked zip or tar.gz, or of one jar, of Maven Central: `group:artifact:version:zip[:classifier]`."""
+    """Return the folder of a zip or tar.gz, unpacked, or of one jar: `group:artifact:version:zip[:classifier]`."""
     return _kept(f"{name}-{coordinates.split(':')[2]}", lambda work: _unpacked(coordinates, work))
 
 

@@ -35,7 +35,7 @@ def catalina(action: str) -> Callable[[Site], list[str]]:
 def debian_tomcat(site: Site) -> list[str]:
     """Make an instance with Debian's own command, with its port changed, and run Debian's catalina.sh on it."""
     base = site.base / "tomcat"
-    subprocess.run(["tomcat10-instance-create", "-p", "80", str(base)], check=True, capture_output=True)
+    subprocess.run(["/usr/bin/tomcat10-instance-create", "-p", "80", str(base)], check=True, capture_output=True)
     site.environment["CATALINA_BASE"] = str(site.own(base))
     return ["/usr/share/tomcat10/bin/catalina.sh", "run"]
 
@@ -81,7 +81,7 @@ def wildfly(site: Site) -> list[str]:
     """Give it a server folder of its own."""
     base = site.base / "standalone"
     shutil.copytree(site.home() / "standalone", base)
-    return [str(site.home() / "bin/standalone.sh"), "-b", "0.0.0.0", f"-Djboss.server.base.dir={site.own(base)}"]
+    return [str(site.home() / "bin/standalone.sh"), "-b", ANY, f"-Djboss.server.base.dir={site.own(base)}"]
 
 
 def liberty(site: Site) -> list[str]:
@@ -92,41 +92,162 @@ def liberty(site: Site) -> list[str]:
     return [str(site.home() / "bin/server"), "run", "a"]
 
 
+ANY = "0.0.0.0"  # noqa: S104 - what such a server is told to bind
 DERBY = ("org.apache.derby:derbyclient:10.16.1.1", "org.apache.derby:derbyshared:10.16.1.1")
 
 RECIPES = [
-    Recipe("tomcat9-script", "Tomcat 9, `catalina.sh run`", catalina("run"), TOMCAT, ("org.apache.tomcat:tomcat:9.0.98:zip",), script=True),
-    Recipe("tomcat10-script", "Tomcat 10.1, `catalina.sh run`", catalina("run"), TOMCAT, ("org.apache.tomcat:tomcat:10.1.59:zip",),
-           script=True),
-    Recipe("tomcat11-script", "Tomcat 11, `catalina.sh run`", catalina("run"), TOMCAT, ("org.apache.tomcat:tomcat:11.0.24:zip",), script=True),
-    Recipe("tomcat11-start", "Tomcat 11, `catalina.sh start`", catalina("start"), TOMCAT, ("org.apache.tomcat:tomcat:11.0.24:zip",),
-           script=True),
+    Recipe(
+        "tomcat9-script",
+        "Tomcat 9, `catalina.sh run`",
+        catalina("run"),
+        TOMCAT,
+        ("org.apache.tomcat:tomcat:9.0.98:zip",),
+        script=True,
+    ),
+    Recipe(
+        "tomcat10-script",
+        "Tomcat 10.1, `catalina.sh run`",
+        catalina("run"),
+        TOMCAT,
+        ("org.apache.tomcat:tomcat:10.1.59:zip",),
+        script=True,
+    ),
+    Recipe(
+        "tomcat11-script",
+        "Tomcat 11, `catalina.sh run`",
+        catalina("run"),
+        TOMCAT,
+        ("org.apache.tomcat:tomcat:11.0.24:zip",),
+        script=True,
+    ),
+    Recipe(
+        "tomcat11-start",
+        "Tomcat 11, `catalina.sh start`",
+        catalina("start"),
+        TOMCAT,
+        ("org.apache.tomcat:tomcat:11.0.24:zip",),
+        script=True,
+    ),
     Recipe("tomcat10-debian", "Debian's Tomcat 10, `catalina.sh run`", debian_tomcat, http_get(status=404), script=True),
-    Recipe("jetty9-script", "Jetty 9.4, `jetty.sh run`", jetty("run"), http_get(body="a page"),
-           ("org.eclipse.jetty:jetty-home:9.4.57.v20241219:zip",), script=True),
-    Recipe("jetty10-script", "Jetty 10, `jetty.sh run`", jetty("run"), http_get(body="a page"),
-           ("org.eclipse.jetty:jetty-home:10.0.24:zip",), script=True),
-    Recipe("jetty12-script", "Jetty 12.1, `jetty.sh run`", jetty("run"), http_get(body="a page"),
-           ("org.eclipse.jetty:jetty-home:12.1.5:zip",), script=True),
-    Recipe("jetty12-start", "Jetty 12.1, `jetty.sh start`", jetty("start"), http_get(body="a page"),
-           ("org.eclipse.jetty:jetty-home:12.1.5:zip",), script=True),
-    Recipe("activemq-script", "ActiveMQ Classic, `activemq console`", copied("bin/activemq", "console"), Stomp(),
-           ("org.apache.activemq:apache-activemq:5.18.3:zip:bin",), listen=("0.0.0.0:613:61613",), plain_port=61613, script=True),
-    Recipe("artemis", "ActiveMQ Artemis, `artemis run`", artemis, Stomp(), ("org.apache.activemq:apache-artemis:2.40.0:zip:bin",),
-           listen=("613:61613",), plain_port=61613, script=True),
-    Recipe("karaf", "Karaf 4.4, `karaf server` (SSH)", copied("bin/karaf", "server"), greeting(b"SSH-2.0-"),
-           ("org.apache.karaf:apache-karaf-minimal:4.4.7:zip",), listen=("0.0.0.0:22:8101",), plain_port=8101, script=True),
-    Recipe("wildfly", "WildFly 35, `standalone.sh`", wildfly, http_get(body="WildFly"), ("org.wildfly:wildfly-dist:35.0.1.Final:zip",),
-           listen=("80:8080",), plain_port=8080, script=True, needs="`-b 0.0.0.0`"),
-    Recipe("liberty", "Open Liberty, `server run`", liberty, http_get(), ("io.openliberty:openliberty-runtime:24.0.0.6:zip",), script=True),
-    Recipe("keycloak", "Keycloak 26, `kc.sh start-dev`", copied("bin/kc.sh", "start-dev", "--http-port=80", "--http-host=0.0.0.0"),
-           http_get("/", status=302), ("org.keycloak:keycloak-quarkus-dist:26.0.7:zip",), script=True, needs="`--http-host=0.0.0.0`"),
-    Recipe("qpid", "Qpid Broker-J 9, `qpid-server` (AMQP)", copied("9.2.0/bin/qpid-server", QPID_WORK="{base}"),
-           say(b"AMQP\0\0\x09\x01", b"\x01\0\0", b""), ("org.apache.qpid:apache-qpid-broker-j:9.2.0:tar.gz:bin",),
-           listen=("567:5672",), plain_port=5672, script=True),
-    Recipe("glassfish", "GlassFish 7, `startserv`", copied("glassfish/bin/startserv"), http_get(body="GlassFish"),
-           ("org.glassfish.main.distributions:glassfish:7.0.20:zip",), listen=("80:8080",), plain_port=8080, script=True),
-    Recipe("derby-debian", "Debian's Derby, `derbyctl start`", lambda _site: ["/usr/bin/derbyctl", "start"],
-           JavaClient("JdbcClient", "jdbc:derby://127.0.0.1:{port}/matrix;create=true", "a"), DERBY,
-           listen=("127.0.0.1:527:1527",), plain_port=1527, script=True, threads=1),
-]  # fmt: skip
+    Recipe(
+        "jetty9-script",
+        "Jetty 9.4, `jetty.sh run`",
+        jetty("run"),
+        http_get(body="a page"),
+        ("org.eclipse.jetty:jetty-home:9.4.57.v20241219:zip",),
+        script=True,
+    ),
+    Recipe(
+        "jetty10-script",
+        "Jetty 10, `jetty.sh run`",
+        jetty("run"),
+        http_get(body="a page"),
+        ("org.eclipse.jetty:jetty-home:10.0.24:zip",),
+        script=True,
+    ),
+    Recipe(
+        "jetty12-script",
+        "Jetty 12.1, `jetty.sh run`",
+        jetty("run"),
+        http_get(body="a page"),
+        ("org.eclipse.jetty:jetty-home:12.1.5:zip",),
+        script=True,
+    ),
+    Recipe(
+        "jetty12-start",
+        "Jetty 12.1, `jetty.sh start`",
+        jetty("start"),
+        http_get(body="a page"),
+        ("org.eclipse.jetty:jetty-home:12.1.5:zip",),
+        script=True,
+    ),
+    Recipe(
+        "activemq-script",
+        "ActiveMQ Classic, `activemq console`",
+        copied("bin/activemq", "console"),
+        Stomp(),
+        ("org.apache.activemq:apache-activemq:5.18.3:zip:bin",),
+        listen=("0.0.0.0:613:61613",),
+        plain_port=61613,
+        script=True,
+    ),
+    Recipe(
+        "artemis",
+        "ActiveMQ Artemis, `artemis run`",
+        artemis,
+        Stomp(),
+        ("org.apache.activemq:apache-artemis:2.40.0:zip:bin",),
+        listen=("613:61613",),
+        plain_port=61613,
+        script=True,
+    ),
+    Recipe(
+        "karaf",
+        "Karaf 4.4, `karaf server` (SSH)",
+        copied("bin/karaf", "server"),
+        greeting(b"SSH-2.0-"),
+        ("org.apache.karaf:apache-karaf-minimal:4.4.7:zip",),
+        listen=("0.0.0.0:22:8101",),
+        plain_port=8101,
+        script=True,
+    ),
+    Recipe(
+        "wildfly",
+        "WildFly 35, `standalone.sh`",
+        wildfly,
+        http_get(body="WildFly"),
+        ("org.wildfly:wildfly-dist:35.0.1.Final:zip",),
+        listen=("80:8080",),
+        plain_port=8080,
+        script=True,
+        needs="`-b 0.0.0.0`",
+    ),
+    Recipe(
+        "liberty",
+        "Open Liberty, `server run`",
+        liberty,
+        http_get(),
+        ("io.openliberty:openliberty-runtime:24.0.0.6:zip",),
+        script=True,
+    ),
+    Recipe(
+        "keycloak",
+        "Keycloak 26, `kc.sh start-dev`",
+        copied("bin/kc.sh", "start-dev", "--http-port=80", "--http-host=0.0.0.0"),
+        http_get("/", status=302),
+        ("org.keycloak:keycloak-quarkus-dist:26.0.7:zip",),
+        script=True,
+        needs="`--http-host=0.0.0.0`",
+    ),
+    Recipe(
+        "qpid",
+        "Qpid Broker-J 9, `qpid-server` (AMQP)",
+        copied("9.2.0/bin/qpid-server", QPID_WORK="{base}"),
+        say(b"AMQP\0\0\x09\x01", b"\x01\0\0", b""),
+        ("org.apache.qpid:apache-qpid-broker-j:9.2.0:tar.gz:bin",),
+        listen=("567:5672",),
+        plain_port=5672,
+        script=True,
+    ),
+    Recipe(
+        "glassfish",
+        "GlassFish 7, `startserv`",
+        copied("glassfish/bin/startserv"),
+        http_get(body="GlassFish"),
+        ("org.glassfish.main.distributions:glassfish:7.0.20:zip",),
+        listen=("80:8080",),
+        plain_port=8080,
+        script=True,
+    ),
+    Recipe(
+        "derby-debian",
+        "Debian's Derby, `derbyctl start`",
+        lambda _site: ["/usr/bin/derbyctl", "start"],
+        JavaClient("JdbcClient", "jdbc:derby://127.0.0.1:{port}/matrix;create=true", "a"),
+        DERBY,
+        listen=("127.0.0.1:527:1527",),
+        plain_port=1527,
+        script=True,
+        threads=1,
+    ),
+]
