@@ -169,7 +169,7 @@ def _serve(bench: Bench, result: dict[str, Any]) -> tuple[Service, Client]:
     passed = [word for name in bench.site.environment for word in ("-e", name)]
     listeners = [word for spec in recipe.listen for word in ("-l", spec)]
     options = ["--java-home", str(bench.jdk.home), "-n", recipe.key, "-u", bench.user.name, "--control-socket", str(bench.socket)]
-    options += ["--start-timeout", str(START), *passed, *listeners, *recipe.options]
+    options += ["--start-timeout", "60", *passed, *listeners, *recipe.options]
     service = bench.launch([*JVMBIND, "wrap" if recipe.script else "run", *options, "--", *bench.words])
     client = bench.client(recipe.port)
     result["first"] = bench.first_answer(service, client)

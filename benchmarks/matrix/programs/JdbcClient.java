@@ -13,7 +13,7 @@ public class JdbcClient {
         DriverManager.setLoginTimeout(30);
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-            try (Connection connection = DriverManager.getConnection(args[0], args[1], "")) {
+            try (Connection connection = DriverManager.getConnection(args[0], args[1], args[2])) {
                 answer(connection, line);
             } catch (Exception failure) {
                 System.out.println((refused(failure) ? "refused " : "failed ") + failure.toString().replace('\n', ' '));

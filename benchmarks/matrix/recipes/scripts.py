@@ -243,7 +243,7 @@ RECIPES = [
         "derby-debian",
         "Debian's Derby, `derbyctl start`",
         lambda _site: ["/usr/bin/derbyctl", "start"],
-        JavaClient("JdbcClient", "jdbc:derby://127.0.0.1:{port}/matrix;create=true", "a"),
+        JavaClient("JdbcClient", "jdbc:derby://127.0.0.1:{port}/matrix;create=true", "a", "a"),
         DERBY,
         listen=("127.0.0.1:527:1527",),
         plain_port=1527,

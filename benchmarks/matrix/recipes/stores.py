@@ -5,6 +5,8 @@ Imported by the package alone.
 
 from __future__ import annotations
 
+import struct
+
 from exchanges import http_get, ldap_search, say
 from recipe import Recipe, Site
 from records import JavaClient, Mqtt, Stomp, ZooKeeper
@@ -47,16 +49,11 @@ def apacheds(site: Site) -> list[str]:
     return ["-cp", str(site.jar()), "org.apache.directory.server.UberjarMain", str(site.folder("instance"))]
 
 
-DERBY = JavaClient("JdbcClient", "jdbc:derby://127.0.0.1:{port}/matrix;create=true", "a")
-H2 = JavaClient("JdbcClient", "jdbc:h2:tcp://127.0.0.1:{port}/./matrix;WRITE_DELAY=0", "a")
-HSQLDB = JavaClient("JdbcClient", "jdbc:hsqldb:hsql://127.0.0.1:{port}/x", "SA")
-MONGO = (
-    bytes.fromhex("3a00000001000000000000000400" + "0000" + "00000000")
-    + b"admin.$cmd\0"
-    + bytes.fromhex("00000000ffffffff")
-    + bytes.fromhex("13000000")
-    + b"\x10isMaster\0\1\0\0\0\0"
-)
+DERBY = JavaClient("JdbcClient", "jdbc:derby://127.0.0.1:{port}/matrix;create=true", "a", "a")
+H2 = JavaClient("JdbcClient", "jdbc:h2:tcp://127.0.0.1:{port}/./matrix;WRITE_DELAY=0", "a", "a")
+HSQLDB = JavaClient("JdbcClient", "jdbc:hsqldb:hsql://127.0.0.1:{port}/x", "SA", "")
+QUERY = struct.pack("<i", 0) + b"admin.$cmd\0" + struct.pack("<iii", 0, -1, 19) + b"\x10isMaster\0" + struct.pack("<ix", 1)
+MONGO = struct.pack("<iiii", 16 + len(QUERY), 1, 0, 2004) + QUERY
 
 RECIPES = [
     Recipe(
@@ -137,7 +134,7 @@ RECIPES = [
         "jedis-mock",
         "jedis-mock (Redis protocol)",
         own("JedisMockMain"),
-        say(b"*1\r\n$4\r\nPING\r\n", b"+PONG"),
+        say(b"*1\r\n$4\r\nPING\r\n", b"$4"),
         ("com.github.fppt:jedis-mock:1.1.4",),
     ),
     Recipe(
