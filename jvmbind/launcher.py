@@ -24,9 +24,9 @@ from jvmbind.privileged import adopt
 from jvmbind.privileged.closed import close_to_others, forget_start
 from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
-from jvmbind.privileged.listeners import bind_listeners
-from jvmbind.privileged.preflight import as_user, check_own_code, check_readable
-from jvmbind.privileged.runtime_dir import name_service, safe_name
+from jvmbind.privileged.listeners import bind_listeners, release
+from jvmbind.privileged.preflight import as_user, check_own_code, check_proc, check_readable
+from jvmbind.privileged.runtime_dir import leave, name_service, safe_name
 from jvmbind.spec import number_names
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import find_java_home, libjvm
@@ -46,6 +46,7 @@ _MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     """Start the service in place of this process. Raises JvmbindError, with nothing bound and nothing left behind."""
     fill_standard_fds()
+    check_proc()
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # Inherited, it would make the kernel collect every child of every role: waitpid(2), notes on SIGCHLD.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -58,30 +59,40 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
         close_to_others()  # after the environment, which then cannot be read from /proc any more
     control_gid, control_allow = delegated_control(request)
     if changes_user:
-        check_own_code(user)
+        check_own_code()
     found_name = as_user(user, lambda: _check(request, java_home, service_environ, user), changes_user=changes_user)
     _set_limits(request.limits)
     name, control = request.name or safe_name(found_name), request.template.control
-    if not request.template.direct and not control:
+    named = not request.template.direct and not control
+    if named:
         name, control = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
-    listeners = _open(declared, user if changes_user else None, environ)
-    _check_inherit(request.template.inherit, listeners)
-    spec = request.template._replace(
-        name=name,
-        control=control,
-        control_gid=control_gid,
-        control_allow=control_allow,
-        java_home=java_home,
-        java_arguments=request.java_arguments,
-        listeners=tuple(listener for listener, _ in listeners),
-    )
-    for name in _MANAGER:
-        service_environ.pop(name, None)
-        if name in environ and not spec.direct:
-            service_environ[name] = environ[name]
-    if request.umask is not None:
-        os.umask(request.umask)
-    _become(spec, listeners, user, service_environ)
+    owner = user if changes_user else None
+    listeners: list[Listener] = []
+    try:
+        listeners = _open(declared, owner, environ, request.template.inherit)
+        spec = request.template._replace(
+            name=name,
+            control=control,
+            control_gid=control_gid,
+            control_allow=control_allow,
+            java_home=java_home,
+            java_arguments=request.java_arguments,
+            listeners=tuple(listener for listener, _ in listeners),
+        )
+        for variable in _MANAGER:
+            service_environ.pop(variable, None)
+            if variable in environ and not spec.direct:
+                service_environ[variable] = environ[variable]
+        if request.umask is not None:
+            os.umask(request.umask)
+        drop_permanently(user.uid, user.gid, user.groups)
+    except BaseException:
+        # Whatever fails from the first bind on, nothing is left of it.
+        release(listeners, owner)
+        if named and not environ.get("RUNTIME_DIRECTORY"):
+            leave(control)
+        raise
+    _become(spec, listeners, service_environ, changes_user=changes_user)
 
 
 def delegated_control(request: Request) -> tuple[int, tuple[str, ...]]:
@@ -165,29 +176,22 @@ def needed(request: Request, java_home: str, command: arguments.JavaCommand | No
     return found
 
 
-def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str]) -> list[Listener]:
+def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str], inherit: str) -> list[Listener]:
     inherited = [adopt.identify(name, fd) for name, fd in adopt.inherited_fds(environ)]
     fd = None if inherited else adopt.inetd_fd()
     if fd is not None:
         sock = adopt.take_inetd(fd)
         inherited = [adopt.identify(adopt.INETD_NAME, sock.detach())]
     specs, adopted = adopt.match_inherited(declared, inherited)
+    names = [spec.name for spec in specs]
+    if inherit and inherit not in names:
+        msg = f"--inherit {inherit}: no such listener; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
+        raise UsageError(msg)
     return bind_listeners(specs, adopted, user)
 
 
-def _check_inherit(name: str, listeners: list[Listener]) -> None:
-    names = [listener.name for listener, _ in listeners]
-    if name and name not in names:
-        for _, sock in listeners:
-            sock.close()
-        msg = f"--inherit {name}: no such listener; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
-        raise UsageError(msg)
-
-
-def _become(spec: ServiceSpec, listeners: list[Listener], user: UserSpec, environ: dict[str, str]) -> NoReturn:
-    """Drop, then be the supervisor, or the worker. The listeners are on 3, 4, 5, ... from then on."""
-    changes_user = os.geteuid() == 0
-    drop_permanently(user.uid, user.gid, user.groups)
+def _become(spec: ServiceSpec, listeners: list[Listener], environ: dict[str, str], *, changes_user: bool) -> NoReturn:
+    """Be the supervisor, or the worker. The listeners are on 3, 4, 5, ... from then on."""
     fds = [sock.detach() for _, sock in listeners]
     if spec.direct:
         _exec_worker(spec, fds, environ)

@@ -7,7 +7,9 @@ Imported by the other modules of this folder; runs nothing itself and imports no
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING
 from stage import CHECKOUT
 
 from support.artifacts import distribution, libraries
-from support.jdks import compile_java
+from support.jdks import FLOOR, compile_java
+from support.runner import as_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,11 +39,13 @@ class Site:
     jdk: Jdk
     user: User
     base: Path
+    cwd: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def home(self, number: int = 0) -> Path:
         """Return the unpacked distribution, as it was fetched; root's, and shared by all runs."""
-        return distribution(self.recipe.key, self.recipe.fetch[number])
+        coordinates = self.recipe.fetch[number]
+        return distribution(coordinates.split(":")[1], coordinates)
 
     def jars(self) -> Path:
         """Return the folder with the jars of the recipe."""
@@ -80,9 +85,25 @@ class Site:
     def program(self, source: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         """Compile programs/SOURCE.java against the recipe's jars; return what stands after `java` to run it."""
         jars = f"{self.jars()}/*" if self.recipe.fetch else ""
-        classes = self.base / "classes"
-        compile_java([PROGRAMS / f"{source}.java"], classes, jars)
-        return [*options, "-cp", f"{classes}:{jars}" if jars else str(classes), source, *arguments]
+        classes = self.base / f"classes-{source}"
+        path = PROGRAMS / f"{source}.java"
+        if self.recipe.oldest > FLOOR:  # its classes are too new for the compiler that everything else is made with
+            classes.mkdir()
+            subprocess.run([self.jdk.javac, "-d", classes, "-cp", jars, path], check=True, capture_output=True)
+        else:
+            compile_java([path], classes, jars)
+        package = re.search(r"^package (.*);", path.read_text(), re.MULTILINE)
+        name = f"{package[1]}.{source}" if package else source
+        return [*options, "-cp", f"{classes}:{jars}" if jars else str(classes), name, *arguments]
+
+    def jar(self, number: int = 0) -> Path:
+        """Return the one jar that was fetched without what it depends on."""
+        (found,) = self.home(number).glob("*.jar")
+        return found
+
+    def java(self, *words: str) -> None:
+        """Run `java` to prepare something, as the service user."""
+        subprocess.run([*as_user(self.user.name), self.jdk.java, *words], cwd=self.base, check=True, capture_output=True)
 
     def main(self, name: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         """Return what stands after `java` to run a main class of the recipe's jars."""
@@ -112,9 +133,8 @@ class Recipe:
     """What a user has to know or set for this server; for the table."""
     options: tuple[str, ...] = ()
     """Options of `jvmbind run` or `wrap` that this server needs."""
-    debian: str = ""
-    """The Debian package that it comes from."""
     oldest: int = 17
+    """The oldest JDK that it is meant for."""
     threads: int = 4
 
     @property

@@ -50,13 +50,14 @@ class Bench(Stage):
             environment["HOME"] = str(self.site.base)
         number = len(self.services)
         service = Service(command, network=self.network, directory=self.folder, name=f"service-{number}",
-                          environment=environment, cwd=self.site.base)  # fmt: skip
+                          environment=environment, cwd=self.site.cwd or self.site.base)  # fmt: skip
         self.services.append(service)
         return service
 
     def client(self, port: int) -> Client:
         """Return a client of the server."""
-        return Client(self.network, port)
+        self.talker = Client(self.network, port, self.site)
+        return self.talker
 
     def first_answer(self, service: Service, client: Client, timeout: float = START) -> float:
         """Wait for the first good exchange; return the seconds it took, raise AssertionError with the last reason."""
@@ -80,6 +81,7 @@ class Bench(Stage):
 
     def ended(self, service: Service, timeout: float = 90.0) -> tuple[float, int]:
         """Send SIGTERM as a service manager does, wait until nothing is left; return the seconds and the exit status."""
+        self.talker.close()
         begun = time.monotonic()
         if JVMBIND[0] == service.command[0]:
             service.process.terminate()
@@ -132,6 +134,9 @@ def supervised(java: str, recipe: Recipe, reloads: int) -> dict[str, Any]:
             result["reload"] = _reload(bench, client, reloads)
         with _phase(bench, result, "kill"):
             result["kill"] = _kill(bench, client)
+        if hasattr(recipe.exchange, "verify"):
+            with _phase(bench, result, "data"):
+                result["data"] = _data(bench, client)
         with _phase(bench, result, "stop"):
             time.sleep(1)
             bench.settle()
@@ -164,7 +169,7 @@ def _serve(bench: Bench, result: dict[str, Any]) -> tuple[Service, Client]:
     passed = [word for name in bench.site.environment for word in ("-e", name)]
     listeners = [word for spec in recipe.listen for word in ("-l", spec)]
     options = ["--java-home", str(bench.jdk.home), "-n", recipe.key, "-u", bench.user.name, "--control-socket", str(bench.socket)]
-    options += ["--start-timeout", str(START), *passed, *listeners, *recipe.options]
+    options += ["--start-timeout", "60", *passed, *listeners, *recipe.options]
     service = bench.launch([*JVMBIND, "wrap" if recipe.script else "run", *options, "--", *bench.words])
     client = bench.client(recipe.port)
     result["first"] = bench.first_answer(service, client)
@@ -235,3 +240,15 @@ def _kill(bench: Bench, client: Client) -> dict[str, Any]:
             bench.failures.append(f"kill: {loss} {found[loss]}: {traffic.problems[:4]}")
     _prove(bench)
     return {"seconds": seconds, "load": found}
+
+
+def _data(bench: Bench, client: Client) -> dict[str, int]:
+    """Compare what the server has with what it has confirmed."""
+    found = bench.recipe.exchange.verify(client)  # type: ignore[attr-defined]
+    missing = set(client.acknowledged) - set(found)
+    twice = len(found) - len(set(found))
+    if missing or twice:
+        bench.failures.append(
+            f"data: of {len(client.acknowledged)} confirmed records {len(missing)} are missing, {twice} are there twice"
+        )
+    return {"confirmed": len(client.acknowledged), "missing": len(missing), "twice": twice}

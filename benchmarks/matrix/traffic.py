@@ -21,6 +21,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from recipe import Site
+
     from support.network import Network
 
 KINDS = ("ok", "refused", "reset", "timeout", "wrong")
@@ -41,10 +46,29 @@ class Client:
 
     network: Network
     port: int
+    site: Site
     host: str = "127.0.0.1"
     timeout: float = TIMEOUT
     acknowledged: list[str] = field(default_factory=list)
     """What the server has confirmed to have stored."""
+    helper: subprocess.Popen[str] | None = None
+    """The Java program that speaks the protocol, where one is needed."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self) -> None:
+        """End the helper."""
+        if self.helper is not None:
+            self.helper.kill()
+            self.helper.wait()
+            self.helper = None
+
+    def wait_for(self, path: Path, words: str) -> None:
+        """Wait until a file contains the words."""
+        deadline = time.monotonic() + min(self.timeout, 20)
+        while not (path.exists() and words in path.read_text(errors="replace")):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{words} is not in {path.name}")
+            time.sleep(0.01)
 
     @contextlib.contextmanager
     def connected(self, kind: int = socket.SOCK_STREAM, *, port: int | None = None):  # noqa: ANN201 - a context manager

@@ -19,7 +19,7 @@ from jvmbind import launcher
 from jvmbind.config.load import load
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, UsageError
 from jvmbind.privileged.identity import resolve_user
-from jvmbind.privileged.preflight import as_user, check_readable
+from jvmbind.privileged.preflight import as_user, check_proc, check_readable
 from jvmbind.spec import ListenSpec, UserSpec, number_names
 from jvmbind.worker.arguments import JavaCommand, jdk_feature
 from jvmbind.worker.java_home import find_java_home
@@ -79,7 +79,8 @@ def main(argv: list[str]) -> None:
 
 
 def examine(request: Request) -> Report:
-    """Take every step of a start that changes nothing; what fails is collected."""
+    """Take every step of a start that changes nothing; what fails is collected. Raises SystemFailureError without /proc."""
+    check_proc()
     problems: list[JvmbindError] = []
     listeners: tuple[ListenSpec, ...] = ()
     user, java_home, command = None, "", None

@@ -1,8 +1,9 @@
-"""What a reload or a restart would run: `plan.py RUN-ARGUMENTS...` prints the specification, or why there is none, as JSON.
+"""What a reload or a restart would run: prints the specification as JSON, or why there is none.
 
+Standard input is a memory file with the words behind `jvmbind run`, as JSON.
 Run by exec from the supervisor, as the service user, so that the readers of the command line and of the configuration
-are not loaded there. Binds nothing. `plan.py --running=FD` takes the specification that is running, where no file could
-have changed it, and checks that it can be started again.
+are not loaded there. Binds nothing. With `--running` the file has the specification that is running, where no configuration
+file could have changed it, and this checks that it can be started again.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from jvmbind.spec import ServiceSpec, number_names
 from jvmbind.worker.arguments import JavaCommand, Mode
 from jvmbind.worker.java_home import find_java_home
 
-_RUNNING = "--running="
+RUNNING = "--running"
 
 
-def plan(argv: list[str]) -> dict[str, object]:
+def plan(given: bytes, *, running: bool) -> dict[str, object]:
     """Return {"ok": true, "spec": JSON text} or {"ok": false, "error": text}."""
     try:
-        if argv[0].startswith(_RUNNING):
-            spec = ServiceSpec.from_json(read_memory(int(argv[0].removeprefix(_RUNNING))))
+        if running:
+            spec = ServiceSpec.from_json(given)
             _check(Request(spec.java_arguments, template=spec), spec.java_home)
         else:
-            request = read_request(argv)
+            request = read_request(json.loads(given))
             java_home = find_java_home(request.java_home, os.environ)
             _check(request, java_home)
             control_gid, control_allow = launcher.delegated_control(request)
@@ -93,4 +94,4 @@ def _may_have(entry: str, name: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(plan(sys.argv[1:])))
+    sys.stdout.write(json.dumps(plan(read_memory(0), running=sys.argv[1:] == [RUNNING])))

@@ -9,6 +9,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from jvmbind.errors import SystemFailureError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,10 +45,17 @@ def arrange_for_exec(fds: Sequence[int]) -> None:
 
 
 def fill_standard_fds() -> None:
-    """Open /dev/null on each of 0, 1 and 2 that is closed, so that no socket ever gets one of these numbers."""
+    """Open /dev/null on each of 0, 1 and 2 that is closed, so that no socket ever gets one of these numbers.
+
+    Raises SystemFailureError.
+    """
     for fd in range(3):
         if not _is_open(fd):
-            null = os.open("/dev/null", os.O_RDWR)  # open(2) gives the lowest free number, which is `fd`
+            try:
+                null = os.open("/dev/null", os.O_RDWR)  # open(2) gives the lowest free number, which is `fd`
+            except OSError as error:
+                msg = f"descriptor {fd} is closed and /dev/null cannot be opened ({error.strerror}); expected one of the two"
+                raise SystemFailureError(msg) from error
             os.set_inheritable(null, True)
 
 

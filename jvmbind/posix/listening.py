@@ -54,7 +54,7 @@ def tcp_rows() -> Iterator[list[str]]:
     """Yield the fields of every TCP socket of this network namespace: /proc/net/tcp and tcp6, proc(5)."""
     for table in ("tcp", "tcp6"):
         try:
-            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+            lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
         yield from (line.split() for line in lines)

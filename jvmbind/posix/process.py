@@ -60,7 +60,12 @@ class Process:
             setsid=session,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            os.kill(self.pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
+            os.waitpid(self.pid, 0)
+            raise
 
     def kill(self, number: int) -> None:
         """Send a signal; nothing happens where the process has ended."""
@@ -84,7 +89,8 @@ class Process:
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         if result is None:
             return None
-        os.close(self.pidfd)
+        with contextlib.suppress(OSError):  # the end is known now, and must not be lost
+            os.close(self.pidfd)
         if result.si_code == os.CLD_EXITED:
             return Ended(result.si_status, 0, core=False)
         return Ended(0, result.si_status, core=result.si_code == os.CLD_DUMPED)

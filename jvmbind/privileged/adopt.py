@@ -12,7 +12,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import ConfigurationError
+from jvmbind.errors import ConfigurationError, SystemFailureError
 from jvmbind.spec import ListenSpec, is_wildcard, same_address
 
 if TYPE_CHECKING:
@@ -70,10 +70,17 @@ def _connected(sock: socket.socket) -> bool:
 
 
 def take_inetd(fd: int) -> socket.socket:
-    """Move the socket off fd 0, and off 1 and 2 where inetd(8) put it as well, to leave /dev/null there."""
+    """Move the socket off fd 0, and off 1 and 2 where inetd(8) put it as well, to leave /dev/null there.
+
+    Raises SystemFailureError.
+    """
     sock = socket.socket(fileno=os.dup(fd))
     inode = os.fstat(fd).st_ino
-    null = os.open("/dev/null", os.O_RDWR)
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+    except OSError as error:
+        msg = f"a socket on standard input: /dev/null, which takes its place, cannot be opened ({error.strerror})"
+        raise SystemFailureError(msg) from error
     for standard in range(3):
         try:
             if os.fstat(standard).st_ino == inode:

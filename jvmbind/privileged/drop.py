@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -26,6 +27,8 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 CAP_SETPCAP = 8
 CAP_NET_BIND_SERVICE = 10
 
@@ -89,16 +92,19 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
         # An ambient set exists since Linux 4.3; python-prctl does not know it.
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         if may_bound:
-            # python-prctl's own list ends at the capability it was built with.
-            last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
-            for capability in range(last + 1):
-                if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            # python-prctl's own list ends at the capability it was built with. The kernel's ends where it says EINVAL:
+            # prctl(2). That of /proc/sys/kernel/cap_last_cap cannot be seen everywhere (systemd's ProcSubset=pid).
+            capability = 0
+            while (held := _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0:
+                if held:
                     _prctl(_PR_CAPBSET_DROP, capability)
+                capability += 1
         if root:
             # A change of ids makes a process traceable by its new user where fs.suid_dumpable is 1 (proc_sys_fs(5)). Who
             # keeps its capabilities a moment longer cannot be traced by one that lacks them (ptrace(2)), until it is closed.
             with contextlib.suppress(PermissionError):  # securebits may lock the flag
                 prctl.set_keepcaps(1)
+            _leave_session_keyring()
             os.setgroups(groups)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
@@ -118,6 +124,19 @@ def _prctl(option: int, argument: int) -> None:
     if _libc.prctl(option, argument, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}, {argument}): {os.strerror(number)}")
+
+
+def _leave_session_keyring() -> None:
+    """Join a new, empty session keyring: that of root's login holds Kerberos tickets and fscrypt keys (session-keyring(7)).
+
+    Done before the change of user, whose quota of keys (keyrings(7)) the last life of the service may have used up. Where
+    there are no keyrings, or a sandbox forbids them, the service cannot read any either.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    if number is not None and _libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
+        error = ctypes.get_errno()
+        if error not in {errno.ENOSYS, errno.EPERM, errno.EACCES}:
+            raise OSError(error, f"keyctl(KEYCTL_JOIN_SESSION_KEYRING): {os.strerror(error)}")
 
 
 def _clear_capabilities() -> None:

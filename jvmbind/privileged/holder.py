@@ -36,7 +36,7 @@ def _inet_inodes(spec: ListenSpec) -> dict[int, int]:
     found = {}
     for table in (spec.protocol, spec.protocol + "6"):
         try:
-            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+            lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
         for line in lines:
@@ -51,7 +51,7 @@ def _inet_inodes(spec: ListenSpec) -> dict[int, int]:
 def _unix_inodes(path: str) -> dict[int, int]:
     try:
         uid = os.lstat(path).st_uid
-        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        lines = Path("/proc/self/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
     except OSError:
         return {}
     return {int(line.split()[6]): uid for line in lines if line.endswith(" " + path)}

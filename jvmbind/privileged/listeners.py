@@ -27,11 +27,18 @@ Listener = tuple[ListenSpec, socket.socket]
 
 
 def jvm_uses_ipv6() -> bool:
-    """Tell whether a JVM would open IPv6 sockets: it looks for an address in /proc/net/if_inet6 (JDK: ipv6_available)."""
+    """Tell whether a JVM would open IPv6 sockets: where there are any, and an address, as far as it sees.
+
+    JDK, IPv6_supported: /proc/net/if_inet6 must not be empty; where it cannot be read (ProcSubset=pid) that is no question.
+    """
     try:
-        return socket.has_ipv6 and bool(Path("/proc/net/if_inet6").read_bytes())
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
     except OSError:
         return False
+    try:
+        return bool(Path("/proc/net/if_inet6").read_bytes())
+    except OSError:
+        return True
 
 
 def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None) -> list[Listener]:
@@ -49,14 +56,19 @@ def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = ()
                 ready[spec.name] = (spec, _open(spec, user))
                 opened.append(ready[spec.name])
     except BaseException:
-        for spec, sock in opened:
-            sock.close()
-            if spec.protocol == "unix":
-                with contextlib.suppress(OSError), _acting_for(spec.path, user):
-                    os.unlink(spec.path)
+        release(opened, user)
         raise
     order = {spec.name: position for position, spec in enumerate(specs)}
     return sorted(ready.values(), key=lambda listener: order.get(listener[0].name, len(order)))
+
+
+def release(listeners: Sequence[Listener], user: UserSpec | None) -> None:
+    """Close listeners, and remove the names of Unix sockets that were bound here: a start that fails leaves nothing."""
+    for spec, sock in listeners:
+        sock.close()
+        if spec.protocol == "unix" and not spec.inherited:
+            with contextlib.suppress(OSError), _acting_for(spec.path, user):
+                os.unlink(spec.path)
 
 
 def _open(spec: ListenSpec, user: UserSpec | None) -> socket.socket:

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from jvmbind.spec import UserSpec
 
 
+def check_proc() -> None:
+    """Check that /proc shows at least this process: the drop is proven by it, and a worker sees its JVM there.
+
+    Raises SystemFailureError. systemd's ProcSubset=pid and ProtectProc= (hidepid) leave that.
+    """
+    try:
+        os.listdir("/proc/self/fd")
+        os.stat(f"/proc/{os.getpid()}/task/{os.getpid()}/status")
+    except OSError as error:
+        msg = f"/proc: {error.strerror}; expected a proc file system that shows each process itself (mount -t proc proc /proc)"
+        raise SystemFailureError(msg) from error
+
+
 def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) -> str:
     """Return what `question` returns when `user` asks it: files that belong to the service are not read with privilege.
 
@@ -114,8 +127,8 @@ def _denied(what: str, path: str, mode: int) -> str:
     return ""
 
 
-def check_own_code(user: UserSpec) -> None:
-    """Check that neither `user` nor the world could have written the code that runs as root now.
+def check_own_code() -> None:
+    """Check that nobody but root could have written the code that runs as root now.
 
     Looks at the interpreter and every module loaded from a file, and at each directory above them. The owner must be
     root. Raises NotPermittedError naming the path.
@@ -131,24 +144,34 @@ def check_own_code(user: UserSpec) -> None:
             if file and os.path.exists(file):
                 files.add(os.path.realpath(file))
     for directory in sys.path:
-        # site runs every .pth file of these, isolated or not.
+        # What is imported next is looked for here first, and site runs every .pth file, isolated or not.
         with contextlib.suppress(OSError):
             files |= {os.path.join(os.path.realpath(directory), name) for name in os.listdir(directory) if name.endswith(".pth")}
+            files.add(os.path.realpath(directory))
     checked: set[str] = set()
     for file in sorted(files):
         path = file
         while path not in checked:
             checked.add(path)
-            _check_not_written_by(user, path)
+            _check_not_written_by(path)
             path = os.path.dirname(path)
 
 
-def _check_not_written_by(user: UserSpec, path: str) -> None:
+def _has_access_list(path: str) -> bool:
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except OSError:
+        return False  # a file system without
+
+
+def _check_not_written_by(path: str) -> None:
     try:
         info = os.stat(path)
     except FileNotFoundError:
         return
-    group_writes = info.st_mode & stat.S_IWGRP and info.st_gid in {user.gid, *user.groups}
+    # Whatever group that is: its members are not root. With an access list these bits are the mask, so any entry that may
+    # write shows here (acl(5)), even where the group itself is root's.
+    group_writes = info.st_mode & stat.S_IWGRP and (info.st_gid != 0 or _has_access_list(path))
     others_write = info.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX)
     if info.st_uid != 0 or group_writes or others_write:
         mode = f"{stat.S_IMODE(info.st_mode):04o}"

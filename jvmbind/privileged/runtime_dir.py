@@ -68,6 +68,13 @@ def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, chang
     return wanted, path if made and len(path.encode()) <= 107 else ""  # sun_path: unix(7)
 
 
+def leave(control: str) -> None:
+    """Remove the directory of a service that has not come to life; one that is in use, or not ours, stays."""
+    if os.path.basename(control) == SOCKET:
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(control))
+
+
 def safe_name(text: str) -> str:
     """Return `text` as a service may be named: it becomes a directory that root makes, and comes from files of the service's."""
     kept = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in text)[:NAME_MAX]
@@ -83,8 +90,9 @@ def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=opened[0])
         opened.append(os.open(name, flags, dir_fd=opened[0]))
-        if os.fstat(opened[1]).st_uid == os.geteuid():
-            os.fchmod(opened[1], 0o755)  # before it is another's: then it would take CAP_FOWNER
+        if changes_user:
+            os.fchown(opened[1], 0, 0)  # the mode of another's would take CAP_FOWNER; its user may have changed that
+        os.fchmod(opened[1], 0o755)
         if changes_user:
             os.fchown(opened[1], user.uid, user.gid)
     except OSError:
@@ -110,12 +118,15 @@ def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) ->
 
 
 def _is_alive(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+    """Whether a supervisor listens at `path`. Whatever else the last life of a service has left there is no living one."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False
-        except OSError:
-            return True
-        return True
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            probe.settimeout(1.0)
+            probe.connect(path)
+    except (BlockingIOError, TimeoutError):
+        return True  # its queue is full
+    except OSError:
+        return False
+    return True

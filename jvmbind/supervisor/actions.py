@@ -256,22 +256,28 @@ class Actions:
         ended = generation.process.reap()
         if ended is None:
             return
+        del self.generations[generation.number]  # its pidfd is closed: whatever fails below, it is never looked at again
+        try:
+            self._take_leave(generation, ended)
+        finally:
+            self.events.append(lifecycle.Died(time.monotonic(), generation.number, ended.status, ended.signal))
+
+    def _take_leave(self, generation: Generation, ended: Ended) -> None:
         if generation.socket.fileno() >= 0:
-            self.take_messages(generation)
+            with contextlib.suppress(OSError):
+                self.take_messages(generation)
             generation.close()
-        generation.wait_until_released()
-        del self.generations[generation.number]
+        with contextlib.suppress(OSError):
+            generation.wait_until_released()
         self._moved(generation.number)
         if self.probed == generation.number:
             self._end_probe()
-        now = time.monotonic()
-        death = describe(generation, ended, now)
+        death = describe(generation, ended, time.monotonic())
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
         self.last_death = generation, death
         if self._is_news(generation, ended):
             fields = fields_of("died", generation.number)
             self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text, extra=fields)
-        self.events.append(lifecycle.Died(now, generation.number, ended.status, ended.signal))
 
     def _is_news(self, generation: Generation, ended: Ended) -> bool:
         """Whether an end is one that nobody has asked for, and that Java may have said nothing of."""

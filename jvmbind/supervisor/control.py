@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -184,14 +185,27 @@ def _supplementary_groups(client: socket.socket) -> Iterable[int]:
 
 
 def remove_stale(path: str) -> None:
-    """Remove the socket of a supervisor that is gone; raises OSError where a living one answers."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except FileNotFoundError:
+    """Remove what is in the place of the socket and is none on which anybody listens; follows nothing. Raises OSError.
+
+    A socket that somebody listens on stays, and bind(2) says that the address is in use. All else in a directory of the
+    service was left by the last life of its JVM, to keep the next one from being asked: links and pipes are removed, and what
+    may hold something of the user's is moved aside.
+    """
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISSOCK(kind):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(path)
+            except (TimeoutError, BlockingIOError):
+                return  # its queue is full
+            except OSError:  # ECONNREFUSED; or EPROTOTYPE, of a kind that is none of ours
+                os.unlink(path)
             return
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except TimeoutError:
-            return  # one that does not answer: bind(2) will say that the address is in use
+    if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+        os.rename(path, f"{path}.left-{time.time_ns()}")
+    else:
+        os.unlink(path)

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import select
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _TRIED_MAX = 20
 _RESPONDERS_MAX = 16  # below a script there may be several JVMs
 _RESPONDERS_PATIENCE = 1.0  # seconds; the kernel kills a responder with its worker
+_TRIES = 3
 _MESSAGES_MAX = 256  # in one turn: a worker that never stops talking must not keep the supervisor from the rest
 
 
@@ -130,6 +132,10 @@ class Generation:
                 return found
             except ConnectionResetError:
                 packet = b""
+            except OSError:
+                if found:
+                    return found  # what was read is not lost, and the rest stays readable
+                raise
             if not packet:
                 self.socket.close()
                 return found
@@ -179,10 +185,23 @@ class Generation:
             self.process.kill(number)
 
     def say(self, command: wire.Command) -> None:
-        """Send a command; a worker that has ended or reads nothing is not waited for."""
-        if self.socket.fileno() >= 0:
-            with contextlib.suppress(OSError):
+        """Send a command; a worker that has ended or reads nothing is not waited for.
+
+        A command that is lost would leave a generation parked or drained for ever: it is sent again where the kernel
+        refuses it for a reason of its own, and a worker that cannot be told is ended.
+        """
+        if self.socket.fileno() < 0:
+            return
+        for _ in range(_TRIES):
+            try:
                 self.socket.send(wire.encode(command), socket.MSG_NOSIGNAL)
+            except (BrokenPipeError, ConnectionResetError, BlockingIOError):
+                return
+            except OSError:
+                continue
+            else:
+                return
+        self.process.kill(signal.SIGKILL)
 
     @property
     def responders(self) -> Collection[int]:

@@ -20,6 +20,7 @@ from jvmbind.posix.process import reap_strangers
 from jvmbind.posix.signals import ORDINARY, read_signals
 from jvmbind.supervisor.actions import Actions
 from jvmbind.supervisor.control import Control
+from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.probe import PROBE_INTERVAL
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
@@ -41,6 +42,9 @@ _STOPS_UNLESS_IGNORED = tuple(number for number in (*_STOPS, signal.SIGHUP) if s
 FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, *_CHILD)
 
 
+_PAUSE = 0.02  # seconds after a failure
+
+
 class Loop:
     """Supervises one service until it ends."""
 
@@ -51,6 +55,7 @@ class Loop:
         """
         self._signals = signals
         self._terminal = Terminal()
+        self._next_complaint = 0.0
         self._state, actions = begin(spec, time.monotonic())
         self._world = Actions(spec, listeners, mask)
         self._carry_out(actions)
@@ -68,19 +73,38 @@ class Loop:
     def run(self) -> int:
         """Return the exit status of the service once it has ended."""
         while self._world.status is None:
-            self._wait()
+            self._survive(self._wait)
             while self._world.events and self._world.status is None:
-                self._step(self._world.events.pop(0))
+                self._survive(self._step, self._world.events.pop(0))
         if self._planning is not None:
-            self._planning.close()
-        self._world.close()
+            self._survive(self._planning.close)
+        self._survive(self._world.close)
         if self._requests is not None:
-            self._requests.done("stop", {"ok": True, "error": "", "status": self._world.status})
+            self._survive(self._requests.done, "stop", {"ok": True, "error": "", "status": self._world.status})
             for what in (Change.RELOAD, Change.RESTART):
-                self._requests.done(what.value, {"ok": False, "error": "the service ends"})
+                self._survive(self._requests.done, what.value, {"ok": False, "error": "the service ends"})
         if self._control is not None:
-            self._control.close()
+            self._survive(self._control.close)
         return self._world.status
+
+    def _survive(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do one thing; whatever the kernel answers to it, the listeners are not given up for it.
+
+        What was not done is seen again: descriptors stay readable, timers due. A failure that lasts costs little of the
+        processor and a line a second.
+        """
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now >= self._next_complaint:
+            self._next_complaint = now + 1
+            what = f"{type(error).__name__}: {error}".rstrip(": ")
+            self._world.log.error("%s; the service goes on", what, extra=fields_of("failure"))
+        time.sleep(_PAUSE)
 
     def _step(self, event: lifecycle.Event) -> None:
         self._state, actions = step(self._world.planned_spec, self._state, event)
@@ -93,7 +117,7 @@ class Loop:
 
     def _carry_out(self, actions: Sequence[lifecycle.Action]) -> None:
         for action in actions:
-            self._world.do(action)
+            self._survive(self._world.do, action)
 
     def _wait(self) -> None:
         world = self._world
@@ -111,15 +135,20 @@ class Loop:
             poll.register(self._planning.fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(self._patience())}
         if self._signals in ready:
-            self._take_signals()
+            self._survive(self._take_signals)
         for fd, generation in by_socket.items():
             if fd in ready:
                 self._guarded(world.take_messages, generation)
         for fd, generation in by_pidfd.items():
             if fd in ready:
-                world.take_death(generation)
+                self._survive(world.take_death, generation)
         if self._control is not None and self._requests is not None:
-            self._answer_requests(self._control, self._requests, self._control.requests(ready))
+            for client, command in self._control.requests(ready):
+                try:
+                    self._answer_requests(self._control, self._requests, [(client, command)])
+                except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
+                    self._complain(error)
+                    self._control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
             self._requests.speak(self._waits_for)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
             self._end_planning(self._planning)
@@ -129,6 +158,8 @@ class Loop:
         """Do what a worker's words ask for; whatever they bring about, the listeners are not given up for it."""
         try:
             work(generation)
+        except OSError as error:  # the kernel's word, not the worker's; what it has said can still be read
+            self._complain(error)
         except Exception as error:  # noqa: BLE001 - see above
             self._world.log.error("generation %d: %s: %s; it is ended", generation.number, type(error).__name__, error)
             generation.process.kill(signal.SIGKILL)

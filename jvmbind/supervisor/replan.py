@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PATIENCE = 20.0  # seconds for reading the configuration
-_SPEC_FD = 3
 
 Listeners = dict[str, tuple[ListenSpec, int]]
 Plan = tuple[str, ServiceSpec, Listeners]
@@ -39,17 +38,20 @@ class Planning:
         self._process: Process | None = None
         self.deadline = time.monotonic() + _PATIENCE
         script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "plan.py")
-        self.fd, writer = os.pipe()  # to be waited for
-        memory = sealed_memory("jvmbind-running", spec.to_json())
+        # What is to be read is in a file of memory: words of its own could be read by every user, an `--env SECRET=VALUE` too.
+        text = json.dumps(spec.command_line).encode() if spec.config else spec.to_json()
+        memory = sealed_memory("jvmbind-planned", text)
         try:
-            words = spec.command_line if spec.config else (f"--running={_SPEC_FD}",)
-            fds = {1: writer} if spec.config else {1: writer, _SPEC_FD: memory}
-            self._process = Process([sys.executable, "-I", script, *words], environ, fds)
-        except OSError:
-            os.close(self.fd)
-            raise
+            self.fd, writer = os.pipe()  # to be waited for
+            try:
+                words = () if spec.config else ("--running",)
+                self._process = Process([sys.executable, "-I", script, *words], environ, {0: memory, 1: writer})
+            except OSError:
+                os.close(self.fd)
+                raise
+            finally:
+                os.close(writer)
         finally:
-            os.close(writer)
             os.close(memory)
 
     @property

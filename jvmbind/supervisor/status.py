@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jvmbind.lifecycle import State
     from jvmbind.supervisor.actions import Actions
 
+_LOOKED_AT = 100  # processes of one generation: each costs the supervisor a few reads of /proc
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
@@ -78,15 +79,26 @@ def _index(listeners: Any, name: str) -> int:  # noqa: ANN401 - a tuple of Liste
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the living descendants of a process, from /proc/PID/task/TID/children."""
+    """Return living descendants of a process, the near ones first; at most _LOOKED_AT.
+
+    A service may have as many as its user is allowed to, one below the other or side by side.
+    """
+    found = [pid]
+    for parent in found:  # which grows meanwhile
+        found += [child for child in _children(parent) if child not in found]
+        del found[_LOOKED_AT + 1 :]
+    return found[1:]
+
+
+def _children(pid: int) -> list[int]:
+    """Return the living children of a process, from /proc/PID/task/TID/children."""
     found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
-            children = Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split()
-            found += [int(child) for child in children]
+            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split())
     except OSError:
-        return []
-    return [*found, *(below for child in found for below in descendants(child))]
+        return found  # it has ended meanwhile
+    return found
 
 
 def memory_of(pids: Sequence[int]) -> dict[str, int]:

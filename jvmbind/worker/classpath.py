@@ -59,7 +59,7 @@ def check_jar(path: str) -> None:
     judgement to the JVM's own check, which has other words.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer is not waited for
     except (OSError, ValueError) as error:
         raise JavaLaunchError(f"Error: Unable to access jarfile {path}") from error
     try:

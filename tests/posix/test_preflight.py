@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -175,25 +176,25 @@ def test_a_question_that_dies(service_user: User, end: str) -> None:
 
 PROGRAM = """
 import sys
-if sys.argv[4]:
-    sys.path.insert(0, sys.argv[4])
+if sys.argv[1]:
+    sys.path.insert(0, sys.argv[1])
     import planted
+if sys.argv[2]:
+    sys.path.append(sys.argv[2])
 from jvmbind.errors import JvmbindError
 from jvmbind.privileged.preflight import check_own_code
-from jvmbind.spec import UserSpec
-uid, gid = int(sys.argv[1]), int(sys.argv[2])
 try:
-    check_own_code(UserSpec(uid, gid, (gid, int(sys.argv[3])), "x", "/", "/"))
+    check_own_code()
 except JvmbindError as error:
     print(error)
     sys.exit(error.status)
 """
 
 
-def own_code(who: User, folder: Path | str = "", *, group: int = 4242, isolated: bool = True) -> tuple[int, str]:
-    """Run the check in a program that has loaded a module from `folder`; return its status and words."""
+def own_code(folder: Path | str = "", *, also: Path | str = "", isolated: bool = True) -> tuple[int, str]:
+    """Run the check in a program that has loaded a module from `folder` and may from `also`; return its status and words."""
     option = ["-I"] if isolated else ["-E"]
-    arguments = [str(who.uid), str(who.gid), str(group), str(folder)]
+    arguments = [str(folder), str(also)]
     command = [sys.executable, *option, "-B", "-c", PROGRAM, *arguments]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     return ended.returncode, ended.stdout
@@ -208,11 +209,11 @@ def planted(workspace: Path) -> Path:
     return folder
 
 
-def test_own_code(planted: Path, service_user: User) -> None:
+def test_own_code(planted: Path) -> None:
     """Code that root alone may write passes, the installed package and interpreter included."""
-    assert own_code(service_user) == (0, "")
+    assert own_code() == (0, "")
     # The workspace is below the folder for temporary files, which is sticky.
-    assert own_code(service_user, planted) == (0, "")
+    assert own_code(planted) == (0, "")
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
@@ -232,23 +233,58 @@ def test_code_of_others(planted: Path, service_user: User, place: str, who: str)
     else:
         path.chmod(mode | 0o002)
 
-    status, words = own_code(service_user, planted, group=777)
+    status, words = own_code(planted)
 
     assert status == 77
     assert f"root would run code that others may change: {path} belongs to uid" in words
 
 
-def test_group_that_the_user_is_not_in(planted: Path, service_user: User) -> None:
-    """A file that a group of administrators may write is root's business."""
+def test_group_that_the_user_is_not_in(planted: Path) -> None:
+    """10.4: nor may a group that the service user is not in: whoever is in it is not root."""
     os.chown(planted / "planted.py", 0, 778)
     (planted / "planted.py").chmod(0o664)
 
-    assert own_code(service_user, planted, group=777) == (0, "")
+    status, words = own_code(planted)
+
+    assert status == 77
+    assert f"{planted / 'planted.py'} belongs to uid 0" in words
 
 
-def test_interpreter_that_is_not_isolated(service_user: User) -> None:
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_access_list(planted: Path, service_user: User, place: str) -> None:
+    """10.4: an access list that lets a single user write is found, on the file and on a directory on the way."""
+    path = planted / "planted.py" if place == "file" else planted
+    execute = 0 if place == "file" else 1
+
+    def grant(right: int) -> None:
+        # acl(5) as the kernel keeps it: ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER
+        entries = [(1, 6, -1), (2, right, service_user.uid), (4, 4, -1), (16, right, -1), (32, 4, -1)]
+        packed = b"".join(struct.pack("<HHi", tag, bits | execute, who) for tag, bits, who in entries)
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+
+    grant(6)
+    status, words = own_code(planted)
+
+    assert status == 77
+    assert f"{path} belongs to uid 0" in words
+    grant(4)
+    assert own_code(planted) == (0, "")
+
+
+def test_a_directory_of_the_search_path(planted: Path, service_user: User) -> None:
+    """10.4: a directory in which Python looks for what it imports next belongs to the code, though nothing is loaded from it."""
+    (planted / "later").mkdir()
+    os.chown(planted / "later", service_user.uid, 0)
+
+    status, words = own_code(planted, also=planted / "later")
+
+    assert status == 77
+    assert f"{planted / 'later'} belongs to uid {service_user.uid}" in words
+
+
+def test_interpreter_that_is_not_isolated() -> None:
     """An interpreter whose search path others decide is refused."""
-    status, words = own_code(service_user, isolated=False)
+    status, words = own_code(isolated=False)
 
     assert status == 71
     assert "python -I" in words

@@ -90,7 +90,7 @@ def artifact(name: str) -> Path:
 
 
 def distribution(name: str, coordinates: str) -> Path:
-    """Return the unpacked folder of a zip or tar.gz of Maven Central: `group:artifact:version:zip[:classifier]`."""
+    """Return the folder of a zip or tar.gz, unpacked, or of one jar: `group:artifact:version:zip[:classifier]`."""
     return _kept(f"{name}-{coordinates.split(':')[2]}", lambda work: _unpacked(coordinates, work))
 
 
@@ -138,9 +138,15 @@ def _unpacked(coordinates: str, work: Path) -> Path:
     _maven("dependency:copy", f"-Dartifact={coordinates}", f"-DoutputDirectory={work}")
     (archive,) = (path for path in work.iterdir() if path.is_file())
     unpacked = work / "unpacked"
+    if archive.suffix == ".jar":
+        unpacked.mkdir()
+        return archive.rename(unpacked / archive.name).parent
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(unpacked)
+            for entry in zipped.infolist():
+                if entry.external_attr >> 16 & 0o100:  # which extractall leaves out
+                    (unpacked / entry.filename).chmod(0o755)
     else:
         with tarfile.open(archive) as packed:
             packed.extractall(unpacked, filter="data")
@@ -174,7 +180,7 @@ def _jars(name: str, coordinates: Sequence[str], work: Path) -> Path:
 
 def _make_readable(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from recipes import web
+from recipes import protocols, scripts, stores, web
 
-RECIPES = [*web.RECIPES]
+RECIPES = [*web.RECIPES, *stores.RECIPES, *protocols.RECIPES, *scripts.RECIPES]
