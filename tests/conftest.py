@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from support.isolation import isolate
@@ -24,6 +25,10 @@ from support.users import SERVICE_USER, User, user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+# A machine that does other things as well is slow: no example has a deadline.
+hypothesis.settings.register_profile("jvmbind", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("jvmbind")
 
 _FAILED = pytest.StashKey[bool]()
 

@@ -42,19 +42,23 @@ class Disposition(enum.Enum):
 
 def disposition(pid: int, number: int) -> Disposition:
     """Return what the process `pid` does with a signal, by proc(5); DEFAULT where that cannot be seen."""
-    masks = {}
+    if _in_mask(pid, number, "SigCgt"):
+        return Disposition.CAUGHT
+    return Disposition.IGNORED if _in_mask(pid, number, "SigIgn") else Disposition.DEFAULT
+
+
+def is_blocked(pid: int, number: int) -> bool:
+    """Whether the first thread of a process blocks a signal, by proc(5)."""
+    return _in_mask(pid, number, "SigBlk")
+
+
+def _in_mask(pid: int, number: int, name: str) -> bool:
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name in {"SigIgn", "SigCgt"}:
-                    masks[name] = int(value, 16)
+            mask = next((int(line.partition(":")[2], 16) for line in file if line.startswith(f"{name}:")), 0)
     except (OSError, ValueError):
-        return Disposition.DEFAULT
-    bit = 1 << (number - 1)
-    if masks.get("SigCgt", 0) & bit:
-        return Disposition.CAUGHT
-    return Disposition.IGNORED if masks.get("SigIgn", 0) & bit else Disposition.DEFAULT
+        return False
+    return bool(mask >> (number - 1) & 1)
 
 
 class Received(NamedTuple):

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from jvmbind.posix.signals import Disposition, disposition
+from jvmbind.posix.signals import Disposition, disposition, is_blocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,7 +76,10 @@ def suspend(number: int, workers: Mapping[Process, bool]) -> float:
 
 
 def _suspend(pid: int, group: int, number: int) -> bool:
-    """Send one process the signal or, where it does what is the default, SIGSTOP; return whether that is so."""
+    """Send one process the signal or, where it does what is the default, SIGSTOP; return whether that is so.
+
+    One that blocks it (a responder blocks all) keeps it for later, as it would under `java`.
+    """
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
@@ -85,13 +88,14 @@ def _suspend(pid: int, group: int, number: int) -> bool:
         if os.getpgid(pid) != group:
             return False
         what = disposition(pid, number)
+        stops = what is Disposition.DEFAULT and not is_blocked(pid, number)
         if what is not Disposition.IGNORED:
-            signal.pidfd_send_signal(pidfd, signal.SIGSTOP if what is Disposition.DEFAULT else number)
+            signal.pidfd_send_signal(pidfd, signal.SIGSTOP if stops else number)
     except OSError:
         return False
     finally:
         os.close(pidfd)
-    return what is Disposition.DEFAULT
+    return stops
 
 
 def _members(groups: set[int]) -> Iterator[int]:
@@ -114,7 +118,8 @@ def _runs(groups: set[int]) -> bool:
     for pid in _members(groups):
         try:
             threads = [f"/proc/{pid}/task/{thread}/stat" for thread in os.listdir(f"/proc/{pid}/task")]
-            if not all(map(_has_stopped, threads)) and disposition(pid, signal.SIGTSTP) is Disposition.DEFAULT:
+            by_default = disposition(pid, signal.SIGTSTP) is Disposition.DEFAULT and not is_blocked(pid, signal.SIGTSTP)
+            if by_default and not all(map(_has_stopped, threads)):
                 return True
         except OSError:
             continue  # it has ended meanwhile
