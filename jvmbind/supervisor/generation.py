@@ -19,6 +19,7 @@ from jvmbind import wire
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.process import Process
+from jvmbind.supervisor.quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ _TRIED_MAX = 20
 _RESPONDERS_MAX = 16  # below a script there may be several JVMs
 _RESPONDERS_PATIENCE = 1.0  # seconds; the kernel kills a responder with its worker
 _TRIES = 3
+_MESSAGES = 4096, 500  # at once, then a second
+_REPORTED = 100, 1  # of those that lead to a line of the log or to the service manager
+_PAUSE = 0.05  # seconds
 _MESSAGES_MAX = 256  # in one turn: a worker that never stops talking must not keep the supervisor from the rest
 
 
@@ -51,6 +55,9 @@ class Generation:
         self.tried: list[str] = []
         self.status_text = ""
         self.last_heartbeat = 0.0
+        self._messages = Quota(*_MESSAGES)
+        self._reported = Quota(*_REPORTED)
+        self.paused_until = 0.0  # its messages wait, and so does it
         self._responders: list[int] = []  # pidfds
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         memory = sealed_memory("jvmbind-spec", spec.to_json())
@@ -99,7 +106,10 @@ class Generation:
     def messages(self) -> list[wire.Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
         found: list[wire.Message] = []
-        while len(found) < _MESSAGES_MAX:
+        for _ in range(_MESSAGES_MAX):
+            if not self._messages.take():
+                self.paused_until = time.monotonic() + _PAUSE
+                return found
             try:
                 packet = self.socket.recv(wire.MAX_SIZE + 1)
             except BlockingIOError:
@@ -120,8 +130,10 @@ class Generation:
             if isinstance(message, wire.Claimed | wire.Listening | wire.Hidden) and message.listener >= len(self.spec.listeners):
                 msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)
-            found.append(message)
             self._remember(message)
+            if isinstance(message, wire.Claimed | wire.Tried | wire.Note | wire.Status) and not self._reported.take():
+                continue  # remembered, but a worker does not fill the log
+            found.append(message)
         return found
 
     def _remember(self, message: wire.Message) -> None:
