@@ -76,6 +76,7 @@ class Supervise(TypedDict, total=False):
     start_timeout: float
     stop_timeout: float
     drain_timeout: float
+    stop_drain_timeout: float
     restart: str
     backoff: Backoff
     start_limit: int
@@ -204,7 +205,7 @@ class RunningService:
 
     def __init__(self, request: Request, environ: dict[str, str], stdout: int | None, stderr: int | None) -> None:
         """Start it: see `Service.start`."""
-        self._patience = request.template.stop_timeout + request.template.drain_timeout + _MARGIN
+        self._patience = request.template.stop_timeout + request.template.stop_drain_timeout + _MARGIN
         self._changed = threading.Condition()
         self._state, self._text = "starting", ""
         self._reloads, self._reload_failure = 0, ""

@@ -82,7 +82,8 @@ class ServiceSpec(NamedTuple):
     ready_status: int = 0  # the HTTP status that the probe expects; 0 = any from 200 to 399
     start_timeout: float = 60.0
     stop_timeout: float = 30.0
-    drain_timeout: float = 30.0
+    drain_timeout: float = 30.0  # for the connections of a generation that a reload has replaced
+    stop_drain_timeout: float = 5.0  # for the answers that are being made when the service is stopped
     restart: str = "on-crash"  # RESTART_POLICIES
     backoff_first: float = 0.5
     backoff_max: float = 30.0

@@ -111,6 +111,10 @@ class HalfClose(NamedTuple):
     """Supervisor: let the application see the end of input on the connections that are left."""
 
 
+class Ending(NamedTuple):
+    """Supervisor: the signal to end is on its way: what the application does to wake itself must reach it."""
+
+
 Message = (
     Main
     | ResponderStarted
@@ -127,7 +131,7 @@ Message = (
     | Note
     | Status
 )
-Command = Release | Drain | Undrain | HalfClose
+Command = Release | Drain | Undrain | HalfClose | Ending
 
 _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     1: (Main, struct.Struct("!")),
@@ -145,6 +149,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),
     35: (HalfClose, struct.Struct("!")),
+    36: (Ending, struct.Struct("!")),
 }
 _TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status}
 _KINDS = {cls: kind for kind, (cls, _) in _NUMBERS.items()} | {cls: kind for kind, cls in _TEXTS.items()}
@@ -178,7 +183,7 @@ def _decode(packet: bytes) -> Message | Command:
 def decode(packet: bytes) -> Message:
     """Return a worker's message; raises ValueError for anything that a worker cannot have encoded."""
     message = _decode(packet)
-    if isinstance(message, Release | Drain | Undrain | HalfClose):
+    if isinstance(message, Command):
         msg = f"{type(message).__name__}, which only a supervisor says"
         raise ValueError(msg)  # noqa: TRY004 - a packet's value, not a Python type, is wrong
     return message
@@ -187,7 +192,7 @@ def decode(packet: bytes) -> Message:
 def decode_command(packet: bytes) -> Command:
     """Return a supervisor's command; raises ValueError for anything else."""
     message = _decode(packet)
-    if not isinstance(message, Release | Drain | Undrain | HalfClose):
+    if not isinstance(message, Command):
         msg = f"{type(message).__name__}, which only a worker says"
         raise ValueError(msg)  # noqa: TRY004 - see decode
     return message

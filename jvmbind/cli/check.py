@@ -191,7 +191,17 @@ def as_json(report: Report) -> dict[str, Any]:
     spec = request.template
     supervise = {
         name: getattr(spec, name)
-        for name in ("ready", "start_timeout", "stop_timeout", "drain_timeout", "restart", "start_limit", "standby", "watchdog")
+        for name in (
+            "ready",
+            "start_timeout",
+            "stop_timeout",
+            "drain_timeout",
+            "stop_drain_timeout",
+            "restart",
+            "start_limit",
+            "standby",
+            "watchdog",
+        )
     }
     return {
         "ok": not report.problems,
@@ -287,5 +297,5 @@ def _supervised(request: Request) -> str:
         return "no (direct)"
     return (
         f"yes: ready by {spec.ready} within {spec.start_timeout:g} s, restart {spec.restart}, standby {spec.standby}, "
-        f"drain {spec.drain_timeout:g} s, stop {spec.stop_timeout:g} s"
+        f"drain {spec.drain_timeout:g} s ({spec.stop_drain_timeout:g} s at a stop), stop {spec.stop_timeout:g} s"
     )

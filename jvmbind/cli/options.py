@@ -103,7 +103,14 @@ OPTIONS = (
     Option(
         ("--drain-timeout",),
         "supervise.drain_timeout",
-        f"seconds that a stopping generation may finish its connections, 0 = none; default {_DEFAULTS.drain_timeout:g}",
+        f"seconds that a generation replaced by a reload may finish its connections, 0 = none; default {_DEFAULTS.drain_timeout:g}",
+        "S",
+        _number,
+    ),
+    Option(
+        ("--stop-drain-timeout",),
+        "supervise.stop_drain_timeout",
+        f"seconds that a stop waits for answers in the making, 0 = none; default {_DEFAULTS.stop_drain_timeout:g}",
         "S",
         _number,
     ),

@@ -51,6 +51,7 @@ FIELDS: dict[str, Field] = {
     "supervise.start_timeout": Field(v.seconds(off=False), ".start_timeout"),
     "supervise.stop_timeout": Field(v.seconds(off=False), ".stop_timeout"),
     "supervise.drain_timeout": Field(v.seconds(off=True), ".drain_timeout"),
+    "supervise.stop_drain_timeout": Field(v.seconds(off=True), ".stop_drain_timeout"),
     "supervise.restart": Field(v.choice(RESTART_POLICIES), ".restart"),
     "supervise.backoff.first": Field(v.seconds(off=False), ".backoff_first"),
     "supervise.backoff.max": Field(v.seconds(off=False), ".backoff_max"),

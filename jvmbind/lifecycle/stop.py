@@ -38,7 +38,7 @@ def drained(spec: ServiceSpec, state: State, event: Event) -> Step:
 
 
 def quiet(spec: ServiceSpec, state: State, event: Event) -> Step:
-    """While stopping, a generation with no request in work is asked to end at once."""
+    """While stopping, a generation with no client in the middle of an answer is asked to end at once."""
     member = state.get(event.generation)
     if member is None or member.stage is Stage.TERMINATING:
         return state, ()
@@ -46,7 +46,7 @@ def quiet(spec: ServiceSpec, state: State, event: Event) -> Step:
 
 
 def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
-    """Drain whoever serves and end it once no request is in work; end the others at once."""
+    """Drain whoever serves and end it once no client is in the middle of an answer; end the others at once."""
     if not isinstance(event, Stop):
         return state, ()
     state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
@@ -62,7 +62,7 @@ def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
             state = replace_member(state, member._replace(stage=Stage.TERMINATING))
             actions.append(SetTimer("stop", member.number, spec.stop_timeout))
         elif member.role in {Role.SERVING, Role.DRAINING}:
-            actions += [Drain(member.number), SetTimer("drain", member.number, spec.drain_timeout)]
+            actions += [Drain(member.number), SetTimer("drain", member.number, spec.stop_drain_timeout)]
         else:
             state, more = terminate(spec, state, member, event.signal)
             actions += more

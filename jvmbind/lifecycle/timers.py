@@ -56,6 +56,8 @@ def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
         return state, take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.REHEARSED else ()
     if event.name in {"start", "probe"}:
         return start_timeout(spec, state, member, event.name)
+    if event.name == "drain" and state.phase is Phase.STOPPING and member.stage is not Stage.TERMINATING:
+        return terminate(spec, state, member, state.stop_signal)
     if event.name == "drain" and member.stage is not Stage.TERMINATING:
         return state, (HalfClose(number), SetTimer("close", number, CLOSE_SECONDS))
     if event.name == "close" and member.stage is not Stage.TERMINATING:

@@ -17,7 +17,8 @@ from jvmbind.spec import is_wildcard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TCP_LISTEN = "0A"  # the state of a listening socket in tcp_rows: include/net/tcp_states.h
+# States in tcp_rows: include/net/tcp_states.h
+TCP_ESTABLISHED, TCP_CLOSE_WAIT, TCP_LISTEN = "01", "08", "0A"
 _QUEUE = struct.Struct("=24xII")
 _SO_MEMINFO = 55  # asm-generic/socket.h
 _REACH_PATIENCE = 0.2  # seconds; a wildcard is reached over the loopback device in no time, a device that is down never

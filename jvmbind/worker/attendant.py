@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody waits on the listeners yet
 _HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that rehearses waits on its listeners
 _COUNT_AGAIN = 50  # milliseconds, while drained
+_WAKE_AGAIN = 10  # milliseconds, while it ends: whether the application has connected to a listener of its own
 
 
 class Attendant:
@@ -59,6 +60,7 @@ class Attendant:
         self._look_again: float = _LOOK_FIRST
         self._look_at = 0.0
         self._drained = False
+        self._ends = False
         self._said: tuple[int, int] | None = None
 
     @property
@@ -140,6 +142,8 @@ class Attendant:
 
     def _pause(self) -> float:
         """Return milliseconds until the next look."""
+        if self._ends:
+            return _WAKE_AGAIN
         if self._drained:
             return _COUNT_AGAIN
         self._look_again = min(self._look_again * 1.2, _LOOK_LAST)
@@ -196,6 +200,8 @@ class Attendant:
                 self._handover.undrain()
             finally:
                 self._answer_parked()
+        elif isinstance(command, wire.Ending):
+            self._ends, self._look_at = self._drained, 0.0
         else:
             half_close(self._specs, self._handover.given.known_fds())
 
@@ -210,7 +216,9 @@ class Attendant:
             self._said_waiting = self._would_accept()
             if self._said_waiting:
                 self._report(wire.Waiting())
-        if self._drained:
+        if self._ends:
+            self._handover.given.wake_who_is_called()
+        elif self._drained:
             busy = [is_busy for _, is_busy in connections(self._specs, self._handover.given.known_fds())]
             count = len(busy), sum(busy)
             if count != self._said:

@@ -38,15 +38,19 @@ _SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick
 
 def waits_now(fds: Sequence[int], memory: int, pid: int) -> bool:
     """Whether a thread sits in a call on one of `fds` at this moment, or on an epoll instance that watches one."""
-    return _a_thread_waits(fds, memory, pid, {reg.epoll for reg in epoll.registrations(fds)})
+    watched = {reg.epoll for reg in epoll.registrations(fds)}
+    return any(True for _ in sleeping_threads(fds, memory, pid, watched))
 
 
 def somebody_waits(fds: Sequence[int], memory: int, pid: int) -> bool:
     """Whether one of `fds` is watched by an epoll instance, or a thread sits in accept or poll on it."""
-    return any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)) or _a_thread_waits(fds, memory, pid)
+    if any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)):
+        return True
+    return any(True for _ in sleeping_threads(fds, memory, pid))
 
 
-def _a_thread_waits(fds: Sequence[int], memory: int, pid: int, instances: Collection[int] = ()) -> bool:
+def sleeping_threads(fds: Sequence[int], memory: int, pid: int, instances: Collection[int] = ()) -> Iterator[int]:
+    """Yield the threads of `pid` that sit in accept, receive or poll on one of `fds`, or wait on an epoll instance."""
     accepts, polls, epolls = _WAITS.get(os.uname().machine, ((), (), ()))
     for task in os.listdir(f"/proc/{pid}/task"):
         try:
@@ -56,14 +60,13 @@ def _a_thread_waits(fds: Sequence[int], memory: int, pid: int, instances: Collec
                 continue  # "running"
             number, first, second = int(words[0]), int(words[1], 16), int(words[2], 16)
             if (number in accepts and first in fds) or (number in epolls and first in instances):
-                return True
-            if number in polls:
+                yield int(task)
+            elif number in polls:
                 data = os.pread(memory, _POLLFD.size * min(second, _POLLFD_MAX), first)
                 if any(fd in fds for fd, _, _ in _POLLFD.iter_unpack(data)):
-                    return True
+                    yield int(task)
         except (OSError, ValueError, struct.error):
             continue  # the thread has gone on meanwhile
-    return False
 
 
 def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[socket.socket, bool]]:

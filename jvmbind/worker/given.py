@@ -19,6 +19,7 @@ from jvmbind.posix.listening import accept_queue, reach
 from jvmbind.worker.connections import somebody_waits, waits_now
 from jvmbind.worker.idle import Idle, idle_like, is_alive, knock
 from jvmbind.worker.sockets import inode_of
+from jvmbind.worker.waking import OwnConnections, interrupt
 
 if TYPE_CHECKING:
     import ctypes
@@ -47,7 +48,9 @@ class Given:
         self._own: dict[int, int] = {}  # listener -> the inode of the application's own Unix socket in its place
         self._unsettled: dict[int, tuple[int, int]] = {}  # fd -> its former open file, the inode that it has now
         self._idle: dict[int, Idle] = {}  # listener -> the idle socket that stands in for it
+        self._asleep: set[int] = set()  # listeners on which a thread may still wait by the open file that was there before
         self._unreachable: set[int] = set()
+        self._own_connections = OwnConnections(specs, fds)
         self._left: list[tuple[int, Idle]] = []  # (listener, idle socket that stood in for it)
 
     def of(self, index: int) -> list[int]:
@@ -173,6 +176,12 @@ class Given:
             self._await_pause(given)
         for fd in given:
             self._replace(fd, idle.fd, expected)
+        if not self._interrupt(index):
+            self._asleep.add(index)
+
+    def _interrupt(self, index: int) -> bool:
+        """Let threads that wait on a listener look anew at what its numbers name; False where one cannot be told to."""
+        return interrupt(self.of(index), memory=self._memory, pid=self._pid, libc=self._libc)
 
     def port(self, index: int) -> int:
         """Return the port of the idle socket that stands in for a TCP listener."""
@@ -199,9 +208,11 @@ class Given:
             del self._idle[index]
             self._left.append((index, idle))
             os.close(idle.fd)
+            self._asleep.discard(index)
+            woken = self._interrupt(index)
             self.rouse()
             # A thread that sleeps there would wake with the next client; a connection of our own spares it the wait.
-            if (index, idle) in self._left and self._specs[index].protocol == "tcp" and reach(self._fds[index]):
+            if not woken and (index, idle) in self._left and self._specs[index].protocol == "tcp" and reach(self._fds[index]):
                 self.rouse()
 
     def sleepers(self) -> set[int]:
@@ -228,14 +239,20 @@ class Given:
     def knock(self) -> None:
         """Make a connection to each idle TCP socket, and end it at once: for the application to accept, see `answered`.
 
-        A thread that waits on the listener since before the idle socket took its place does not see that: poll(2) keeps
-        the open file. So the listener gets such a connection too; it wakes every thread that polls it, in each process.
+        A thread that could not be interrupted when the idle socket took the listener's place does not see that: poll(2)
+        keeps the open file. So the listener gets such a connection too; it wakes every thread that polls it, in each process.
         """
         for index, idle in self._idle.items():
             if self._specs[index].protocol == "tcp":
                 knock(idle)
-                if not reach(self._fds[index]):
+                if index in self._asleep and not reach(self._fds[index]):
                     self._unreachable.add(index)
+
+    def wake_who_is_called(self) -> None:
+        """Where the application has connected to a listener of its own, connect to the idle socket in its place."""
+        for index in self._own_connections.new():
+            if index in self._idle and self.of(index):
+                knock(self._idle[index])
 
     def answered(self) -> bool:
         """Whether nothing waits in the accept queue of any idle TCP socket; one that cannot be reached is taken at its word."""

@@ -44,6 +44,12 @@ SAME: dict[str, tuple[str, list[str], str, object]] = {
     ),
     "supervise.start_timeout": ("[supervise]\nstart_timeout = 7", ["--start-timeout", "7"], ".start_timeout", 7.0),
     "supervise.stop_timeout": ("[supervise]\nstop_timeout = 7.5", ["--stop-timeout", "7.5"], ".stop_timeout", 7.5),
+    "supervise.stop_drain_timeout": (
+        "[supervise]\nstop_drain_timeout = 2.5",
+        ["--stop-drain-timeout", "2.5"],
+        ".stop_drain_timeout",
+        2.5,
+    ),
     "supervise.drain_timeout": ("[supervise]\ndrain_timeout = 0", ["--drain-timeout", "0"], ".drain_timeout", 0.0),
     "supervise.restart": ('[supervise]\nrestart = "always"', ["--restart", "always"], ".restart", "always"),
     "supervise.backoff.first": ("[supervise.backoff]\nfirst = 2", ["--backoff-first", "2"], ".backoff_first", 2.0),

@@ -1,0 +1,121 @@
+"""Wakes threads of the application that sleep on a listener which another socket has taken the place of.
+
+Runs where the hand-over is answered, as the service user; looks at the worker through /proc. Two kinds of sleep need it.
+A call that began before the exchange waits on the open file that it began with: poll(2) looks at the descriptor anew
+only when that file wakes it. And a program that ends may wake its own accepting thread by a connection to its own port
+(Tomcat's unlockAccept), which waits in the listener's queue while that thread waits on the idle socket.
+Sources: proc(5), tgkill(2), signal(7); NativeThread.c and linux_close.c of the JDK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
+from jvmbind.worker.connections import sleeping_threads
+
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Iterator, Sequence
+
+    from jvmbind.spec import ListenSpec
+
+# The JDK's own way to end a call that blocks: each of its system calls is made again, or ends if the channel was closed.
+_INTERRUPT = signal.SIGRTMAX - 2
+
+
+def interrupt(fds: Sequence[int], *, memory: int, pid: int, libc: ctypes.CDLL) -> bool:
+    """Let the threads that sit in accept, receive or poll on `fds` make that call again, on what the numbers name by now.
+
+    Returns whether none is left that cannot be told so: one of a process without a handler for the JDK's signal, which
+    would then end it.
+    """
+    caught = _is_caught(pid)
+    for thread in sleeping_threads(fds, memory, pid):
+        if not caught:
+            return False
+        libc.tgkill(pid, thread, int(_INTERRUPT))
+    return True
+
+
+def _is_caught(pid: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")), 0)
+    return bool(caught >> (_INTERRUPT - 1) & 1)
+
+
+class OwnConnections:
+    """Finds the connections that an application makes to its own listeners while it ends."""
+
+    def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int]) -> None:
+        """Know of none yet."""
+        self._specs = specs
+        self._fds = fds
+        self._known: set[tuple[int, int]] = set()  # (listener, the other end's port)
+
+    def new(self) -> set[int]:
+        """Return the listeners that the application has connected to since the last call."""
+        by_port = {spec.port: index for index, spec in enumerate(self._specs) if spec.protocol == "tcp" and spec.listens}
+        found = {*_open(by_port), *self._queued(by_port), *self._unix()} - self._known
+        self._known |= found
+        return {index for index, _ in found}
+
+    def _queued(self, by_port: dict[int, int]) -> Iterator[tuple[int, int]]:
+        """Connections that wait in the queue and that this machine has made and closed again.
+
+        One that was closed with a reset (SO_LINGER) still has its place there, but is in no table any more: each such
+        place counts, by a number below 0.
+        """
+        lengths = {index: queue.length for index in by_port.values() if (queue := accept_queue(self._fds[index])) and queue.length}
+        if not lengths:
+            return
+        rows = list(tcp_rows())
+        held = {_port(row[1]) for row in rows if row[9] != "0"}
+        for row in rows:
+            index = by_port.get(_port(row[1]), -1)
+            if index not in lengths or row[9] != "0" or row[3] not in {TCP_ESTABLISHED, TCP_CLOSE_WAIT}:
+                continue
+            lengths[index] -= 1
+            if _port(row[2]) not in held and row[1].rpartition(":")[0] == row[2].rpartition(":")[0]:
+                yield index, _port(row[2])
+        for index, unseen in lengths.items():
+            if unseen > 0:
+                yield index, -unseen
+
+    def _unix(self) -> Iterator[tuple[int, int]]:
+        """The queue of a Unix listener does not say who waits in it, so the first that comes counts."""
+        for index, spec in enumerate(self._specs):
+            if spec.protocol == "unix" and _is_readable(self._fds[index]):
+                yield index, 0
+
+
+def _open(by_port: dict[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the application's own ends: sockets whose other end is a listener's port of the same address."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as sock:
+                if sock.family in {socket.AF_INET, socket.AF_INET6} and sock.type == socket.SOCK_STREAM:
+                    here, there = sock.getsockname(), sock.getpeername()
+                    if there[1] in by_port and here[0] == there[0]:
+                        yield by_port[there[1]], here[1]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
