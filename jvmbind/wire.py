@@ -56,7 +56,7 @@ class Notified(NamedTuple):
 
 
 class Connections(NamedTuple):
-    """Worker, while it is drained: how many connections it has, and on how many of them a request is in work."""
+    """Worker, while it is drained: how many connections it has, and how many clients are in the middle of an answer."""
 
     total: int
     busy: int

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jvmbind import wire
 from jvmbind.posix import seccomp
-from jvmbind.worker.connections import connections, half_close, somebody_waits
+from jvmbind.worker.connections import half_close, somebody_waits, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -219,8 +219,10 @@ class Attendant:
         if self._ends:
             self._handover.given.wake_who_is_called()
         elif self._drained:
-            busy = [is_busy for _, is_busy in connections(self._specs, self._handover.given.known_fds())]
-            count = len(busy), sum(busy)
+            living = [
+                one for one in traffic(self._specs, self._handover.given.known_fds(), self._memory, self._pid) if not one.is_over
+            ]
+            count = len(living), sum(one.in_work for one in living)
             if count != self._said:
                 self._said = count
                 self._report(wire.Connections(*count))

@@ -12,34 +12,66 @@ import fcntl
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix import epoll
+from jvmbind.worker.traffic import Attention, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from jvmbind.spec import ListenSpec
 
 _EPOLLIN = 1
+_POLLIN = 1
 _POLLFD = struct.Struct("=ihh")
-_POLLFD_MAX = 64
-# By machine: accept, accept4, recvfrom, recvmsg; poll, ppoll; epoll_wait, epoll_pwait, epoll_pwait2
-_WAITS = {
-    "x86_64": ((43, 288, 45, 47), (7, 271), (232, 281, 441)),
-    "aarch64": ((202, 242, 207, 212), (73,), (22, 441)),
+_POLLFD_MAX = 1024
+# By machine: accept, accept4, recvfrom, recvmsg, read, readv; poll, ppoll; epoll_wait, epoll_pwait, epoll_pwait2
+_CALLS = {
+    "x86_64": ((43, 288, 45, 47, 0, 19), (7, 271), (232, 281, 441)),
+    "aarch64": ((202, 242, 207, 212, 63, 65), (73,), (22, 441)),
 }
 _SIOCINQ = 0x541B
 _SIOCOUTQ = 0x5411
-# struct tcp_info of linux/tcp.h: tcpi_last_data_sent and _recv, milliseconds ago; tcpi_data_segs_in and _out
-_TCP_INFO = struct.Struct("=44xI4xI96xII")
-_SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick of the kernel's clock
+# struct tcp_info of linux/tcp.h: tcpi_state; tcpi_last_data_sent and _recv, milliseconds ago; tcpi_bytes_received;
+# tcpi_data_segs_in and _out
+_TCP_INFO = struct.Struct("=B43xI4xI72xQ16xII")
+_OPEN = {1, 4, 5}  # TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 of net/tcp_states.h: the other end may still send
+
+
+class Wait(NamedTuple):
+    """A thread in a call for input: on descriptors, or on an epoll instance (else -1)."""
+
+    thread: int
+    fds: frozenset[int]
+    epoll: int
+
+
+def waits(pid: int, memory: int) -> Iterator[Wait]:
+    """Yield the threads of a process that sit in such a call at this moment; `memory` reads its memory."""
+    direct, polls, epolls = _CALLS.get(os.uname().machine, ((), (), ()))
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
+                words = file.read().split()
+            if len(words) < 3:
+                continue  # "running"
+            number, first, second = int(words[0]), int(words[1], 16), int(words[2], 16)
+            if number in direct:
+                yield Wait(int(task), frozenset((first,)), -1)
+            elif number in epolls:
+                yield Wait(int(task), frozenset(), first)
+            elif number in polls:
+                data = os.pread(memory, _POLLFD.size * min(second, _POLLFD_MAX), first)
+                yield Wait(int(task), frozenset(fd for fd, events, _ in _POLLFD.iter_unpack(data) if events & _POLLIN), -1)
+        except (OSError, ValueError, struct.error, OverflowError):
+            continue  # the thread has gone on meanwhile
 
 
 def waits_now(fds: Sequence[int], memory: int, pid: int) -> bool:
     """Whether a thread sits in a call on one of `fds` at this moment, or on an epoll instance that watches one."""
-    watched = {reg.epoll for reg in epoll.registrations(fds)}
-    return any(True for _ in sleeping_threads(fds, memory, pid, watched))
+    watching = {reg.epoll for reg in epoll.registrations(fds) if reg.events & _EPOLLIN}
+    return any(wait.epoll in watching or not wait.fds.isdisjoint(fds) for wait in waits(pid, memory))
 
 
 def somebody_waits(fds: Sequence[int], memory: int, pid: int) -> bool:
@@ -49,31 +81,32 @@ def somebody_waits(fds: Sequence[int], memory: int, pid: int) -> bool:
     return any(True for _ in sleeping_threads(fds, memory, pid))
 
 
-def sleeping_threads(fds: Sequence[int], memory: int, pid: int, instances: Collection[int] = ()) -> Iterator[int]:
-    """Yield the threads of `pid` that sit in accept, receive or poll on one of `fds`, or wait on an epoll instance."""
-    accepts, polls, epolls = _WAITS.get(os.uname().machine, ((), (), ()))
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
-                words = file.read().split()
-            if len(words) < 3:
-                continue  # "running"
-            number, first, second = int(words[0]), int(words[1], 16), int(words[2], 16)
-            if (number in accepts and first in fds) or (number in epolls and first in instances):
-                yield int(task)
-            elif number in polls:
-                data = os.pread(memory, _POLLFD.size * min(second, _POLLFD_MAX), first)
-                if any(fd in fds for fd, _, _ in _POLLFD.iter_unpack(data)):
-                    yield int(task)
-        except (OSError, ValueError, struct.error):
-            continue  # the thread has gone on meanwhile
+def sleeping_threads(fds: Sequence[int], memory: int, pid: int) -> Iterator[int]:
+    """Yield the threads of `pid` that sit in accept, receive or poll on one of `fds`."""
+    return (wait.thread for wait in waits(pid, memory) if not wait.fds.isdisjoint(fds))
 
 
-def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[socket.socket, bool]]:
-    """Yield each connection that came through a listener, as a socket on a duplicate, and whether a request is in work.
+def traffic(specs: Sequence[ListenSpec], skip: set[int], memory: int, pid: int) -> list[Traffic]:
+    """Return what is known of each connection that came through a listener."""
+    found = []
+    for fd, sock in connections(specs, skip):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.append((fd, _facts(sock)))
+    if not found:
+        return []
+    fds = {fd for fd, _ in found}
+    read = {fd for wait in waits(pid, memory) for fd in wait.fds}
+    watched = {reg.fd for reg in epoll.registrations(fds) if reg.events & _EPOLLIN}
+    return [
+        facts._replace(attention=Attention.READS if fd in read else Attention.WATCHES if fd in watched else Attention.NONE)
+        for fd, facts in found
+    ]
 
-    A request is taken to be in work where bytes wait to be read or sent, or something was received after the last thing
-    that was sent. The socket is closed when the next is asked for.
+
+def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[int, socket.socket]]:
+    """Yield each connection that came through a listener: its descriptor, and a socket on a duplicate of that.
+
+    The socket is closed when the next is asked for.
     """
     ports = {spec.port for spec in specs if spec.protocol == "tcp"}
     paths = {spec.path for spec in specs if spec.protocol == "unix"}
@@ -85,9 +118,8 @@ def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[s
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                 continue
             with socket.socket(fileno=os.dup(fd)) as sock:
-                if sock.type != socket.SOCK_STREAM or not _came_through(sock, ports, paths):
-                    continue
-                yield sock, _is_busy(sock)
+                if sock.type == socket.SOCK_STREAM and _came_through(sock, ports, paths):
+                    yield fd, sock
 
 
 def _came_through(sock: socket.socket, ports: set[int], paths: set[str]) -> bool:
@@ -97,24 +129,24 @@ def _came_through(sock: socket.socket, ports: set[int], paths: set[str]) -> bool
     return sock.family in {socket.AF_INET, socket.AF_INET6} and sock.getsockname()[1] in ports
 
 
-def _is_busy(sock: socket.socket) -> bool:
-    count = array.array("i", [0])
-    for request in (_SIOCINQ, _SIOCOUTQ):
-        fcntl.ioctl(sock.fileno(), request, count)
-        if count[0]:
-            return True
+def _facts(sock: socket.socket) -> Traffic:
+    """Return what the socket says of itself; raises OSError."""
+    unread, unsent = _queued(sock, _SIOCINQ), _queued(sock, _SIOCOUTQ)
     if sock.family == socket.AF_UNIX:
-        return False
-    sent, received, segments_in, segments_out = _TCP_INFO.unpack(
-        sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    )
-    if segments_in and not segments_out:
-        return True
-    return bool(received < sent or (segments_in and received == sent and received < _SAME_MOMENT))
+        return Traffic(Attention.NONE, unread=unread, unsent=unsent)
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    state, sent, received, bytes_in, segments_in, segments_out = _TCP_INFO.unpack(info)
+    return Traffic(Attention.NONE, state not in _OPEN, unread, unsent, sent, received, segments_in, segments_out, bytes_in)
+
+
+def _queued(sock: socket.socket, request: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(sock.fileno(), request, count)
+    return count[0]
 
 
 def half_close(specs: Sequence[ListenSpec], skip: set[int]) -> None:
     """Shut the receiving side of every connection down: the application reads what has come, then the end of input."""
-    for sock, _ in connections(specs, skip):
+    for _, sock in connections(specs, skip):
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RD)

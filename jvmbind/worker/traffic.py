@@ -1,0 +1,74 @@
+"""Whether a client is in the middle of an answer, by what the kernel shows of its connection. Pure.
+
+No protocol is known here, so nothing is certain; a stop waits for what looks like an answer in the making for
+stop_drain_timeout at most. What is told apart, and how, is a table in docs/reference.md. Sources: tcp(7) on TCP_INFO,
+ioctl_tcp's SIOCINQ and SIOCOUTQ, proc(5), epoll(7).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+_SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick of the kernel's clock
+_PAUSE = 1000  # milliseconds between two pieces of an answer that is made bit by bit
+_LONG = 5000  # milliseconds; who has waited for so long already is not about to be answered
+_BULK = 1000  # bytes a segment: an upload, where messages are smaller
+
+
+class Attention(enum.Enum):
+    """What the application does with a connection at this moment."""
+
+    READS = 1  # a thread sits in a call for input on it
+    WATCHES = 2  # an epoll instance waits for input on it
+    NONE = 3  # neither: a server that takes one request after the other has it in work, or has forgotten it
+
+
+class Traffic(NamedTuple):
+    """A connection: bytes in its two queues, its past in milliseconds and segments with data, and the application's attention."""
+
+    attention: Attention
+    closed: bool = False  # the client has ended its direction; mostly it has gone
+    unread: int = 0
+    unsent: int = 0
+    sent: int = 0  # ago
+    received: int = 0  # ago
+    segments_in: int = 0
+    segments_out: int = 0
+    bytes_in: int = 0
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether something came in after the last thing that went out."""
+        if not self.segments_in:
+            return False
+        if not self.segments_out or self.received < self.sent:
+            return True
+        return self.received == self.sent and self.received < _SAME_MOMENT
+
+    @property
+    def in_work(self) -> bool:
+        """Whether the client is in the middle of an answer."""
+        if self.unsent:
+            return True
+        if self.closed or self.attention is Attention.READS:
+            return bool(self.unread) and not self.closed
+        if self.unread:
+            return True
+        if not self.has_asked:  # an answer in pieces
+            return self.attention is Attention.NONE and bool(self.segments_in and self.segments_out) and self.sent < _PAUSE
+        return self.attention is Attention.NONE or self._may_be_answered
+
+    @property
+    def _may_be_answered(self) -> bool:
+        """Of a connection that is watched while it waits: whether it asks and is answered, rather than only sends."""
+        if self.received >= _LONG:
+            return False
+        if self.segments_in <= 2 * self.segments_out + 3:
+            return True
+        return self.bytes_in >= _BULK * self.segments_in and self.received < _PAUSE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be said on it: its client has ended it, and no answer is being made."""
+        return self.closed and not self.unsent and not (self.has_asked and self.attention is Attention.NONE)

@@ -1,0 +1,73 @@
+"""Which connections a stop waits for: the table in docs/reference.md, line by line. Pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from jvmbind.worker.traffic import Attention, Traffic
+
+READS, WATCHES, NONE = Attention.READS, Attention.WATCHES, Attention.NONE
+LONG_AGO = 60_000
+
+# What it is -> (the connection, whether a client is in the middle of an answer)
+CASES = {
+    "nothing was ever said": (Traffic(WATCHES), False),
+    "nothing was ever said, and nobody looks": (Traffic(NONE), False),
+    "a greeting, then silence (SMTP)": (Traffic(READS, segments_out=1, sent=20), False),
+    "a request that nobody has read": (Traffic(NONE, unread=80, segments_in=1, received=3), True),
+    "a request in work": (Traffic(NONE, segments_in=1, received=LONG_AGO), True),
+    "the third request in work": (Traffic(NONE, segments_in=3, segments_out=2, received=100, sent=900), True),
+    "a request in work, the connection being watched (Netty)": (
+        Traffic(WATCHES, segments_in=3, segments_out=2, received=100, sent=900),
+        True,
+    ),
+    "asked and answered in one tick of the clock": (Traffic(NONE, segments_in=1, segments_out=1, received=5, sent=5), True),
+    "an answer that was not taken yet": (Traffic(NONE, unsent=9000, segments_in=1, segments_out=9, received=500, sent=10), True),
+    "an answer in pieces": (Traffic(NONE, segments_in=1, segments_out=4, received=5000, sent=300), True),
+    "keep-alive, a selector": (Traffic(WATCHES, segments_in=2, segments_out=2, received=300, sent=299), False),
+    "keep-alive, a thread": (Traffic(READS, segments_in=2, segments_out=2, received=300, sent=299), False),
+    "keep-alive that nobody looks at": (Traffic(NONE, segments_in=2, segments_out=2, received=4000, sent=3999), False),
+    "a client that has gone": (Traffic(NONE, closed=True, segments_in=1, received=100), False),
+    "a client that has gone, its last words unread": (Traffic(READS, closed=True, unread=9, segments_in=1, received=100), False),
+    "a half-closed client that takes its answer": (Traffic(NONE, closed=True, unsent=9000, segments_in=1, segments_out=9), True),
+    "one-way, a thread that reads (syslog)": (Traffic(READS, segments_in=900, received=2), False),
+    "one-way, its last message unread": (Traffic(READS, unread=90, segments_in=900, received=0), True),
+    "one-way, a selector (syslog, Netty)": (Traffic(WATCHES, segments_in=900, bytes_in=90_000, received=2), False),
+    "one-way after a greeting (MQTT QoS 0, STOMP)": (
+        Traffic(WATCHES, segments_in=20, segments_out=1, bytes_in=900, received=2, sent=9000),
+        False,
+    ),
+    "one-way, a few messages and long ago": (
+        Traffic(WATCHES, segments_in=3, segments_out=1, received=LONG_AGO, sent=LONG_AGO + 9),
+        False,
+    ),
+    "an upload (Netty)": (Traffic(WATCHES, segments_in=900, bytes_in=1_200_000, received=20), True),
+    "an upload that has stopped": (Traffic(WATCHES, segments_in=900, bytes_in=1_200_000, received=4000), False),
+    "long polling, off the watch list (Tomcat)": (Traffic(NONE, segments_in=5, segments_out=4, received=20_000, sent=20_010), True),
+    "long polling, watched (Netty)": (Traffic(WATCHES, segments_in=5, segments_out=4, received=20_000, sent=20_010), False),
+    "a websocket that the server writes to": (Traffic(WATCHES, segments_in=1, segments_out=90, received=LONG_AGO, sent=20), False),
+    "a websocket whose client said the last word": (
+        Traffic(WATCHES, segments_in=40, segments_out=2, bytes_in=2000, received=100, sent=LONG_AGO),
+        False,
+    ),
+    "server-sent events, one each second or less": (
+        Traffic(NONE, segments_in=1, segments_out=90, received=LONG_AGO, sent=1500),
+        False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_who_is_in_the_middle_of_an_answer(name: str) -> None:
+    """Each kind of connection holds a stop, or does not, as the table says."""
+    traffic, expected = CASES[name]
+    assert traffic.in_work is expected
+
+
+def test_what_a_drained_generation_is_not_kept_for() -> None:
+    """A connection whose client has ended it does not keep a replaced generation, unless its last request is in work."""
+    assert Traffic(READS, closed=True).is_over
+    assert Traffic(WATCHES, closed=True, segments_in=1, received=5).is_over
+    assert not Traffic(NONE, closed=True, segments_in=1, received=5).is_over
+    assert not Traffic(NONE, closed=True, unsent=1).is_over
+    assert not Traffic(WATCHES).is_over
