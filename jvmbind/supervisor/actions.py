@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from jvmbind.supervisor.replan import Plan
 
 _DEATHS_KEPT = 100
-_ENDING = (signal.SIGTERM, signal.SIGINT)
 _MOVE_PATIENCE = 1.0  # seconds
 
 
@@ -101,9 +100,7 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
             if action.signal != signal.SIGQUIT or generation.main_runs:
-                if action.signal in _ENDING:
-                    generation.say(wire.Ending())
-                generation.process.kill(action.signal)
+                generation.kill(action.signal)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # a standby may have said that it is ready (the Java API) before it was wanted

@@ -202,6 +202,12 @@ class Generation:
             os.close(pidfd)
         self._responders.clear()
 
+    def kill(self, number: int) -> None:
+        """Send a signal to the worker, which is told first of one that lets the application end."""
+        if number in {signal.SIGTERM, signal.SIGINT}:
+            self.say(wire.Ending())
+        self.process.kill(number)
+
     def close(self) -> None:
         """Close the socket to the worker."""
         self.socket.close()
