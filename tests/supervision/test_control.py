@@ -158,6 +158,18 @@ def test_status_for_people(supervised: Supervised) -> None:
     assert third.startswith("  listener 8080: 8080/tcp, held by generation 1, queue 0 of ")
 
 
+def test_a_reload_does_not_change_who_may_ask(supervised: Supervised) -> None:
+    """10.13: what [control] says counts from the next start on, as the reference has it; a reload changes nothing of it."""
+    group = grp.getgrgid(user(OTHER_USER).gid).gr_name
+    supervised.start("http=8080")
+    more = f"[control]\nsocket = '{supervised.socket}'\ngroup = '{group}'\nallow = ['status', 'stop']"
+    supervised.config.write_text(supervised.config.read_text().replace(f"[control]\nsocket = '{supervised.socket}'", more))
+
+    assert supervised.reload().returncode == 0
+
+    assert supervised.ask("status", user=OTHER_USER).returncode == 77
+
+
 FLOOD = """
 import socket, sys, threading, time
 path, word, blocking = sys.argv[1], sys.argv[2].encode(), sys.argv[3] == "blocking"
