@@ -44,6 +44,8 @@ LIBRARIES = {
 
 # Jars for which tests/servers has no main class.
 JARS = {
+    "hsqldb": ["org.hsqldb:hsqldb:2.7.4"],
+    "greenmail": ["com.icegreen:greenmail-standalone:2.1.2"],
     "commons-daemon": ["commons-daemon:commons-daemon:1.4.0"],
     "junit": ["org.junit.platform:junit-platform-console-standalone:1.14.4"],
 }
