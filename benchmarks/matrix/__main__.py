@@ -83,7 +83,7 @@ def main() -> None:
     chosen = [recipe for recipe in RECIPES if recipe.key in wanted]
     if options.table:
         rows = [json.loads(line) for line in Path(options.table).read_text().splitlines()]
-        sys.stdout.write(table(rows))
+        sys.stdout.write(table(rows, RECIPES))
         return
     if options.list:
         for recipe in chosen:

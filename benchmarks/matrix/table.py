@@ -3,7 +3,13 @@
 # ruff: noqa: INP001 - programs of their own, no package
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recipe import Recipe
 
 HEAD = (
     "| server | JDK | listeners | first answer | reload | back after `kill -9` | stop | result |",
@@ -11,7 +17,7 @@ HEAD = (
 )
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]], known: Sequence[Recipe]) -> str:
     """Return a table of servers and one of start scripts; the last of several results of a server on a JDK counts."""
     latest = {(row["key"], row["java"]): row for row in rows}
     text = ""
@@ -21,7 +27,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         good = [row for row in chosen if row["result"] == "ok"]
         text += f"## {title}\n\n{len(servers)} ways to run a server, {len(chosen)} runs; {len(good)} runs without any fault.\n\n"
         text += "\n".join([*HEAD, *map(_line, chosen)]) + "\n\n"
-    return text
+    without = [recipe.title for recipe in known if recipe.key not in {key for key, _ in latest}]
+    return text + f"The matrix knows these too, for which there is no result here: {', '.join(without)}.\n\n" if without else text
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -58,12 +65,15 @@ def _result(row: dict[str, Any]) -> str:
 
 def _fault(text: str, row: dict[str, Any]) -> str:
     phase, _, rest = text.partition(": ")
-    if phase == "reload" and rest.startswith("refused or failed"):
-        return "reload refused or failed, the old generation serves on"
+    lost = re.match(r"lost \{(.*)\} of (\d+)", rest)
+    if lost:
+        return f"reload loses {lost[1]} of {lost[2]}".replace("'", "")
     if phase == "reload":
-        return rest.partition(": ")[0].replace("{", "").replace("}", "").replace("'", "").join(("reload ", ""))
+        return "reload refused or failed, the old generation serves on"
     if phase == "serve":
-        return "not served" if "first" not in row else "serves, and does not get ready"
+        return "serves, and does not get ready" if "first" in row else "not served"
+    if phase == "kill":
+        return "not back within the time that a client waited" if "time" in rest else f"after the kill: {rest[:60]}"
     if phase == "stop" and rest[0].isdigit():
         return "stop slower than `java`"
     return f"{phase}: {rest.splitlines()[0][:90]}"
