@@ -124,7 +124,7 @@ class ServiceSpec(NamedTuple):
 
 RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")
 RELOAD_MODES = ("auto", "overlap", "restart")
-READY_MODES = ("accept", "listen", "notify")
+READY_MODES = ("accept", "listen", "connect", "notify")
 WATCHDOG_ACTIONS = ("log", "dump", "restart")
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/matrix --list
     python benchmarks/matrix --server tomcat11,jetty12 --java 25 --out results.jsonl
-    python benchmarks/matrix --table results.jsonl
+    python benchmarks/matrix --table results.jsonl        # the tables of docs/works-with.md
 
 For each server and JDK: a client's exchange on a low port as an unprivileged user, the proof that no thread of any process
 has a privilege, reloads under load (nothing lost), `kill -9` of the JVM (nobody refused), stop (Java's status, and the time
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 import traceback
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recipes import RECIPES
 from run import plain, supervised
+from stage import CHECKOUT
 from table import table
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def measure(recipe: Recipe, java: str, reloads: int) -> dict[str, object]:
     """Run one server on one JDK and return its row."""
     row: dict[str, object] = {"key": recipe.key, "title": recipe.title, "version": recipe.version, "java": java,
                               "how": "wrap" if recipe.script else "run", "listen": recipe.listen,
-                              "options": recipe.options, "needs": recipe.needs}  # fmt: skip
+                              "options": recipe.options, "needs": recipe.needs, "commit": _commit()}  # fmt: skip
     try:
         row["plain"] = found = plain(java, recipe)
         if "failure" in found:
@@ -52,9 +54,15 @@ def measure(recipe: Recipe, java: str, reloads: int) -> dict[str, object]:
     stop, status = row.get("stop"), row.get("status")
     if stop is not None and stop > found["stop"] + SLOWER_STOP:  # type: ignore[operator]
         failures.append(f"stop: {stop} s, java {found['stop']} s")
-    if status is not None and status != found["status"]:
+    expected = 143 if recipe.script else found["status"]  # a script's own status says nothing of how its JVM ended
+    if status is not None and status != expected:
         failures.append(f"stop: status {status}, java {found['status']}")
     return row | {"failures": failures, "result": "failed" if failures else "ok"}
+
+
+def _commit() -> str:
+    command = ["/usr/bin/git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> None:
@@ -62,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="list the servers")
     parser.add_argument("--fetch", action="store_true", help="fetch what they need, and run nothing")
-    parser.add_argument("--table", metavar="FILE", help="print the table of results for docs/works-with.md")
+    parser.add_argument("--table", metavar="FILE", help="print the tables of results for docs/works-with.md")
     parser.add_argument("--server", default="", help="keys, separated by commas; default all")
     parser.add_argument("--java", default="17,25", help="feature versions of the JDKs")
     parser.add_argument("--reloads", type=int, default=2)
@@ -75,7 +83,7 @@ def main() -> None:
     chosen = [recipe for recipe in RECIPES if recipe.key in wanted]
     if options.table:
         rows = [json.loads(line) for line in Path(options.table).read_text().splitlines()]
-        sys.stdout.write(table(rows))
+        sys.stdout.write(table(rows, RECIPES))
         return
     if options.list:
         for recipe in chosen:

@@ -133,13 +133,18 @@ class Recipe:
     """What a user has to know or set for this server; for the table."""
     options: tuple[str, ...] = ()
     """Options of `jvmbind run` or `wrap` that this server needs."""
+    package: str = ""
+    """The Debian package that it comes from, where it is installed and not fetched."""
     oldest: int = 17
     """The oldest JDK that it is meant for."""
     threads: int = 4
 
     @property
     def version(self) -> str:
-        """The version as its coordinates say it."""
+        """The version as its coordinates or its Debian package say it."""
+        if self.package:
+            command = ["/usr/bin/dpkg-query", "-W", "-f", "${Version}", self.package]
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return self.fetch[0].split(":")[2] if self.fetch else ""
 
     @property

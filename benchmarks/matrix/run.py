@@ -222,6 +222,7 @@ def _kill(bench: Bench, client: Client) -> dict[str, Any]:
     victims = bench.jvms()
     if not victims:
         raise AssertionError("no JVM holds the listener")
+    client.timeout = START if not bench.recipe.datagram else client.timeout
     with Traffic(bench.recipe.exchange, client, 2) as traffic:
         time.sleep(0.3)
         for pid in victims:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from support.network import Network
 
 KINDS = ("ok", "refused", "reset", "timeout", "wrong")
-TIMEOUT = 60.0
+TIMEOUT = 40.0
 
 
 class WrongAnswerError(Exception):
@@ -138,7 +138,7 @@ class Traffic:
         """Let each client finish its exchange."""
         self._end.set()
         for thread in self._threads:
-            thread.join(TIMEOUT + 5)
+            thread.join(self._client.timeout + 5)
 
     def _repeat(self) -> None:
         while not self._end.wait(self._pause):

@@ -27,6 +27,7 @@ from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, user_dire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CONNECT_PATIENCE = 30  # seconds
 _ANSWER_MAX = 1 << 20
 _HELP = {
     "status": "show generations, listeners, privileges, deaths",
@@ -88,6 +89,8 @@ def _answers(path: str) -> bool:
         probe.settimeout(2.0)
         try:
             probe.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full
         except OSError:
             return False
         return True
@@ -108,9 +111,11 @@ def ask(
     SystemFailureError.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(timeout)
+        # A socket with a time-out of Python's would not wait for a place in a full queue: unix(7), EAGAIN.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout or _CONNECT_PATIENCE), 0))
         try:
             sock.connect(path)
+            sock.settimeout(timeout)
             if found_by_name:
                 _check_server(sock, path)
             sock.send(command.encode())

@@ -76,7 +76,7 @@ OPTIONS = (
     Option(
         ("--ready",),
         "supervise.ready",
-        f"when a generation is ready: accept, listen, notify, or the http(s) address of a probe; default {_DEFAULTS.ready}",
+        f"when a generation is ready: accept, listen, connect, notify, or an http(s) address to ask; default {_DEFAULTS.ready}",
         "MODE",
     ),
     Option(

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec
 
 _DEATHS_KEPT = 100
-_ENDING = (signal.SIGTERM, signal.SIGINT)
 _MOVE_PATIENCE = 1.0  # seconds
 _QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while nobody serves
 
@@ -108,9 +107,7 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
             if action.signal != signal.SIGQUIT or generation.main_runs:
-                if action.signal in _ENDING:
-                    generation.say(wire.Ending())
-                generation.send(action.signal, by_key=action.signal in self.keys)
+                generation.kill(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # a standby may have said that it is ready (the Java API) before it was wanted
@@ -309,7 +306,7 @@ class Actions:
         running = [generation for generation in self.generations.values() if generation.main_runs]
         chosen = [generation for generation in running if generation.claimed] or running
         for generation in chosen:
-            generation.send(number, by_key=by_key)
+            generation.kill(number, by_key=by_key)
         return bool(chosen)
 
     def left(self, timer: str, number: int) -> float | None:

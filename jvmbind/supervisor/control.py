@@ -16,6 +16,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jvmbind.supervisor.quota import Quota
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable
@@ -25,15 +27,20 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13: the supplementary groups of who connected
 _GROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _REQUEST_MAX = 64
-_CLIENTS_MAX = 32  # of root and the owner
+_CLIENTS_MAX = 32  # of root, and as many of the owner
 _STRANGERS_MAX = 8
-_REFUSALS_LOGGED = 20  # a minute
+_BACKLOG = 128  # what root has to wait behind, at the most
+_ACCEPTED_AT_ONCE = 64
+_ACCEPTS = 512, 3000  # at once, then a second: about a tenth of a processor
+_REQUESTS = 40, 20  # of each user but root
+_PAUSE = 0.01  # seconds
+_UIDS_MAX = 64
 
 
 class _Peer(NamedTuple):
     uid: int
     groups: set[int]
-    trusted: bool  # root or the owner
+    kind: int  # the uid of root or the owner, -1 for all others: each has places of its own
 
 
 class Control:
@@ -49,7 +56,10 @@ class Control:
         self._path = path
         self._clients: dict[int, socket.socket] = {}
         self._peers: dict[int, _Peer] = {}
-        self._minute, self._refusals = time.monotonic(), 0
+        self._next_refusal, self._refusals = 0.0, 0
+        self._accepts = Quota(*_ACCEPTS)
+        self._requests: dict[int, Quota] = {}  # by uid
+        self.paused_until = 0.0  # nobody is let in before that
         self._socket: socket.socket | None = None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
@@ -60,7 +70,7 @@ class Control:
                 sock.bind(path)
             finally:
                 os.umask(before)
-            sock.listen(16)
+            sock.listen(_BACKLOG)
             self._socket = sock
         except OSError as error:
             sock.close()
@@ -68,34 +78,52 @@ class Control:
 
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
-        return [*self._clients, *([self._socket.fileno()] if self._socket is not None else [])]
+        listens = self._socket is not None and time.monotonic() >= self.paused_until
+        return [*self._clients, *([self._socket.fileno()] if self._socket is not None and listens else [])]
 
     def requests(self, ready: Iterable[int]) -> list[tuple[int, str]]:
-        """Accept who has come, and return (client, command) of what is permitted; the rest is answered here."""
-        found = []
-        for fd in ready:
-            if self._socket is not None and fd == self._socket.fileno():
-                self._accept()
-            elif fd in self._clients:
-                command = self._read(fd)
-                if command:
-                    found.append((fd, command))
-        return found
+        """Accept who has come, and return (client, command) of what is permitted, root's first; the rest is answered here."""
+        ready = set(ready)
+        if self._socket is not None and self._socket.fileno() in ready:
+            ready |= self._accept_all(self._socket)
+        asking = sorted(ready & self._clients.keys(), key=lambda fd: self._peers[fd].uid != 0)
+        return [(fd, command) for fd in asking if fd in self._clients and (command := self._read(fd))]
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            client = self._socket.accept()[0] if self._socket is not None else None
-            if client is None:
-                return
-            client.setblocking(False)
-            uid, groups = _who(client)
-            # Each kind has room of its own, and the oldest makes place for the next: nobody keeps the owner out.
-            trusted = uid in {0, os.geteuid()}
-            same = [fd for fd, peer in self._peers.items() if peer.trusted is trusted]
-            if len(same) >= (_CLIENTS_MAX if trusted else _STRANGERS_MAX):
-                self._forget(same[0])
-            self._clients[client.fileno()] = client
-            self._peers[client.fileno()] = _Peer(uid, groups, trusted)
+    def _accept_all(self, listening: socket.socket) -> set[int]:
+        """Let in who waits. A user who connects without end costs a bounded share of the processor, and no one his place."""
+        new: set[int] = set()
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not self._accepts.take():
+                self.paused_until = time.monotonic() + _PAUSE
+                break
+            try:
+                client = listening.accept()[0]
+            except BlockingIOError:
+                break
+            except OSError:  # EMFILE, ENFILE, ENOMEM: the queue stays readable
+                self.paused_until = time.monotonic() + _PAUSE
+                break
+            new.add(self._take(client))
+        return new
+
+    def _take(self, client: socket.socket) -> int:
+        client.setblocking(False)
+        uid, groups = _who(client)
+        kind = uid if uid in {0, os.geteuid()} else -1
+        # Each kind has room of its own, and the oldest makes place for the next: nobody keeps root or the owner out.
+        same = [fd for fd, peer in self._peers.items() if peer.kind == kind]
+        if len(same) >= (_STRANGERS_MAX if kind < 0 else _CLIENTS_MAX):
+            self._forget(same[0])
+        fd = client.fileno()
+        self._clients[fd], self._peers[fd] = client, _Peer(uid, groups, kind)
+        return fd
+
+    def _is_too_much(self, uid: int) -> bool:
+        if uid == 0:
+            return False
+        if uid not in self._requests and len(self._requests) >= _UIDS_MAX:
+            self._requests.clear()
+        return not self._requests.setdefault(uid, Quota(*_REQUESTS)).take()
 
     def _read(self, fd: int) -> str:
         client = self._clients[fd]
@@ -107,7 +135,7 @@ class Control:
         except OSError:
             request = b""
         word = request.decode("ascii", "replace")
-        if not request:
+        if not request or self._is_too_much(uid):
             self._forget(fd)
         elif not self._may(uid, groups, word):
             self._log_refusal(uid, word[:_REQUEST_MAX])
@@ -133,13 +161,14 @@ class Control:
         return ""
 
     def _log_refusal(self, uid: int, word: str) -> None:
-        """Log who was refused, but not so often that anybody could fill the log."""
+        """Log who was refused, at most once a second: nobody fills the log."""
         now = time.monotonic()
-        if now - self._minute >= 60:
-            self._minute, self._refusals = now, 0
         self._refusals += 1
-        if self._refusals <= _REFUSALS_LOGGED:
-            self._log.warning("control: uid %d asked for %r and was refused", uid, word)
+        if now < self._next_refusal:
+            return
+        more = f" ({self._refusals - 1} more requests were refused before)" if self._refusals > 1 else ""
+        self._log.warning("control: uid %d asked for %r and was refused%s", uid, word, more)
+        self._next_refusal, self._refusals = now + 1, 0
 
     def _may(self, uid: int, groups: set[int], word: str) -> bool:
         gid, allowed = self._delegated()

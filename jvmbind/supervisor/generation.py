@@ -20,6 +20,7 @@ from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.process import Process
 from jvmbind.supervisor.output import Output
+from jvmbind.supervisor.quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,6 +31,9 @@ _TRIED_MAX = 20
 _RESPONDERS_MAX = 16  # below a script there may be several JVMs
 _RESPONDERS_PATIENCE = 1.0  # seconds; the kernel kills a responder with its worker
 _TRIES = 3
+_MESSAGES = 4096, 500  # at once, then a second
+_REPORTED = 100, 1  # of those that lead to a line of the log or to the service manager
+_PAUSE = 0.05  # seconds
 _MESSAGES_MAX = 256  # in one turn: a worker that never stops talking must not keep the supervisor from the rest
 
 
@@ -68,6 +72,9 @@ class Generation:
         self.undrainable = ""  # why a listener cannot be taken from it
         self.output = Output()
         self.last_heartbeat = 0.0
+        self._messages = Quota(*_MESSAGES)
+        self._reported = Quota(*_REPORTED)
+        self.paused_until = 0.0  # its messages wait, and so does it
         self._responders: dict[int, int] = {}  # pid -> pidfd
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         memory = sealed_memory("jvmbind-spec", spec.to_json())
@@ -125,7 +132,10 @@ class Generation:
     def messages(self) -> list[wire.Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
         found: list[wire.Message] = []
-        while len(found) < _MESSAGES_MAX:
+        for _ in range(_MESSAGES_MAX):
+            if not self._messages.take():
+                self.paused_until = time.monotonic() + _PAUSE
+                return found
             try:
                 packet = self.socket.recv(wire.MAX_SIZE + 1)
             except BlockingIOError:
@@ -146,8 +156,10 @@ class Generation:
             if isinstance(message, wire.Claimed | wire.Listening | wire.Hidden) and message.listener >= len(self.spec.listeners):
                 msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)
-            found.append(message)
             self._remember(message)
+            if isinstance(message, wire.Claimed | wire.Tried | wire.Note | wire.Status) and not self._reported.take():
+                continue  # remembered, but a worker does not fill the log
+            found.append(message)
         return found
 
     def _remember(self, message: wire.Message) -> None:
@@ -173,16 +185,6 @@ class Generation:
             self.status_text = message.text
         elif isinstance(message, wire.Tried) and message.text not in self.tried and len(self.tried) < _TRIED_MAX:
             self.tried.append(message.text)
-
-    def send(self, number: int, *, by_key: bool = False) -> None:
-        """Send a signal; what a key of the terminal sends reaches the children of a JVM too, as under `java`.
-
-        The worker of a wrapper script passes it on by itself.
-        """
-        if by_key and not self.spec.script:
-            self.process.kill_group(number)
-        else:
-            self.process.kill(number)
 
     def say(self, command: wire.Command) -> None:
         """Send a command; a worker that has ended or reads nothing is not waited for.
@@ -234,6 +236,19 @@ class Generation:
             poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
             os.close(pidfd)
         self._responders.clear()
+
+    def kill(self, number: int, *, by_key: bool = False) -> None:
+        """Send a signal to the worker, which is told first of one that lets the application end.
+
+        What a key of the terminal sends reaches the children of a JVM too, as under `java`. The worker of a wrapper script
+        passes it on by itself.
+        """
+        if number in {signal.SIGTERM, signal.SIGINT}:
+            self.say(wire.Ending())
+        if by_key and not self.spec.script:
+            self.process.kill_group(number)
+        else:
+            self.process.kill(number)
 
     def close(self) -> None:
         """Close the socket to the worker."""

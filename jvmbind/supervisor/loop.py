@@ -127,7 +127,7 @@ class Loop:
         by_pidfd: dict[int, Generation] = {}
         for generation in world.generations.values():
             by_pidfd[generation.process.pidfd] = generation
-            if generation.socket.fileno() >= 0:
+            if generation.socket.fileno() >= 0 and time.monotonic() >= generation.paused_until:
                 by_socket[generation.socket.fileno()] = generation
         for fd in (*by_socket, *by_pidfd, *(self._control.fds() if self._control else ())):
             poll.register(fd, select.POLLIN)
@@ -174,6 +174,10 @@ class Loop:
             return PROBE_INTERVAL * 1000
         deadlines = [world.next_deadline(), self._planning.deadline if self._planning is not None else None]
         deadlines += [self._requests.deadline()] if self._requests is not None else []
+        now = time.monotonic()
+        pauses = [generation.paused_until for generation in world.generations.values()]
+        pauses += [self._control.paused_until] if self._control is not None else []
+        deadlines += [moment for moment in pauses if moment > now]
         deadline = min((one for one in deadlines if one is not None), default=None)
         return None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
 

@@ -1,7 +1,8 @@
 """Finds out whether a client gets served: a connection that leaves the accept queue, or an HTTP answer.
 
-Runs in the supervisor. The queue of a listening TCP socket is read with TCP_INFO, so no protocol has to be known and a
-connection that says nothing leaves no line in the server's log.
+Runs in the supervisor, for who asks for it by `ready`. Otherwise the worker says that the application waits on its
+listeners, which can be seen from outside: a connection of ours, however short, is a client to the server, and some log
+it, keep it, or never stop reading from it. The queue of a listening TCP socket is read with TCP_INFO.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def begin_probe(
     before it is heard of; only an HTTP address needs a question.
     """
     if "://" not in spec.ready:
-        return AcceptProbe(spec.listeners, fds) if spec.ready == "accept" and hidden is None else None
+        return AcceptProbe(spec.listeners, fds) if spec.ready == "connect" and hidden is None else None
     if hidden is None:
         return HttpProbe(spec, environ)
     from urllib.parse import urlsplit  # noqa: PLC0415 - for a reload with an HTTP probe alone

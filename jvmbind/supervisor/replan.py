@@ -108,6 +108,8 @@ class Planning:
             listeners=tuple(found for found, _ in chosen.values()),
             name=spec.name,
             control=spec.control,
+            control_gid=spec.control_gid,
+            control_allow=spec.control_allow,
             command_line=spec.command_line,
             config=spec.config,
         )

@@ -102,8 +102,24 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, 
         return Match(tuple(exact + narrower))
     if wider:
         spec = specs[wider[0]]
-        return Match((), f"listener {spec.name!r} ({spec.address}/{spec.protocol}) is wider than the address asked for")
+        return Match(
+            (),
+            f"listener {spec.name!r} ({spec.address}/{spec.protocol}) is wider than the address asked for; declare it as "
+            f"{_narrowed(spec, wanted)}, or let the server listen on every address",
+        )
     return Match(())
+
+
+def _narrowed(spec: ListenSpec, wanted: Wanted) -> str:
+    """Return a listener as it must be declared for the application to have it."""
+    text = host_port(wanted.host, spec.port)
+    if spec.app_port != spec.port:
+        text += f":{spec.app_port}"
+    if spec.protocol == "udp":
+        text += "/udp"
+    if is_wildcard(wanted.host):
+        text += ",v6only"
+    return f"-l '{text}'" if "[" in text else f"-l {text}"
 
 
 def _wanted_families(wanted: Wanted) -> set[int]:

@@ -456,7 +456,8 @@ def test_wildcard_is_refused_for_a_specific_address(family: int, address: str) -
     stage.play(application)
     assert stage.claimed == []
     (text,) = stage.tried
-    assert text.endswith("refused, listener '80' (80/tcp) is wider than the address asked for")
+    remedy = "'[::1]:80'" if address == "::1" else "127.0.0.1:80"
+    assert f"refused, listener '80' (80/tcp) is wider than the address asked for; declare it as -l {remedy}, or let" in text
 
 
 def test_dual_stack_is_refused_for_an_ipv6_only_socket() -> None:

@@ -113,11 +113,14 @@ def jvm(network: Network) -> int:
 
 
 def states(network: Network) -> set[str]:
-    """Return the states of the processes other than the shell (proc(5), one letter each)."""
+    """Return the states of the processes other than the shell and responders (proc(5), one letter each).
+
+    A responder blocks all signals: it has nothing to do while its JVM is stopped.
+    """
     found = {}
     for pid in network.processes():
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        if "(bash)" not in text:
+        if "(bash)" not in text and "(jvmbind-respond)" not in text:
             found[pid] = text
     return {text.rpartition(")")[2].split()[0] for text in found.values()}
 

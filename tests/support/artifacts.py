@@ -44,9 +44,10 @@ LIBRARIES = {
 
 # Jars for which tests/servers has no main class.
 JARS = {
+    "hsqldb": ["org.hsqldb:hsqldb:2.7.4"],
+    "greenmail": ["com.icegreen:greenmail-standalone:2.1.2"],
     "commons-daemon": ["commons-daemon:commons-daemon:1.4.0"],
     "h2": ["com.h2database:h2:2.3.232"],
-    "hsqldb": ["org.hsqldb:hsqldb:2.7.4"],
     "derby": ["org.apache.derby:derby:10.16.1.1", "org.apache.derby:derbytools:10.16.1.1"],
     "lucene": ["org.apache.lucene:lucene-core:9.12.1"],
     "sqlite": ["org.xerial:sqlite-jdbc:3.47.1.0"],

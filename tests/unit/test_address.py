@@ -82,6 +82,7 @@ def test_never_wider(listeners: str, wanted: str) -> None:
 
     assert match.indexes == ()
     assert "wider than the address asked for" in match.refusal
+    assert "; declare it as -l " in match.refusal
     assert "listener 'n" in match.refusal
 
 

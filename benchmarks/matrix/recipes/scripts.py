@@ -128,7 +128,14 @@ RECIPES = [
         ("org.apache.tomcat:tomcat:11.0.24:zip",),
         script=True,
     ),
-    Recipe("tomcat10-debian", "Debian's Tomcat 10, `catalina.sh run`", debian_tomcat, http_get(status=404), script=True),
+    Recipe(
+        "tomcat10-debian",
+        "Debian's Tomcat 10, `catalina.sh run`",
+        debian_tomcat,
+        http_get(status=404),
+        script=True,
+        package="tomcat10-user",
+    ),
     Recipe(
         "jetty9-script",
         "Jetty 9.4, `jetty.sh run`",
@@ -248,6 +255,7 @@ RECIPES = [
         listen=("127.0.0.1:527:1527",),
         plain_port=1527,
         script=True,
+        package="derby-tools",
         threads=1,
     ),
 ]

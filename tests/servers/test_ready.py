@@ -1,0 +1,50 @@
+"""A start is seen to be ready without a connection to the server. Run by pytest as root; must not import jvmbind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.artifacts import artifact
+from support.runner import PLAIN
+from support.users import SERVICE_USER
+
+if TYPE_CHECKING:
+    from support.jdks import Jdk
+    from support.network import Network
+    from support.runner import Runner
+
+pytestmark = pytest.mark.skipif(PLAIN, reason="java has no supervisor that asks")
+
+# Servers with a thread for each connection, which take one that ends at once for a broken client.
+SERVERS = {
+    "hsqldb": (9001, ["org.hsqldb.server.Server", "--port", "9001", "--database.0", "mem:a", "--dbname.0", "a"]),
+    "greenmail": (143, ["com.icegreen.greenmail.standalone.GreenMailStandaloneRunner"]),
+}
+
+
+def _connections(network: Network, port: int) -> list[str]:
+    """Return the rows of connections from or to a port that the kernel still knows, those in TIME-WAIT included."""
+    with network.entered():
+        rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/thread-self/net/{name}").read_text().splitlines()]
+    ends = [(row, {row[1][-5:], row[2][-5:]}) for row in rows if row[0] != "sl"]
+    return [" ".join(row) for row, ports in ends if f":{port:04X}" in ports and row[3] != "0A"]
+
+
+@pytest.mark.parametrize("mode", ["accept", "connect"])
+@pytest.mark.parametrize("name", SERVERS)
+def test_no_connection_at_a_start(runner: Runner, network: Network, jdk: Jdk, name: str, mode: str) -> None:
+    """A real server with a thread for each connection is ready without having had one, unless `--ready connect` asks for it."""
+    port, words = SERVERS[name]
+    options = ["-l", str(port), "-u", SERVICE_USER, "--ready", mode]
+    java = ["-Dgreenmail.imap.hostname=0.0.0.0", f"-Dgreenmail.imap.port={port}", "-cp", f"{artifact(name)}/*", *words]
+    service = runner.run(options, jdk, java)
+    service.expect(r"generation 1 is ready", stream="stderr")
+
+    assert bool(_connections(network, port)) is (mode == "connect")
+    with network.connect("127.0.0.1", port) as client:
+        if name == "greenmail":
+            assert client.recv(100).startswith(b"* OK")
+    assert service.stop() == 143, service.report()
