@@ -194,7 +194,7 @@ MISTAKES = {
     "[supervise]\nreload = 'overlp'": r"supervise\.reload: expected one of .*did you mean 'overlap'\?",
     "[supervise]\nreload = 'restart'\nstandby = 1": r"supervise\.standby: a standby is a second instance",
     "[supervise]\nrestart = 'on-crsh'": r"supervise\.restart: expected one of .*did you mean 'on-crash'\?",
-    "[supervise]\nready = 'ftp://x'": r"supervise\.ready: expected one of accept, listen, notify, or http",
+    "[supervise]\nready = 'ftp://x'": r"supervise\.ready: expected one of accept, listen, connect, notify, or http",
     "[supervise]\nready = 'http://'": r"supervise\.ready",
     "[supervise]\nready_status = 200": r"supervise\.ready_status: has no meaning with ready = 'accept'",
     "[supervise.backoff]\nfirst = 60": r"supervise\.backoff\.first: first \(60 s\) is longer than max \(30 s\)",
