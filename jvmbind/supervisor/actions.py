@@ -17,6 +17,7 @@ from jvmbind.errors import EX_OSERR
 from jvmbind.posix.notify import Notifier
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
+from jvmbind.supervisor.listeners import end_connections, report_unclaimed, set_back
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
@@ -135,6 +136,7 @@ class Actions:
         spec, listeners = (self._next_spec, self._next_listeners) if self._next_spec else (self.spec, self.listeners)
         fds = [listeners[listener.name][1] for listener in spec.listeners]
         try:
+            set_back(listeners.values() if number > 1 and not self.generations else ())
             self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked)
         except OSError as error:
             self.log.error("cannot start generation %d: %s", number, error, extra=fields_of("spawn-failed", number))
@@ -248,6 +250,7 @@ class Actions:
             generation.close()
         with contextlib.suppress(OSError):
             generation.wait_until_released()
+            end_connections(self.listeners.values())
         self._moved(generation.number)
         if generation.tried:
             tried = ", ".join(generation.tried)
@@ -262,16 +265,16 @@ class Actions:
 
     def own_pids(self) -> set[int]:
         """Return the processes whose end is waited for by name."""
-        pids = {generation.process.pid for generation in self.generations.values()}
-        return pids | ({self.probe.pid} if isinstance(self.probe, HttpProbe) else set())
+        probe = {self.probe.pid} if isinstance(self.probe, HttpProbe) else set()
+        return probe | {one.process.pid for one in self.generations.values()}
 
     def pass_on(self, number: int) -> bool:
         """Send a signal that is the application's business to each generation with a listener, or else to each.
 
         A JVM that is not up yet has no handler, and the signal would end it. Returns whether there was one that is.
         """
-        running = [generation for generation in self.generations.values() if generation.main_runs]
-        chosen = [generation for generation in running if generation.claimed] or running
+        running = [one for one in self.generations.values() if one.main_runs]
+        chosen = [one for one in running if one.claimed] or running
         for generation in chosen:
             generation.process.kill(number)
         return bool(chosen)
@@ -281,9 +284,8 @@ class Actions:
         failure, spec, chosen = plan
         if failure:
             return failure
-        for listener, fd in chosen.values():
-            if all(fd != known for _, known in self.listeners.values()):
-                self._notifier.store_listeners([(listener, fd)])
+        known = {fd for _, fd in self.listeners.values()}
+        self._notifier.store_listeners((listener, fd) for listener, fd in chosen.values() if fd not in known)
         self._next_listeners = chosen
         self._next_spec = spec
         self._notifier.reloading()
@@ -342,8 +344,8 @@ class Actions:
 
     def status_line(self) -> str:
         """Return the state in words, for the manager."""
-        numbers = ", ".join(str(number) for number in sorted(self.generations))
-        return f"{self.spec.name}: {self.phase.value}, generation {numbers or 'none'}"
+        numbers = ", ".join(str(number) for number in sorted(self.generations)) or "none"
+        return f"{self.spec.name}: {self.phase.value}, generation {numbers}"
 
     def _report(self, report: lifecycle.Report) -> None:
         number = report.generation
@@ -354,7 +356,7 @@ class Actions:
         elif report.what == "back-off":
             self.log.info("the next generation starts in %.1f s; the listeners stay bound", report.seconds, extra=fields)
         elif report.what == "unclaimed":
-            self._report_unclaimed(self.generations.get(number))
+            report_unclaimed(self.generations.get(number), self.log)
         elif report.what == "hangs":
             text = "generation %d has not stopped after %g s; thread dump, then SIGKILL"
             self.log.warning(text, number, report.seconds, extra=fields)
@@ -365,31 +367,13 @@ class Actions:
 
     def unclaimed(self) -> str:
         """Say which listeners the newest generation has not claimed; "" without any."""
-        generation = max(self.generations.values(), key=lambda one: one.number, default=None)
-        if generation is None:
+        if not self.generations:
             return ""
-        names = [repr(one.name) for i, one in enumerate(generation.spec.listeners) if i not in generation.claimed]
+        newest = self.generations[max(self.generations)]
+        names = [
+            repr(one.name) for i, one in enumerate(newest.spec.listeners) if not (i in newest.claimed or one.of or one.bind_only)
+        ]
         return f" (not claimed by the application: {', '.join(names)})" if names else ""
-
-    def _report_unclaimed(self, generation: Generation | None) -> None:
-        if generation is None:
-            return
-        tried = ", ".join(generation.tried) or "none"
-        for index, listener in enumerate(generation.spec.listeners):
-            if index in generation.claimed:
-                continue
-            address = listener.address
-            if listener.app_port != listener.port:
-                address += f":{listener.app_port}"
-            self.log.warning(
-                "listener %r (%s/%s) was not claimed within %g s; other addresses that the application bound: %s",
-                listener.name,
-                address,
-                listener.protocol,
-                generation.spec.start_timeout,
-                tried,
-                extra=fields_of("unclaimed", generation.number, listener.name),
-            )
 
     def close(self) -> None:
         """End what is left, once the service has its status."""

@@ -85,7 +85,9 @@ class Generation:
     @property
     def has_claimed_all(self) -> bool:
         """Whether every declared listener is in the application's hands, and main runs."""
-        return self.main_runs and all(i in self.claimed for i, listener in enumerate(self.spec.listeners) if not listener.optional)
+        return self.main_runs and all(
+            i in self.claimed for i, one in enumerate(self.spec.listeners) if not one.optional and not one.bind_only
+        )
 
     @property
     def listens_on_all(self) -> bool:

@@ -15,6 +15,7 @@ import prctl
 
 from jvmbind.errors import JvmbindError, SystemFailureError
 from jvmbind.posix.signals import block_and_open
+from jvmbind.posix.socket_options import with_options
 from jvmbind.supervisor.loop import FORWARDED, Loop
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         prctl.set_name("jvmbind")
         # Python ignores SIGPIPE; the worker gets its default back when it is started.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        status = Loop(spec, fds, signals).run()
+        status = Loop(with_options(spec, fds), fds, signals).run()
     except JvmbindError as error:
         _fail(error)
     except OSError as error:
