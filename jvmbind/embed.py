@@ -21,6 +21,7 @@ import prctl
 
 from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError
 from jvmbind.posix import seccomp
+from jvmbind.posix.socket_options import as_bound
 from jvmbind.privileged import adopt, drop
 from jvmbind.privileged import listeners as opening
 from jvmbind.privileged.identity import resolve_user
@@ -56,7 +57,7 @@ def bind_listeners(listen: Mapping[str, str] | Sequence[str | ListenSpec], *, us
     """
     texts = [f"{name}={text}" for name, text in listen.items()] if hasattr(listen, "items") else list(listen)
     declared = number_names([text if isinstance(text, ListenSpec) else parse_listen(text) for text in texts])
-    inherited = [adopt.identify(name, fd) for name, fd in adopt.inherited_fds(os.environ)]
+    inherited = adopt.inherited_listeners(os.environ)
     specs, adopted = adopt.match_inherited(declared, inherited)
     owner = resolve_user(user) if user is not None else None
     return [Listener(spec, sock) for spec, sock in opening.bind_listeners(specs, adopted, owner)]
@@ -159,7 +160,8 @@ def _start_responder(pairs: Sequence[Listener], *, strict: bool, inherit: str) -
     """Start the process that answers, and the filter. One of each for the life of the program."""
     libc = ctypes.CDLL(None, use_errno=True)
     machine = seccomp.this_machine()
-    specs, pid, memory = [listener.spec for listener in pairs], os.getpid(), _own_memory()
+    specs = [one.spec._replace(options=as_bound(one.socket.fileno(), one.spec)) for one in pairs]
+    pid, memory = os.getpid(), _own_memory()
     handover = HandOver(
         specs,
         [listener.socket.fileno() for listener in pairs],

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import jvmbind
 from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
+from jvmbind.listen import further_sockets
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
 from jvmbind.privileged import adopt
@@ -177,13 +178,13 @@ def needed(request: Request, java_home: str, command: arguments.JavaCommand | No
 
 
 def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str], inherit: str) -> list[Listener]:
-    inherited = [adopt.identify(name, fd) for name, fd in adopt.inherited_fds(environ)]
+    inherited = adopt.inherited_listeners(environ)
     fd = None if inherited else adopt.inetd_fd()
     if fd is not None:
         sock = adopt.take_inetd(fd)
         inherited = [adopt.identify(adopt.INETD_NAME, sock.detach())]
-    specs, adopted = adopt.match_inherited(declared, inherited)
-    names = [spec.name for spec in specs]
+    specs, adopted = adopt.match_inherited((*declared, *further_sockets(declared)), inherited)
+    names = [spec.name for spec in specs if not spec.of]
     if inherit and inherit not in names:
         msg = f"--inherit {inherit}: no such listener; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
         raise UsageError(msg)

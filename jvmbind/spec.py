@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 from jvmbind.errors import UsageError
 
 DEFAULT_BACKLOG = 4096
+BIND_ONLY_SOCKETS = 8  # connections at once, where a bind-only listener does not say how many
+BIND_ONLY_MAX = 256
 UNIX_PATH_MAX = 107  # sun_path holds 108 bytes with the final NUL: unix(7)
 NAME_MAX = 64
 
@@ -36,12 +38,15 @@ class ListenSpec(NamedTuple):
     v6only: bool = False
     freebind: bool = False
     device: str = ""
-    bind_only: bool = False
+    bind_only: int = 0  # how many connections at once have this as their source port; 0 = it listens
     rcvbuf: int = 0  # bytes, 0 = the kernel's default
     defer_accept: int = 0  # seconds, 0 = off
     fastopen: int = 0  # queue length, 0 = off
     inherited: bool = False  # came from a parent
     optional: bool = False  # a service is ready without it: declared so, or passed by a parent and not declared beside others
+    of: str = ""  # the listener of which this is a further socket, see `further_sockets`
+    ipv4: bool = False  # a socket of family AF_INET, for applications that use such sockets
+    options: tuple[tuple[str, str], ...] = ()  # socket options as bound: name and value in hex, where not the kernel's default
 
     @property
     def address(self) -> str:
@@ -57,6 +62,11 @@ class ListenSpec(NamedTuple):
     def required(self) -> bool:
         """Whether a service is ready only once the application has it; a source port is bound when it is needed."""
         return not self.optional and not self.bind_only
+
+    @property
+    def is_dual(self) -> bool:
+        """Whether it takes clients of both IP versions."""
+        return self.protocol != "unix" and not self.ipv4 and listener_families(self) == {4, 6}
 
 
 class UserSpec(NamedTuple):
@@ -116,6 +126,8 @@ class ServiceSpec(NamedTuple):
     def from_json(cls, data: bytes) -> ServiceSpec:
         """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
         values = json.loads(data)
+        for listener in values["listeners"]:
+            listener["options"] = tuple((name, value) for name, value in listener["options"])
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
         for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow"):
             values[name] = tuple(values[name])
@@ -144,7 +156,7 @@ def same_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 class _Option(NamedTuple):
     field: str
-    kind: str  # "flag", "count", "mode" or "device"
+    kind: str  # "flag", "count", "flag or count", "mode" or "device"
     low: int = 0
     high: int = 0
     protocols: tuple[str, ...] = ("tcp", "udp", "unix")
@@ -156,7 +168,7 @@ _OPTIONS = {
     "v6only": _Option("v6only", "flag", protocols=("tcp", "udp")),
     "freebind": _Option("freebind", "flag", protocols=("tcp", "udp")),
     "device": _Option("device", "device", protocols=("tcp", "udp")),
-    "bind-only": _Option("bind_only", "flag", protocols=("tcp",)),
+    "bind-only": _Option("bind_only", "flag or count", 1, BIND_ONLY_MAX, ("tcp",)),
     "optional": _Option("optional", "flag"),
     "rcvbuf": _Option("rcvbuf", "count", 1, 2**30, ("tcp", "udp")),
     "defer-accept": _Option("defer_accept", "count", 1, 32767, ("tcp",)),
@@ -313,9 +325,10 @@ def _options(reader: _Reader, start: int, protocol: str) -> dict[str, Any]:
             reader.fail(position, f"an option of a {protocol} listener ({word} is one of {' and '.join(option.protocols)})")
         if option.field in values:
             reader.fail(position, f"{word} only once")
-        if (option.kind == "flag") == bool(equals):
+        if option.kind != "flag or count" and (option.kind == "flag") == bool(equals):
             reader.fail(position, f"{word} without a value" if equals else f"{word}=VALUE")
-        values[option.field] = _value(reader, position + len(word) + 1, option, word, value)
+        default = str(BIND_ONLY_SOCKETS) if option.kind == "flag or count" and not equals else value
+        values[option.field] = _value(reader, position + len(word) + 1, option, word, default)
         position = end
     return values
 

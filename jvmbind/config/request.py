@@ -50,6 +50,8 @@ class Request(NamedTuple):
     def from_json(cls, data: bytes) -> Request:
         """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
         values = json.loads(data)
+        for listener in values["listeners"]:
+            listener["options"] = tuple((name, value) for name, value in listener["options"])
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
         values["limits"] = tuple(Limit(*limit) for limit in values["limits"])
         values["template"] = ServiceSpec.from_json(values["template"].encode())

@@ -60,8 +60,16 @@ def tcp_rows() -> Iterator[list[str]]:
         yield from (line.split() for line in lines)
 
 
+def is_listening(fd: int) -> bool:
+    """Whether a stream socket listens: SO_ACCEPTCONN of socket(7)."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def reach(fd: int) -> bool:
-    """Make a connection to a listening TCP socket and end it at once; return whether this machine can reach it."""
+    """Make a connection to a TCP socket and end it at once; return whether it listens and this machine can reach it."""
+    if not is_listening(fd):
+        return False
     with socket.socket(fileno=os.dup(fd)) as listener:
         family, address = listener.family, listener.getsockname()
     host = address[0]

@@ -7,6 +7,7 @@ Sources: sd_listen_fds(3), inetd(8), socket(7).
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import stat
@@ -45,6 +46,28 @@ def inherited_fds(environ: Mapping[str, str]) -> list[tuple[str, int]]:
     return [(name, LISTEN_FDS_START + i) for i, name in enumerate(names)]
 
 
+def inherited_listeners(environ: Mapping[str, str]) -> list[Listener]:
+    """Take over what LISTEN_FDS announces; raises ConfigurationError.
+
+    A further socket of a bind-only listener may be a connection that an earlier life of this service had: it ends.
+    """
+    found = []
+    for name, fd in inherited_fds(environ):
+        if "+" in name and _is_connection(fd):
+            os.close(fd)
+        else:
+            found.append(identify(name, fd))
+    return found
+
+
+def _is_connection(fd: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            return sock.type == socket.SOCK_STREAM and _connected(sock)
+    except OSError:
+        return False
+
+
 def inetd_fd() -> int | None:
     """Return 0 where standard input is a socket that waits for clients, as inetd's `wait` form passes it."""
     try:
@@ -67,6 +90,11 @@ def _connected(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _disconnect(sock: socket.socket) -> None:
+    """Undo connect(2) on a datagram socket: connect to AF_UNSPEC, which Python's own connect does not know."""
+    ctypes.CDLL(None).connect(sock.fileno(), b"\0" * 16, 16)
 
 
 def take_inetd(fd: int) -> socket.socket:
@@ -93,7 +121,7 @@ def take_inetd(fd: int) -> socket.socket:
 
 
 def identify(name: str, fd: int) -> Listener:
-    """Take `fd` over as a listener: non-blocking, close-on-exec, and listening if it is a stream socket.
+    """Take `fd` over as a listener: non-blocking and close-on-exec.
 
     Raises ConfigurationError for anything but a bound TCP, UDP or Unix stream socket that is not connected.
     """
@@ -106,8 +134,6 @@ def identify(name: str, fd: int) -> Listener:
         spec = _describe(name, where, sock)
         sock.setblocking(False)
         sock.set_inheritable(False)
-        if spec.listens and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            sock.listen(spec.backlog)
     except OSError as error:
         msg = f"{where}: {error.strerror}"
         raise ConfigurationError(msg) from error
@@ -126,9 +152,11 @@ def _describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
     if protocol is None:
         msg = f"{where}: expected a TCP, UDP or Unix stream socket"
         raise ConfigurationError(msg)
-    if _connected(sock):
+    if protocol != "udp" and _connected(sock):
         msg = f"{where}: the socket is one client's connection; expected the listening socket (systemd: Accept=no, inetd: wait)"
         raise ConfigurationError(msg)
+    if protocol == "udp":
+        _disconnect(sock)  # an earlier life of this service may have left it connected, and passed it by way of systemd
     address = sock.getsockname()
     if protocol == "unix":
         path = os.fsdecode(address)
@@ -150,7 +178,7 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
     """Find for each declared listener the inherited socket that is it; return all specs and the adopted listeners.
 
     An inherited socket that nothing declares is a listener of its own, under the name that its parent gave; where
-    others are declared it is optional.
+    others are declared it is optional. Further sockets of a listener come back from systemd under their own names.
     Raises ConfigurationError where a name and what the socket is contradict each other, or two sockets fit.
     """
     rest = list(inherited)
@@ -158,6 +186,10 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
     result: list[ListenSpec] = []
     for spec in specs:
         fitting = [listener for listener in rest if _fits(spec, listener[0])]
+        if spec.of or any(other.of == spec.name for other in specs):
+            fitting = [one for one in fitting if one[0].name == spec.name] or [one for one in fitting if "+" not in one[0].name]
+        if spec.of:
+            fitting = [one for one in fitting if one[0].name == spec.name]
         named = [listener for listener in rest if listener[0].name == spec.name]
         if named and not [listener for listener in named if listener in fitting]:
             other = named[0][0]
@@ -177,6 +209,9 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
             adopted.append((spec, chosen[0][1]))
         result.append(spec)
     for spec, sock in rest:
+        if "+" in spec.name:
+            sock.close()  # of a listener that is declared no more
+            continue
         name, number = spec.name, 1
         while any(name == other.name for other in result):
             number += 1

@@ -18,8 +18,9 @@ from jvmbind.privileged.holder import holder_of
 from jvmbind.spec import ListenSpec, UserSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+NOWHERE_IPV4 = ("127.0.0.1", 9)  # discard: a port that needs a privilege, on an address that is this machine's alone
 _IP_FREEBIND = 15  # linux/in.h; not in the socket module
 _IPV6_FREEBIND = 78  # linux/in6.h
 
@@ -45,18 +46,23 @@ def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = ()
     """Open every listener of `specs` that is not among `adopted`, and return all of them, in the order of `specs`.
 
     Sockets are non-blocking and close-on-exec; stream sockets listen, unless they are bind-only. `user` is who will
-    own a Unix socket. If one of them fails, nothing is left bound by this call.
+    own a Unix socket. A further socket of a listener is opened with that one only: none is added to one that was adopted.
+    If one of them fails, nothing is left bound by this call.
     Raises PortUnavailableError, NotPermittedError, SystemFailureError.
     """
     ready = {spec.name: (spec, sock) for spec, sock in adopted}
-    opened: list[Listener] = []
+    opened: dict[str, Listener] = {}
     try:
         for spec in specs:
-            if spec.name not in ready:
-                ready[spec.name] = (spec, _open(spec, user))
-                opened.append(ready[spec.name])
+            if spec.name not in ready and (not spec.of or _belongs(spec, opened)):
+                opened[spec.name] = ready[spec.name] = (spec, _open(spec, user))
+        # All of one port are bound before the first listens: with SO_REUSEADDR a listening socket is in the way, ip(7).
+        for spec, sock in list(ready.values()):
+            if not _finish(spec, sock):
+                del ready[spec.name]
+                sock.close()
     except BaseException:
-        release(opened, user)
+        release(list(opened.values()), user)
         raise
     order = {spec.name: position for position, spec in enumerate(specs)}
     return sorted(ready.values(), key=lambda listener: order.get(listener[0].name, len(order)))
@@ -71,23 +77,53 @@ def release(listeners: Sequence[Listener], user: UserSpec | None) -> None:
                 os.unlink(spec.path)
 
 
+def _belongs(spec: ListenSpec, opened: Mapping[str, Listener]) -> bool:
+    """Whether a further socket is to be opened: its listener was, and takes what the further one is for."""
+    first = opened.get(spec.of)
+    return first is not None and (bool(spec.bind_only) or not spec.ipv4 or first[1].family == socket.AF_INET6)
+
+
 def _open(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
     if spec.protocol == "unix":
         return _open_unix(spec, user)
     kind = socket.SOCK_STREAM if spec.protocol == "tcp" else socket.SOCK_DGRAM
-    family, host = _family(spec.host)
+    family, host = (socket.AF_INET, spec.host or "0.0.0.0") if spec.ipv4 else _family(spec.host)  # noqa: S104 - as declared
     sock = None
     try:
         sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         _set_options(sock, spec, family)
         sock.bind(socket.getaddrinfo(host, spec.port, family, kind, 0, socket.AI_NUMERICHOST)[0][4])
-        if spec.listens:
-            sock.listen(spec.backlog)
     except (OSError, OverflowError) as error:
         if sock is not None:
             sock.close()
         raise _refused(spec, error) from error
     return sock
+
+
+def _finish(spec: ListenSpec, sock: socket.socket) -> bool:
+    """Let a bound socket listen, and take back what let several sockets have one port.
+
+    Returns whether the socket is of use; raises JvmbindError.
+    """
+    try:
+        if spec.protocol == "udp" and not spec.reuseport and not spec.inherited:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        if spec.bind_only and not spec.inherited:
+            # Anybody may bind a port of another's with SO_REUSEADDR on both sides, where it needs no privilege: socket(7).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        if spec.protocol == "udp" and spec.of:
+            # It would get every IPv4 datagram; connected to a peer that never sends, it gets none: udp(7).
+            with contextlib.suppress(OSError):
+                sock.connect(NOWHERE_IPV4)
+                return True
+            return False  # no way leads there from its device
+        if spec.listens and not spec.of and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(spec.backlog)
+    except OSError as error:
+        if spec.inherited and error.errno == errno.EADDRINUSE:
+            return True  # a further socket of this listener listens in its place
+        raise _refused(spec, error) from error
+    return True
 
 
 def _family(host: str | None) -> tuple[socket.AddressFamily, str]:
@@ -109,7 +145,7 @@ def _set_options(sock: socket.socket, spec: ListenSpec, family: socket.AddressFa
     if spec.protocol == "tcp":
         # Java sets it on every server socket; without it a bind fails while old connections are in TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if spec.reuseport:
+    if spec.reuseport or (spec.protocol == "udp" and (spec.of or spec.is_dual)):  # see _finish
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if spec.freebind and family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
@@ -218,7 +254,6 @@ def _open_unix(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
                 sock.bind(spec.path)
             if root_acts and user is not None:
                 os.chown(spec.path, user.uid, user.gid, follow_symlinks=False)
-        sock.listen(spec.backlog)
     except OSError as error:
         sock.close()
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:

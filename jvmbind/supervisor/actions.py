@@ -20,6 +20,7 @@ from jvmbind.supervisor.changes import Changes
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
 from jvmbind.supervisor.held import look, streams_of
+from jvmbind.supervisor.listeners import end_connections, set_back
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
@@ -143,6 +144,7 @@ class Actions:
         fds = [listeners[listener.name][1] for listener in spec.listeners]
         try:
             excused = self.never_claimed if self.serving or self.changes.asked is not lifecycle.Change.NONE else set()
+            set_back(listeners.values() if number > 1 and not self.generations else ())
             self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked, excused=excused, mask=self._mask)
         except OSError as error:
             self.log.error("cannot start generation %d: %s", number, error, extra=fields_of("spawn-failed", number))
@@ -266,6 +268,7 @@ class Actions:
             generation.close()
         with contextlib.suppress(OSError):
             generation.wait_until_released()
+            end_connections(self.listeners.values())
         self._moved(generation.number)
         if self.probed == generation.number:
             self._end_probe()
@@ -286,8 +289,8 @@ class Actions:
 
     def own_pids(self) -> set[int]:
         """Return the processes whose end is waited for by name."""
-        pids = {generation.process.pid for generation in self.generations.values()}
-        return pids | ({self.probe.pid} if isinstance(self.probe, HttpProbe) else set())
+        probe = {self.probe.pid} if isinstance(self.probe, HttpProbe) else set()
+        return probe | {one.process.pid for one in self.generations.values()}
 
     def skip(self, seconds: float) -> None:
         """Do not count a time for which this process and the workers were stopped."""
@@ -303,8 +306,8 @@ class Actions:
 
         A JVM that is not up yet has no handler, and the signal would end it. Returns whether there was one that is.
         """
-        running = [generation for generation in self.generations.values() if generation.main_runs]
-        chosen = [generation for generation in running if generation.claimed] or running
+        running = [one for one in self.generations.values() if one.main_runs]
+        chosen = [one for one in running if one.claimed] or running
         for generation in chosen:
             generation.kill(number, by_key=by_key)
         return bool(chosen)
@@ -330,8 +333,8 @@ class Actions:
 
     def status_line(self) -> str:
         """Return the state in words, for the manager."""
-        numbers = ", ".join(str(number) for number in sorted(self.generations))
-        return f"{self.spec.name}: {self.phase.value}, generation {numbers or 'none'}"
+        numbers = ", ".join(str(number) for number in sorted(self.generations)) or "none"
+        return f"{self.spec.name}: {self.phase.value}, generation {numbers}"
 
     def close(self) -> None:
         """End what is left, once the service has its status."""

@@ -14,6 +14,7 @@ import prctl
 
 from jvmbind.errors import JvmbindError, SystemFailureError
 from jvmbind.posix.signals import block_and_open, inherited_mask
+from jvmbind.posix.socket_options import with_options
 from jvmbind.supervisor.loop import FORWARDED, Loop
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         mask = inherited_mask()
         signals = block_and_open(FORWARDED)
         prctl.set_name("jvmbind")
-        status = Loop(spec, fds, signals, mask).run()
+        status = Loop(with_options(spec, fds), fds, signals, mask).run()
     except JvmbindError as error:
         _fail(error)
     except OSError as error:

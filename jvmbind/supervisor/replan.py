@@ -14,8 +14,10 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
+from jvmbind.listen import further_sockets
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.process import Process
+from jvmbind.posix.socket_options import as_bound
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.spec import ListenSpec, ServiceSpec
 
@@ -132,18 +134,28 @@ def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]])
             what = f"listener {wanted.name!r} ({wanted.address}/{wanted.protocol})"
             msg = f"{what}: v6only and bind-only of a bound socket cannot change; stop the service and start it"
             raise PortUnavailableError(msg)
-        chosen[wanted.name] = (wanted._replace(host=there.host, v6only=there.v6only, inherited=there.inherited), fd)
+        wanted = wanted._replace(host=there.host, v6only=there.v6only, inherited=there.inherited, options=there.options)  # noqa: PLW2901
+        chosen[wanted.name] = (wanted, fd)
+        for further, (part, fd_of_part) in list(rest.items()):
+            if part.of == name:
+                renamed = wanted.name + further[len(name) :]
+                chosen[renamed] = (
+                    part._replace(name=renamed, of=wanted.name, backlog=wanted.backlog, app_port=wanted.app_port),
+                    fd_of_part,
+                )
+                del rest[further]
     for name, (there, fd) in rest.items():
         if there.inherited and name not in chosen:
             chosen[name] = (there, fd)  # nothing declares it, its parent passed it
-    for opened, sock in bind_listeners(missing):
-        chosen[opened.name] = (opened, sock.detach())
+    for opened, sock in bind_listeners([*missing, *further_sockets(missing)]):
+        fd = sock.detach()
+        chosen[opened.name] = (opened._replace(options=as_bound(fd, opened)), fd)
     order = [wanted.name for wanted in fresh.listeners]
     return dict(sorted(chosen.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
 def _is_same(wanted: ListenSpec, there: ListenSpec) -> bool:
-    if wanted.protocol != there.protocol or wanted.path != there.path or wanted.port != there.port:
+    if there.of or wanted.protocol != there.protocol or wanted.path != there.path or wanted.port != there.port:
         return False
     if wanted.device != there.device or wanted.reuseport != there.reuseport:
         return False

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jvmbind.posix.listening import accept_queue, dropped
+from jvmbind.posix.listening import accept_queue, dropped, is_listening
 from jvmbind.supervisor.waiting import member_waits_for, waits_for
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
         "pid": os.getpid(),
         "supervisor": {"memory": memory_of([os.getpid()]), "privileges": privileges_of([os.getpid()])},
         "generations": generations,
-        "listeners": [_listener(world, name) for name in world.listeners],
+        "listeners": [_listener(world, name) for name, (spec, _) in world.listeners.items() if not spec.of],
         "deaths": [death._asdict() for death in world.deaths],
         "reload": world.changes.last,
         "waits_for": waits_for(world, state),
@@ -62,6 +62,8 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
 
 def _listener(world: Actions, name: str) -> dict[str, Any]:
     spec, fd = world.listeners[name]
+    further = [fd for further, fd in world.listeners.values() if further.of == name and further.listens]
+    fd = next((one for one in further if is_listening(one)), fd)
     queue = accept_queue(fd) if spec.protocol == "tcp" and spec.listens else None
     return {
         "name": name,

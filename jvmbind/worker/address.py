@@ -27,6 +27,7 @@ class Wanted(NamedTuple):
     port: int = 0
     path: str = ""
     v6only: bool = False
+    ipv4: bool = False  # the application's socket is of family AF_INET
 
     def __str__(self) -> str:
         """Return the address as a listener is written."""
@@ -35,11 +36,16 @@ class Wanted(NamedTuple):
         return f"{host_port(self.host, self.port)}/{self.protocol}"
 
 
-def parse_sockaddr(raw: bytes) -> tuple[int, str, int, str]:
-    """Return (family, host, port, path) of the bytes of a sockaddr; the family alone where it is another kind or too short."""
+def parse_sockaddr(raw: bytes, *, unspecified_is_ipv4: bool = False) -> tuple[int, str, int, str]:
+    """Return (family, host, port, path) of the bytes of a sockaddr; the family alone where it is another kind or too short.
+
+    `unspecified_is_ipv4`: for a socket of family AF_INET the kernel takes AF_UNSPEC for that: inet_bind in net/ipv4.
+    """
     if len(raw) < 2:
         return socket.AF_UNSPEC, "", 0, ""
     (family,) = struct.unpack_from("=H", raw)
+    if unspecified_is_ipv4 and family == socket.AF_UNSPEC:
+        family = socket.AF_INET
     if family == socket.AF_UNIX:
         path = raw[2:].partition(b"\0")[0]
         return family, "", 0, os.fsdecode(path)
@@ -79,12 +85,15 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, 
         path = real_path(wanted.path)
         return Match(tuple(i for i, s in enumerate(specs) if s.protocol == "unix" and real_path(s.path) == path))
     on_port = (by_port(specs) if ports is None else ports).get((wanted.protocol, wanted.port), ())
-    exact, narrower, wider = [], [], []
+    exact: list[int] = []
+    narrower: list[int] = []
+    wider: list[int] = []
+    loose: list[int] = []
     families = _wanted_families(wanted)
     for index in on_port:
         spec = specs[index]
         covered = listener_families(spec)
-        if not covered & families:
+        if not covered & families or not _is_of_use(spec, wanted, [specs[i] for i in on_port]):
             continue
         if not is_wildcard(spec.host):
             if is_wildcard(wanted.host):
@@ -92,14 +101,15 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, 
             elif same_address(spec.host or "") == same_address(wanted.host):
                 exact.append(index)
         elif not is_wildcard(wanted.host) or (wanted.v6only and 4 in covered):
-            wider.append(index)
+            # One that never listens exposes nothing; it only leaves the choice of its own address to the kernel.
+            (loose if spec.bind_only else wider).append(index)
         elif spec.host in {None, wanted.host} or wanted.host == "0.0.0.0":  # noqa: S104 - a comparison
-            # Java says 0.0.0.0 with preferIPv4Stack and :: without; its users mean every address both times.
+            # An AF_INET socket has its own answer, where there is one: see _is_of_use.
             exact.append(index)
         else:
             narrower.append(index)
-    if exact or narrower:
-        return Match(tuple(exact + narrower))
+    if exact or narrower or loose:
+        return Match(tuple(exact + narrower + loose))
     if wider:
         spec = specs[wider[0]]
         return Match(
@@ -120,6 +130,16 @@ def _narrowed(spec: ListenSpec, wanted: Wanted) -> str:
     if is_wildcard(wanted.host):
         text += ",v6only"
     return f"-l '{text}'" if "[" in text else f"-l {text}"
+
+
+def _is_of_use(spec: ListenSpec, wanted: Wanted, on_port: Sequence[ListenSpec]) -> bool:
+    """Whether a socket of a listener may stand for the application's, by the family of that one and by what it is for."""
+    if spec.of:
+        return spec.ipv4 == wanted.ipv4
+    further = [other for other in on_port if other.of == spec.name]
+    if spec.bind_only:
+        return not further  # its own socket is kept
+    return not (further and wanted.ipv4 and wanted.host == "0.0.0.0")  # noqa: S104 - a comparison
 
 
 def _wanted_families(wanted: Wanted) -> set[int]:

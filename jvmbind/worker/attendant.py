@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody waits on the listeners yet
 _HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that rehearses waits on its listeners
+_CONNECTING = 5  # between two looks whether the application has closed a connection of a bind-only listener
 _COUNT_AGAIN = 50  # milliseconds, while drained
 _WAKE_AGAIN = 10  # milliseconds, while it ends: whether the application has connected to a listener of its own
 
@@ -110,6 +111,8 @@ class Attendant:
                 self._report(message)
         if self._handover.hides:
             self._handover.hide()
+        if self._handover.connecting.is_busy and self._handover.connecting.look():
+            self._answer_parked()
         if not ready.keys().isdisjoint(sleepers):
             self._handover.given.rouse()
         if self._control >= 0 and time.monotonic() >= self._look_at:
@@ -128,6 +131,12 @@ class Attendant:
         self._handover.jvm_is_up()
 
     def _patience(self) -> int | None:
+        patience = self._own_patience()
+        if self._handover.connecting.is_busy:
+            return _CONNECTING if patience is None else min(patience, _CONNECTING)
+        return patience
+
+    def _own_patience(self) -> int | None:
         if self._handover.given.unsettled:
             return 1
         if self._handover.hides:

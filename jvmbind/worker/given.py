@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, reach
+from jvmbind.posix.socket_options import carry_over, restore
 from jvmbind.worker.connections import somebody_waits, waits_now
-from jvmbind.worker.idle import Idle, idle_like, is_alive, knock
+from jvmbind.worker.idle import HOP_LIMITS, Idle, idle_like, is_alive, knock
 from jvmbind.worker.sockets import inode_of
 from jvmbind.worker.waking import OwnConnections, interrupt
 
@@ -172,6 +173,7 @@ class Given:
         self._idle[index] = idle
         with contextlib.suppress(OSError, IndexError):  # an agent in C may wait in accept(2), see HandOver._give
             os.set_blocking(idle.fd, os.get_blocking(given[0]))
+        carry_over(self._fds[index], idle.fd, self._specs[index], skip=HOP_LIMITS)
         if self._specs[index].protocol == "udp" and given:
             self._await_pause(given)
         for fd in given:
@@ -202,7 +204,11 @@ class Given:
         if idle is None:
             return
         try:
-            for fd in self.of(index):
+            given = self.of(index)
+            if given:
+                restore(self._fds[index], self._specs[index])
+                carry_over(idle.fd, self._fds[index], self._specs[index], skip=HOP_LIMITS)
+            for fd in given:
                 self._replace(fd, self._fds[index], {idle.inode})
         finally:
             del self._idle[index]

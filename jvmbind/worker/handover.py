@@ -13,12 +13,15 @@ import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from jvmbind.spec import is_wildcard
+from jvmbind.posix import bind_only
+from jvmbind.posix.socket_options import carry_over, disconnect, restore
 from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, Tried
+from jvmbind.worker import strict
 from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
+from jvmbind.worker.connecting import Connecting
+from jvmbind.worker.families import Families
 from jvmbind.worker.given import Given, listen_again
-from jvmbind.worker.options import carry_over, disconnect
-from jvmbind.worker.sockets import family_of, is_null, kind_of, shares
+from jvmbind.worker.sockets import is_null, kind_of, same_file
 from jvmbind.worker.undeclared import Undeclared
 
 if TYPE_CHECKING:
@@ -55,13 +58,20 @@ class HandOver:
         strict: bool,
         inherit: str,
         parked: bool,
+        as_bound: bool = False,
         report: Callable[[Message], None],
     ) -> None:
-        """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker."""
+        """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker.
+
+        `as_bound`: nobody has had the listeners since they were bound, or set back to that.
+        """
         self._specs = specs
         self._fds = fds
         self.given = Given(specs, fds, memory=memory, pid=pid, libc=libc)
         self.undeclared = Undeclared()
+        self.connecting = Connecting(specs, fds, self.given)
+        self._families = Families(specs, fds, self.given)
+        self._as_bound = set(range(len(specs))) if as_bound else set()
         self._ports = by_port(specs)
         self._has_unix = any(spec.protocol == "unix" for spec in specs)
         self._machine = machine
@@ -98,12 +108,12 @@ class HandOver:
     def _answer(self, call: Notification) -> Answer | None:
         own = os.path.exists(f"/proc/{self._pid}/task/{call.tid}")
         fd = ctypes.c_int(call.args[0] & 0xFFFFFFFF).value
-        if call.number == self._machine.bind:
-            if own:
-                return self._bind(fd, call.args[1], call.args[2] & 0xFFFFFFFF)
-            return self._foreign(call)
-        if call.number == self._machine.listen:
-            return self._listen(fd) if own else self._foreign(call)
+        if call.number in {self._machine.bind, self._machine.listen}:
+            if not own or not same_file(self._pid, call.tid, fd):
+                return self._foreign(call)
+            if call.number == self._machine.listen:
+                return self._listen(fd, call.args[1] & 0xFFFFFFFF)
+            return self._bind(fd, call.args[1], call.args[2] & 0xFFFFFFFF)
         if not own:
             return PROCEED
         if call.number == self._machine.dup:
@@ -111,10 +121,10 @@ class HandOver:
         return self._standard_fd(fd, call.args[1] & 0xFFFFFFFF)
 
     def _foreign(self, call: Notification) -> Answer:
-        """A process that the JVM started and that inherited the filter: its descriptors are not ours to change."""
+        """A process that the JVM started, or a thread with descriptors of its own: they are not ours to change."""
         if not self._strict:
             return PROCEED
-        self._report(Tried(f"a child process (thread {call.tid}): refused, strict_binds"))
+        self._report(Tried(f"a child process, or one with other descriptors (thread {call.tid}): refused, strict_binds"))
         return Answer(error=errno.EACCES)
 
     def _bind(self, fd: int, pointer: int, length: int) -> Answer | None:
@@ -124,42 +134,40 @@ class HandOver:
             raw = os.pread(self._memory, length, pointer)
         except (OSError, OverflowError):
             return PROCEED  # the kernel says EFAULT
-        family, host, port, path = parse_sockaddr(raw)
-        if family == socket.AF_UNIX:
+        answer = self._bind_address(fd, raw)
+        if self._strict and answer is PROCEED:
+            return Answer(error=strict.bind(self._libc, fd, raw))
+        return answer
+
+    def _bind_address(self, fd: int, raw: bytes) -> Answer | None:
+        protocol, v6only, ipv4 = kind_of(fd)
+        family, host, port, path = parse_sockaddr(raw, unspecified_is_ipv4=ipv4)
+        if family == socket.AF_UNIX and path and self._has_unix:
             wanted = Wanted("unix", path=path)
-            if not path or not self._has_unix:
-                return PROCEED
             match = find(self._specs, wanted)
-            if not match.indexes:
-                return PROCEED
-        elif family in {socket.AF_INET, socket.AF_INET6}:
-            protocol, v6only = kind_of(fd)
-            if port == 0:
-                return self._any_port(protocol, host)
-            if not protocol:
-                return self._other_kind(family)
-            wanted = Wanted(protocol, host, port, v6only=v6only)
+        elif family in {socket.AF_INET, socket.AF_INET6} and protocol and port:
+            wanted = Wanted(protocol, host, port, v6only=v6only, ipv4=ipv4)
             match = find(self._specs, wanted, self._ports)
         else:
-            return self._other_kind(family)
+            return self._no_address_of_a_listener(fd, protocol, family, host, port)
         if not match.indexes:
-            return self._unmatched(fd, wanted, match.refusal)
+            return PROCEED if wanted.protocol == "unix" else self._unmatched(fd, wanted, match.refusal)
         if self._parked:
             return self._park()
         return self._choose(fd, wanted, match.indexes)
 
-    def _any_port(self, protocol: str, host: str) -> Answer:
-        """A port that the kernel picks: a client's. Datagrams come in on it all the same, and from anywhere on a wildcard."""
-        if not self._strict or protocol == "tcp" or not is_wildcard(host):
-            return PROCEED  # a TCP socket still needs listen(), which strict_binds refuses
-        self._report(Tried(f"{Wanted(protocol or 'other', host, 0)}: refused, strict_binds"))
-        return Answer(error=errno.EACCES)
-
-    def _other_kind(self, family: int) -> Answer:
-        """A protocol that no listener can have. Netlink is no network: getifaddrs(3) binds such a socket."""
-        if not self._strict or family in {socket.AF_NETLINK, socket.AF_UNSPEC}:
+    def _no_address_of_a_listener(self, fd: int, protocol: str, family: int, host: str, port: int) -> Answer:
+        """Answer a bind that no listener can have: of another kind of socket, or of a port that the kernel picks."""
+        if not self._strict:
             return PROCEED
-        self._report(Tried(f"a socket of address family {family}: refused, strict_binds"))
+        if family not in {socket.AF_INET, socket.AF_INET6}:
+            refused, what = strict.refuses_family(fd, family), f"a socket of address family {family}"
+        else:
+            refused = bool(port) or strict.refuses_any_port(protocol, host)
+            what = str(Wanted(protocol or "other", host, port))
+        if not refused:
+            return PROCEED
+        self._report(Tried(f"{what}: refused, strict_binds"))
         return Answer(error=errno.EACCES)
 
     def _park(self) -> Answer | None:
@@ -191,18 +199,33 @@ class HandOver:
         self._report(Tried(str(wanted)))
         return PROCEED
 
-    def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer:
+    def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer | None:
         inode = os.fstat(fd).st_ino
         if any(self.given.is_given(index, inode) for index in indexes):
             return DONE  # answered already: a signal interrupted the call and repeated it
         if wanted.protocol == "unix" and not os.path.lexists(wanted.path):
             return self._take_over_path(fd, indexes[0])
-        free = [index for index in indexes if not self.given.of(index)]
-        if not free and not shares(fd, wanted.protocol):
-            self._report(Tried(f"{wanted}: refused, bound already by this application"))
-            return Answer(error=errno.EADDRINUSE)
-        self._give(fd, (free or list(indexes))[0])
+        if self._specs[indexes[0]].bind_only:
+            return self._choose_bind_only(fd, wanted, indexes)
+        index = next((index for index in indexes if not self.given.of(index)), indexes[0])
+        refusal, error = self._families.in_the_way(fd, index, rehearses=self._rehearses)
+        if refusal:
+            self._report(Tried(f"{wanted}: refused, {refusal}"))
+            return Answer(error=error)
+        self._give(fd, index)
         return DONE
+
+    def _choose_bind_only(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer | None:
+        index = self.connecting.free_socket(fd, indexes)
+        if index >= 0:
+            self._give(fd, index)
+            return DONE
+        if self.connecting.may_wait(fd):
+            return None
+        spec = self._specs[indexes[0]]
+        more = f"expected fewer connections at once, or bind-only={2 * spec.bind_only}" if spec.of else "it is one socket"
+        self._report(Tried(f"{wanted}: refused, all sockets of listener {spec.of or spec.name!r} have a connection; {more}"))
+        return Answer(error=errno.EADDRINUSE)
 
     def _take_over_path(self, fd: int, index: int) -> Answer:
         """Let the application make the socket file itself, where it has deleted ours first, as programs do with an old one.
@@ -220,13 +243,22 @@ class HandOver:
     def _give(self, fd: int, index: int) -> None:
         self._give_real(index)
         listener, spec = self.given.now(index), self._specs[index]
+        problems = []
+        if listener == self._fds[index]:
+            if spec.bind_only:
+                disconnect(listener)
+            if index not in self._as_bound:
+                problems = restore(listener, spec)
+            self._as_bound.discard(index)
+            if spec.bind_only:
+                bind_only.prepare(listener)
+            problems += self._families.prepare_datagrams(index, fd)
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
         # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
         # that listens while the JVM starts does not (the debugger's dt_socket), so until then its own mode counts.
         os.set_blocking(listener, self._jvm_starts and os.get_blocking(fd))
-        if spec.protocol == "udp" or spec.bind_only:
-            disconnect(self._libc, listener)
-        for problem in carry_over(fd, listener, spec):
+        problems += carry_over(fd, listener, spec)
+        for problem in problems:
             self._report(Note(f"listener {spec.name!r}: {problem}"))
         self.given.put(index, fd)
         self._claim(index, fd)
@@ -234,7 +266,7 @@ class HandOver:
     def drain(self, *, datagrams_only: bool) -> None:
         """Put an idle socket in the place of each listener; with `datagrams_only`, begin to share the rest with the next."""
         for index, spec in enumerate(self._specs):
-            if not datagrams_only or spec.protocol == "udp" or spec.bind_only:
+            if not spec.bind_only and (not datagrams_only or spec.protocol == "udp"):
                 self.given.drain(index)
         if datagrams_only:
             self.undeclared.begin_to_share()
@@ -247,6 +279,8 @@ class HandOver:
         for index in range(len(self._specs)):
             try:
                 self.given.undrain(index)
+                if self.given.of(index) and not self._specs[index].bind_only:
+                    self._families.bring_in(index)
             except OSError as error:
                 failures.append(error)
         if failures:
@@ -268,7 +302,7 @@ class HandOver:
                     self._report(Note(f"listener {self._specs[index].name!r} is not rehearsed: {error}"))
                     continue
                 if self._specs[index].protocol == "tcp":
-                    self._report(Hidden(index, self.given.port(index)))
+                    self._report(Hidden(self._declared(index), self.given.port(index)))
 
     def _give_real(self, index: int) -> None:
         """While it rehearses, give the listener itself for the second time too: its address will be asked for once more."""
@@ -284,7 +318,12 @@ class HandOver:
             # (sun.nio.ch.ServerSocketChannelImpl); and Netty's native transport registers without an event first, and would
             # find no registration to change in the middle of a move.
             self._to_hide.add(index)
-        self._report(Listening(index))
+        self._report(Listening(self._declared(index)))
+
+    def _declared(self, index: int) -> int:
+        """Return the declared listener to which a socket belongs."""
+        of = self._specs[index].of
+        return next((i for i, spec in enumerate(self._specs) if spec.name == of), index) if of else index
 
     @property
     def any_accepts(self) -> bool:
@@ -296,21 +335,26 @@ class HandOver:
         return [self.given.of(i) for i, spec in enumerate(self._specs) if self._claimed[i] and spec.listens]
 
     def _claim(self, index: int, fd: int) -> None:
-        if not self._claimed[index]:
-            self._claimed[index] = True
-            self._report(Claimed(index, fd))
+        declared = self._declared(index)
+        if not self._claimed[index] and not (self._specs[index].bind_only and self._claimed[declared]):
+            self._report(Claimed(declared, fd))
+        self._claimed[index] = True
+        if self._specs[index].bind_only:
+            self._claimed[declared] = True
 
-    def _listen(self, fd: int) -> Answer:
+    def _listen(self, fd: int, backlog: int) -> Answer:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
         index = self.given.index_of(fd)
         if index < 0:
-            if self._strict and family_of(fd) != socket.AF_UNIX:
+            error = strict.listen(self._libc, fd, backlog) if self._strict else None
+            if self._strict and error is None:
                 self._report(Tried("listen on a socket that is no listener: refused, strict_binds"))
                 return Answer(error=errno.EACCES)
-            return PROCEED
+            return PROCEED if error is None else Answer(error=error)
         spec = self._specs[index]
         if not spec.listens:
             return Answer(error=errno.EOPNOTSUPP if spec.protocol == "udp" else errno.EACCES)
+        self._families.bring_in(index)
         listen_again(self._fds[index], spec.backlog)
         self._now_listening(index)
         return DONE
@@ -318,7 +362,7 @@ class HandOver:
     def _inherited_channel(self) -> Answer | None:
         """Answer dup(0), with which System.inheritedChannel() begins: a duplicate of the chosen listener, once."""
         index = self._inherited
-        if index < 0 or self._channel_given:
+        if index < 0 or self._channel_given or self._specs[index].bind_only:
             return PROCEED
         if self._parked:
             return self._park()

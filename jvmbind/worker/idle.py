@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 _IP_MINTTL = 21  # linux/in.h
 _IPV6_MINHOPCOUNT = 73  # linux/in6.h
 _HOPS = 255  # the most that there is
+HOP_LIMITS = frozenset({"IP_MINTTL", "IPV6_MINHOPCOUNT"})  # the idle socket's own
 _BACKLOG = 128
 _PATIENCE = 0.2  # seconds
 

@@ -18,6 +18,7 @@ import prctl
 from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
 from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.role import Role, take_role
+from jvmbind.posix.socket_options import with_options
 from jvmbind.spec import ServiceSpec, is_wildcard
 from jvmbind.wire import Claimed, Main, Message, Note, ResponderStarted, Tried, encode
 from jvmbind.worker import arguments
@@ -143,6 +144,8 @@ class _Worker:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libjvm = libjvm(role.spec.java_home, command.vm)
         self._fds = list(range(role.first, role.first + len(role.spec.listeners)))
+        if role.control < 0:
+            self._spec = with_options(role.spec, self._fds)
         self._pipes = LifecyclePipes() if role.control >= 0 else None
 
     def run(self) -> NoReturn:
@@ -200,6 +203,7 @@ class _Worker:
             strict=self._spec.strict_binds,
             inherit=self._spec.inherit,
             parked=self._role.parked,
+            as_bound=not self._role.parked and not self._spec.script,
             report=self._report,
         )
         attendant = Attendant(
@@ -266,7 +270,7 @@ class _Worker:
             self._report(Note(remark))
         jni = Jni(self._libjvm)
         if self._spec.listeners:
-            launch.set_property(jni, "jvmbind.listeners", "\n".join(map(_line, self._spec.listeners)))
+            launch.set_property(jni, "jvmbind.listeners", "\n".join(_line(one) for one in self._spec.listeners if not one.of))
         if self._pipes is not None:
             launch.set_property(jni, "jvmbind.lifecycle.out", str(self._pipes.java_out))
             launch.set_property(jni, "jvmbind.lifecycle.in", str(self._pipes.java_in))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from typing import NamedTuple
 
 _IPPROTO_MPTCP = 262  # linux/in.h
 
@@ -18,6 +19,14 @@ def inode_of(fd: int) -> int:
         return os.fstat(fd).st_ino
     except OSError:
         return -1
+
+
+def same_file(pid: int, tid: int, fd: int) -> bool:
+    """Whether a thread of this process means by `fd` what this process does: it may have descriptors of its own (unshare(2))."""
+    try:
+        return os.stat(f"/proc/{pid}/task/{tid}/fd/{fd}").st_ino == os.fstat(fd).st_ino
+    except OSError:
+        return inode_of(fd) < 0  # closed here and there, or the thread is gone
 
 
 def is_null(fd: int) -> bool:
@@ -48,21 +57,30 @@ def family_of(fd: int) -> int:
         return socket.AF_UNIX  # no socket: the kernel's own answer is ENOTSOCK
 
 
-def kind_of(fd: int) -> tuple[str, bool]:
-    """Return ("tcp" or "udp" or "", whether IPV6_V6ONLY is set) of an internet socket."""
+class Kind(NamedTuple):
+    """What an internet socket is: its protocol ("" for another than TCP and UDP), IPV6_V6ONLY, whether of family AF_INET."""
+
+    protocol: str = ""
+    v6only: bool = False
+    ipv4: bool = False
+
+
+def kind_of(fd: int) -> Kind:
+    """Return what an internet socket is; `Kind()` for anything else."""
     try:
         with borrowed(fd) as sock:
             if sock.family not in {socket.AF_INET, socket.AF_INET6}:
-                return "", False
+                return Kind()
             protocol = {
                 (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
                 (socket.SOCK_STREAM, _IPPROTO_MPTCP): "tcp",
                 (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
             }.get((sock.type, sock.proto), "")
-            v6 = sock.family == socket.AF_INET6
-            return protocol, v6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+            if sock.family == socket.AF_INET:
+                return Kind(protocol, ipv4=True)
+            return Kind(protocol, bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)))
     except OSError:
-        return "", False
+        return Kind()
 
 
 def shares(fd: int, protocol: str) -> bool:

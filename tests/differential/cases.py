@@ -17,6 +17,7 @@ NEWEST = 1000
 
 ALL = ""
 OURS = r"^(\[|    )jvmbind\."
+WHY_FRAMES = "the JVM's crash report names the C functions below Java, which are not those of libjli"
 WHY_OURS = "the Java API learns from these properties how to reach the supervisor"
 
 
@@ -326,7 +327,7 @@ OPTIONS = (
         "-javaagent:agent.jar=fail",
         "App",
         drop=[r"^C  \["],
-        difference="the JVM's crash report names the C functions below Java, which are not those of libjli",
+        difference=WHY_FRAMES,
     ),
     main("-javaagent that exits", "-javaagent:agent.jar=exit", "App"),
     main("-javaagent and properties", "-javaagent:agent.jar=x", "App", "prop", "java.class.path"),
@@ -456,7 +457,8 @@ ENDINGS = (
     *(app(f"SIG{name} handled", "signal", name, signal=name) for name in ("TERM", "INT")),
     *(app(f"SIG{name} handled", "signal", name, signal=name, supervised=False) for name in ("HUP", "USR2", "WINCH")),
     *(app(f"SIG{name} with -Xrs", "wait", "hook", jvm=["-Xrs"], signal=name, supervised=False) for name in ("TERM", "INT", "HUP")),
-    *(app(f"kill -{name} by itself", "killself", name) for name in ("TERM", "KILL", "INT", "ABRT", "SEGV")),
+    *(app(f"kill -{name} by itself", "killself", name) for name in ("TERM", "KILL", "INT", "ABRT")),
+    app("kill -SEGV by itself", "killself", "SEGV", drop=[r"^# C  \["], difference=WHY_FRAMES),
 )
 
 STREAMS = (

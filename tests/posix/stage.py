@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import prctl
 
+from jvmbind.listen import further_sockets
 from jvmbind.posix import seccomp
+from jvmbind.posix.socket_options import as_bound
 from jvmbind.privileged.listeners import bind_listeners
 from jvmbind.spec import number_names, parse_listen
 from jvmbind.wire import Claimed, Listening, Note, Tried
@@ -36,8 +38,9 @@ class Stage:
         """Bind the listeners (texts separated by blanks) and prepare; the application is not on yet."""
         prctl.set_no_new_privs(1)
         self.libc = ctypes.CDLL(None, use_errno=True)
-        self.listeners = bind_listeners(number_names([parse_listen(text) for text in listeners.split()]))
-        self.specs = [spec for spec, _ in self.listeners]
+        declared = number_names([parse_listen(text) for text in listeners.split()])
+        self.listeners = bind_listeners((*declared, *further_sockets(declared)))
+        self.specs = [spec._replace(options=as_bound(sock.fileno(), spec)) for spec, sock in self.listeners]
         self.sockets = [sock for _, sock in self.listeners]
         self.inodes = [os.fstat(sock.fileno()).st_ino for sock in self.sockets]
         self.reports: list[Any] = []
@@ -108,8 +111,13 @@ class Stage:
                 self.handover.given.settle()
 
     def is_listener(self, fd: int, index: int = 0) -> bool:
-        """Tell whether a descriptor of the application is the listener itself."""
-        return os.fstat(fd).st_ino == self.inodes[index]
+        """Tell whether a descriptor of the application is the listener itself, or a further socket of it."""
+        name = self.specs[index].name
+        return any(
+            os.fstat(fd).st_ino == inode
+            for spec, inode in zip(self.specs, self.inodes, strict=True)
+            if name in {spec.name, spec.of}
+        )
 
     def said(self, kind: type) -> list[Any]:
         """Return the reports of one kind."""

@@ -880,7 +880,7 @@ def test_drain_and_undrain() -> None:
         with socket.create_connection(("127.0.0.1", 80), 10), socket.socket(V4, UDP) as peer:
             peer.sendto(b"x", ("127.0.0.1", 53))
             # Both are in the real listener's queues by now.
-            assert len(select.select(stage.sockets, [], [], 10)[0]) == 2
+            assert len(select.select(stage.sockets[:2], [], [], 10)[0]) == 2
             assert epoll.poll(0.1) == []
             with pytest.raises(BlockingIOError):
                 sock._accept()  # type: ignore[attr-defined]

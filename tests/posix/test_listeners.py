@@ -336,7 +336,7 @@ def inherited(family: int, kind: int, address: tuple[str, int] | str | None, *, 
 
 @pytest.mark.parametrize("listen", [False, True])
 def test_identify(workspace: Path, listen: bool) -> None:
-    """An inherited socket is described by what it is, made non-blocking and close-on-exec, and listens if it can."""
+    """An inherited socket is described by what it is, made non-blocking and close-on-exec, and adopted it listens."""
     dual = inherited(socket.AF_INET6, socket.SOCK_STREAM, ("::", 80), listen=listen)
     one = inherited(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 81), listen=listen)
     datagrams = inherited(socket.AF_INET, socket.SOCK_DGRAM, ("0.0.0.0", 53))
@@ -350,7 +350,7 @@ def test_identify(workspace: Path, listen: bool) -> None:
         ("udp", "0.0.0.0", 53, ""),
         ("unix", None, 0, f"{workspace}/a.sock"),
     ]
-    for spec, sock in found:
+    for spec, sock in bind_listeners([], found):
         assert spec.inherited
         assert not os.get_blocking(sock.fileno())
         assert not os.get_inheritable(sock.fileno())

@@ -63,7 +63,8 @@ def test_sandboxes(
 
     service.expect(r"^READY$")
     assert http_get(network, 80).status == 200
-    assert network.bound_ports() == ["tcp6 [::]:80"]
+    # Where /proc/net is hidden Java sees no IPv6 address, and has IPv4 sockets alone, with jvmbind or without.
+    assert network.bound_ports() in (["tcp6 [::]:80"], ["tcp 0.0.0.0:80"])
     if way != "direct":
         service.expect(r"generation 1 is ready", stream="stderr")
         service.process.send_signal(signal.SIGHUP)

@@ -69,7 +69,8 @@ FORMS = {
     "192.0.2.1:80,freebind": tcp(80, "192.0.2.1", freebind=True),
     "80,device=eth0.7": tcp(80, device="eth0.7"),
     "80,device=abcdefghijklmno": tcp(80, device="abcdefghijklmno"),
-    "800,bind-only": tcp(800, bind_only=True),
+    "800,bind-only": tcp(800, bind_only=8),
+    "800,bind-only=20": tcp(800, bind_only=20),
     "443,optional": tcp(443, optional=True),
     "514/udp,rcvbuf=1048576": udp(514, rcvbuf=1048576),
     "80,defer-accept=30": tcp(80, defer_accept=30),
@@ -246,7 +247,7 @@ def listen_specs(draw: st.DrawFn) -> ListenSpec:
         return spec
     return spec._replace(
         backlog=draw(BACKLOGS),
-        bind_only=draw(st.booleans()),
+        bind_only=draw(st.sampled_from([0, 8, 1, 256])),
         defer_accept=draw(st.integers(0, 32767)),
         fastopen=draw(st.integers(0, 2**31 - 1)),
     )
@@ -261,18 +262,13 @@ def render(spec: ListenSpec) -> str:
             ("backlog", spec.backlog, DEFAULT_BACKLOG),
             ("device", spec.device, ""),
             ("rcvbuf", spec.rcvbuf, 0),
+            ("bind-only", spec.bind_only, 0),
             ("defer-accept", spec.defer_accept, 0),
             ("fastopen", spec.fastopen, 0),
         )
         if value != default
     ]
-    flags = {
-        "reuseport": spec.reuseport,
-        "v6only": spec.v6only,
-        "freebind": spec.freebind,
-        "bind-only": spec.bind_only,
-        "optional": spec.optional,
-    }
+    flags = {"reuseport": spec.reuseport, "v6only": spec.v6only, "freebind": spec.freebind, "optional": spec.optional}
     options += [word for word, value in flags.items() if value]
     if spec.protocol == "unix":
         return f"{name}unix:{spec.path}," + ",".join([f"mode={spec.mode:04o}", *options])
