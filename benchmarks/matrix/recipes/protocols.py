@@ -6,7 +6,9 @@ Imported by the package alone.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
+from typing import TYPE_CHECKING
 
 from exchanges import datagram, dns, greeting, say
 from recipe import Recipe
@@ -14,18 +16,23 @@ from records import lines_of
 
 from recipes.web import jar, main, own
 
+if TYPE_CHECKING:
+    from traffic import Client
+
 SNMP = bytes.fromhex("302902010104067075626c6963a01c020401020304020100020100300e300c06082b060102010105000500")
 COAP = bytes.fromhex("40011234b161")
 TFTP = b"\0\1a\0octet\0"
 NTP = b"\x1b" + bytes(47)
 
 
-def radius() -> bytes:
-    """Return an Access-Request of user "a" with password "a" (RFC 2865)."""
-    authenticator = bytes(range(16))
+def radius(client: Client) -> None:
+    """Send an Access-Request of user "a" with password "a" and wait for the Access-Accept (RFC 2865)."""
+    authenticator = os.urandom(16)  # the server drops a request that it has seen
     hidden = bytes(x ^ y for x, y in zip(b"a".ljust(16, b"\0"), hashlib.md5(b"secret" + authenticator).digest(), strict=True))  # noqa: S324
     attributes = b"\1\3a" + b"\2\x12" + hidden
-    return struct.pack("!BBH", 1, 1, 20 + len(attributes)) + authenticator + attributes
+    datagram(
+        struct.pack("!BBH", 1, authenticator[0], 20 + len(attributes)) + authenticator + attributes, b"\2" + authenticator[:1]
+    )(client)
 
 
 RECIPES = [
@@ -124,7 +131,7 @@ RECIPES = [
         "tinyradius",
         "TinyRadius (UDP)",
         own("RadiusMain", "812"),
-        datagram(radius(), b"\2\1"),
+        radius,
         ("org.tinyradius:tinyradius:1.1.3",),
         listen=("812/udp",),
     ),
