@@ -31,6 +31,9 @@ _LOG = re.compile(r"/logs?/|log|\.(out|err|txt|trace)(\.[^/]*)?$", re.IGNORECASE
 _STORE = re.compile(r"journal|jnl|ledger|wal\b|redo|undo|commit|trans(action|log)|txn?[-_.]?log|binlog|raft", re.IGNORECASE)
 _MAPPED = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ .w.s [0-9a-f]+ \S+ [1-9][0-9]* +(/.+)$", re.MULTILINE)
 
+# An accept that waits in one holds the open file of the listener: no dup2 over the descriptor takes it away.
+_IO_URING = "anon_inode:[io_uring]"
+
 File = tuple[int, int]  # device and inode
 
 
@@ -96,6 +99,8 @@ def _files(pid: int, streams: Collection[File]) -> Iterator[Held]:
     for fd in os.listdir(folder):
         try:
             found = os.stat(f"{folder}/{fd}")
+            if not stat.S_IFMT(found.st_mode) and os.readlink(f"{folder}/{fd}") == _IO_URING:
+                yield Held("an io_uring instance", "whose accepts no drain can take away")
             if not stat.S_ISREG(found.st_mode) or not found.st_nlink or (found.st_dev, found.st_ino) in streams:
                 continue
             path = os.readlink(f"{folder}/{fd}")

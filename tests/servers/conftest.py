@@ -12,6 +12,9 @@ import pytest
 from support.artifacts import LIBRARIES, artifact
 from support.jdks import JAVA_SOURCES, compile_java
 
+OWN = {"undertow": "UndertowServer.java", "netty42-uring": "UringServer.java"}
+"""The mains of the libraries that do not run NettyServer."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder: fetched servers, root, JVMs."""
@@ -28,7 +31,7 @@ def server_classes(shared_directory: Path) -> dict[str, str]:
     found = {}
     for library in LIBRARIES:
         jars = f"{artifact(library)}/*"
-        main = sources / ("UndertowServer.java" if library == "undertow" else "NettyServer.java")
+        main = sources / OWN.get(library, "NettyServer.java")
         found[library] = f"{compile_java([main], shared_directory / library, jars)}:{jars}"
     mains = [sources / "JdkServer.java", sources / "DnsServer.java"]
     found["jdk"] = str(compile_java(mains, shared_directory / "jdk-server"))

@@ -39,6 +39,10 @@ LIBRARIES = {
         "io.netty:netty-codec-http:4.2.18.Final",
         f"io.netty:netty-transport-native-epoll:4.2.18.Final:{_NETTY_CLASSIFIER}",
     ],
+    "netty42-uring": [
+        "io.netty:netty-codec-http:4.2.18.Final",
+        f"io.netty:netty-transport-native-io_uring:4.2.18.Final:{_NETTY_CLASSIFIER}",
+    ],
     "undertow": ["io.undertow:undertow-core:2.3.27.Final"],
 }
 
