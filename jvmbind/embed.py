@@ -172,6 +172,7 @@ def _start_responder(pairs: Sequence[Listener], *, strict: bool, inherit: str) -
         strict=strict,
         inherit=inherit,
         parked=False,
+        closed=prctl.get_dumpable() != 1,
         report=_report,
     )
     attendant = Attendant(handover, specs, -1, memory=memory, pid=pid, pipes=None, report=_report)

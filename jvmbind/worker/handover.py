@@ -59,11 +59,13 @@ class HandOver:
         inherit: str,
         parked: bool,
         as_bound: bool = False,
+        closed: bool = False,
         report: Callable[[Message], None],
     ) -> None:
         """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker.
 
-        `as_bound`: nobody has had the listeners since they were bound, or set back to that.
+        `as_bound`: nobody has had the listeners since they were bound, or set back to that. `closed`: the worker is not
+        dumpable, so that nobody sees which descriptors its threads have; a program that embeds a JVM is, after its drop.
         """
         self._specs = specs
         self._fds = fds
@@ -77,6 +79,7 @@ class HandOver:
         self._machine = machine
         self._memory = memory
         self._pid = pid
+        self._closed = closed
         self._libc = libc
         self._strict = strict
         self._report = report
@@ -109,7 +112,7 @@ class HandOver:
         own = os.path.exists(f"/proc/{self._pid}/task/{call.tid}")
         fd = ctypes.c_int(call.args[0] & 0xFFFFFFFF).value
         if call.number in {self._machine.bind, self._machine.listen}:
-            if not own or not same_file(self._pid, call.tid, fd):
+            if not own or not (self._closed or same_file(self._pid, call.tid, fd)):
                 return self._foreign(call)
             if call.number == self._machine.listen:
                 return self._listen(fd, call.args[1] & 0xFFFFFFFF)

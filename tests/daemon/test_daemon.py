@@ -25,9 +25,9 @@ from support.waiting import wait_until
 OPTIONS = ["-l", "80", "-u", SERVICE_USER]
 
 
-def start(runner: Runner, jdk: Jdk, name: str, class_path: str, *arguments: str) -> Service:
+def start(runner: Runner, jdk: Jdk, name: str, class_path: str, *arguments: str, restart: str = "on-failure") -> Service:
     """Start a daemon class with these arguments."""
-    return runner.run([*OPTIONS, "--daemon", name], jdk, [*QUICK_JVM, "-cp", class_path, *arguments])
+    return runner.run([*OPTIONS, "--restart", restart, "--daemon", name], jdk, [*QUICK_JVM, "-cp", class_path, *arguments])
 
 
 def calls(service: Service) -> list[str]:
@@ -90,7 +90,7 @@ def test_shutdown(runner: Runner, network: Network, jdk: Jdk, daemons: str, libr
 
 def test_fail(runner: Runner, network: Network, jdk: Jdk, daemons: str, library: str) -> None:
     """DaemonController.fail() reports the message and the exception, and ends the service with 1."""
-    service = start(runner, jdk, "daemon.WithInterface", f"{daemons}:{library}", "80")
+    service = start(runner, jdk, "daemon.WithInterface", f"{daemons}:{library}", "80", restart="on-crash")
     assert http_get_when_served(network, 80, "/fail").status == 200
 
     assert service.wait() == 1, service.report()

@@ -36,7 +36,7 @@ class Receivers:
         for number in range(2 * PEERS):
             server = network.open_socket(socket.AF_INET, socket.SOCK_STREAM)
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 30_000)
-            server.bind(("127.0.0.1", first + number))
+            server.bind(("0.0.0.0", first + number))
             server.listen()
             threading.Thread(target=self._serve, args=(server,), daemon=True).start()
 

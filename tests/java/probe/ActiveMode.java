@@ -33,10 +33,12 @@ public final class ActiveMode {
             int peer = first + i;
             threads[i] = new Thread(() -> {
                 for (int round = 0; round < rounds; round++) {
+                    // Another address each time: a connection to the same one is in TIME-WAIT for a second at least.
+                    String host = "127.0.0." + (1 + round % 250);
                     try (Socket socket = new Socket()) {
                         socket.setReuseAddress(true);
                         socket.bind(new InetSocketAddress(local));
-                        socket.connect(new InetSocketAddress("127.0.0.1", peer), 10_000);
+                        socket.connect(new InetSocketAddress(host, peer), 10_000);
                         socket.getOutputStream().write(new byte[bytes]);
                     } catch (Exception e) {
                         Wire.say("FAILED " + Wire.failure(e));
