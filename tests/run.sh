@@ -64,15 +64,28 @@ arguments=("$@")
 # Tests mostly wait: for a JVM, a signal, a socket. Each process of the run has a network and a /run/jvmbind of its own.
 workers=${JVMBIND_TEST_WORKERS:-$(($(nproc) + 1))}
 [ ${#arguments[@]} -gt 0 ] || arguments=(tests)
-set +e
 # Signals that whoever runs this ignores (nohup, a background job) would be ignored by every server under test.
-# shellcheck disable=SC2016
-env --default-signal=HUP,INT,QUIT,PIPE unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
-    "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -p no:cacheprovider --continue-on-collection-errors \
-    --basetemp="$logs/tmp" -n "$workers" --dist loadgroup "${arguments[@]}" < /dev/null > >(tee "$logs/pytest.log") 2>&1
+run_pytest() { # run_pytest LOG ARGUMENTS...
+    local log=$1
+    shift
+    # shellcheck disable=SC2016
+    env --default-signal=HUP,INT,QUIT,PIPE unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
+        "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -o cache_dir="$logs/cache" \
+        --continue-on-collection-errors --basetemp="$logs/tmp" "$@" < /dev/null 2>&1 | tee "$log"
+    return "${PIPESTATUS[0]}"
+}
+set +e
+run_pytest "$logs/pytest.log" -n "$workers" --dist loadgroup "${arguments[@]}"
 status=$?
+# What failed beside other tests may have been starved: it is run again, one at a time, and named if it passes then.
+again=$(grep -cE '^(FAILED|ERROR) ' "$logs/pytest.log")
+if [ "$status" = 1 ] && [ "$again" -le 15 ]; then
+    printf '\n%s failed beside others; each is run again alone:\n' "$again"
+    grep -E '^(FAILED|ERROR) ' "$logs/pytest.log"
+    run_pytest "$logs/again.log" --last-failed --last-failed-no-failures none "${arguments[@]}"
+    status=$?
+fi
 set -e
-wait # for tee, so that nothing follows what it prints
 
 rm -rf "$logs/tmp"
 [ "$status" = 0 ] || failed+=(pytest)
