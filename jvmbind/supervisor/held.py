@@ -63,8 +63,20 @@ def look(pids: Sequence[int], java_arguments: Sequence[str], streams: Collection
         except (FileNotFoundError, ProcessLookupError):
             continue
         except OSError as error:
+            if _is_ending(pid):
+                continue  # without its memory it belongs to root: proc(5)
             return Held(f"/proc/{pid}", f"closed to its supervisor ({error.strerror}), so that nobody knows which files it holds")
     return None
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether a process has given up its memory, on its way to its end; proc_pid_stat(5), state and vsize."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return True
+    return fields[0] in {"Z", "X"} or fields[20] == "0"
 
 
 def streams_of(pid: int | str) -> set[File]:
