@@ -256,9 +256,8 @@ class Given:
 
     def wake_who_is_called(self) -> None:
         """Where the application has connected to a listener of its own, connect to the idle socket in its place."""
-        for index in self._own_connections.new():
-            if index in self._idle and self.of(index):
-                knock(self._idle[index])
+        for index in self._own_connections.new([index for index in self._idle if self.of(index)]):
+            knock(self._idle[index])
 
     def answered(self) -> bool:
         """Whether nothing waits in the accept queue of any idle TCP socket; one that cannot be reached is taken at its word."""

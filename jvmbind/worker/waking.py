@@ -22,7 +22,7 @@ from jvmbind.worker.connections import sleeping_threads
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from jvmbind.spec import ListenSpec
 
@@ -62,10 +62,14 @@ class OwnConnections:
         self._fds = fds
         self._known: set[tuple[int, int]] = set()  # (listener, the other end's port)
 
-    def new(self) -> set[int]:
-        """Return the listeners that the application has connected to since the last call."""
-        by_port = {spec.port: index for index, spec in enumerate(self._specs) if spec.protocol == "tcp" and spec.listens}
-        found = {*_open(by_port), *self._queued(by_port), *self._unix()} - self._known
+    def new(self, among: Collection[int]) -> set[int]:
+        """Return the listeners, `among` those that the application had, to which it has connected since the last call.
+
+        Of the sockets of one port, one for each family, it had one.
+        """
+        specs = {index: self._specs[index] for index in among}
+        by_port = {spec.port: index for index, spec in specs.items() if spec.protocol == "tcp" and spec.listens}
+        found = {*_open(by_port), *self._queued(by_port), *self._unix(among)} - self._known
         self._known |= found
         return {index for index, _ in found}
 
@@ -91,10 +95,10 @@ class OwnConnections:
             if unseen > 0:
                 yield index, -unseen
 
-    def _unix(self) -> Iterator[tuple[int, int]]:
+    def _unix(self, among: Collection[int]) -> Iterator[tuple[int, int]]:
         """The queue of a Unix listener does not say who waits in it, so the first that comes counts."""
-        for index, spec in enumerate(self._specs):
-            if spec.protocol == "unix" and _is_readable(self._fds[index]):
+        for index in among:
+            if self._specs[index].protocol == "unix" and _is_readable(self._fds[index]):
                 yield index, 0
 
 
