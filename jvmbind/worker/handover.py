@@ -80,6 +80,7 @@ class HandOver:
         self._memory = memory
         self._pid = pid
         self._closed = closed
+        self._of_agents: set[int] = set()  # listeners that were first bound while the JVM started
         self._libc = libc
         self._strict = strict
         self._report = report
@@ -258,8 +259,11 @@ class HandOver:
             problems += self._families.prepare_datagrams(index, fd)
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
         # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
-        # that listens while the JVM starts does not (the debugger's dt_socket), so until then its own mode counts.
-        os.set_blocking(listener, self._jvm_starts and os.get_blocking(fd))
+        # that listens while the JVM starts does not (the debugger's dt_socket, which binds again for each debugger), so
+        # for a listener that was first bound then its own mode counts.
+        if self._jvm_starts:
+            self._of_agents.add(index)
+        os.set_blocking(listener, index in self._of_agents and os.get_blocking(fd))
         problems += carry_over(fd, listener, spec)
         for problem in problems:
             self._report(Note(f"listener {spec.name!r}: {problem}"))

@@ -56,12 +56,14 @@ def test_jmx_agent(runner: Runner, network: Network, jdk: Jdk, port: int) -> Non
 
 @pytest.mark.parametrize("port", [500, 5005], ids=["declared", "undeclared"])
 def test_debug_agent(runner: Runner, network: Network, jdk: Jdk, port: int) -> None:
-    """The debugger's native agent listens while the JVM starts; suspended until a debugger comes, as under java."""
+    """The debugger's native agent listens while the JVM starts, and again after each debugger, as under java."""
     options = ["-l", "80", *(["-l", f"debug={port}"] if port < 1024 else []), "-u", SERVICE_USER]
     agent = f"-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,address=*:{port}"
     service = runner.probe(options, jdk, "ChannelServer", "*", "80", jvm=[agent])
 
-    assert exchange(network, port, b"JDWP-Handshake", 14) == b"JDWP-Handshake"
+    for count in (1, 2, 3):
+        assert exchange(network, port, b"JDWP-Handshake", 14) == b"JDWP-Handshake"
+        service.expect(rf"(Listening for transport dt_socket at address: {port}\s+){{{count + 1}}}")
     assert http_get_when_served(network, 80).status == 200
     assert f"Listening for transport dt_socket at address: {port}" in service.stdout
     assert service.stop() == 143

@@ -33,8 +33,8 @@ def _connections(network: Network, port: int) -> list[str]:
     return [" ".join(row) for row, ports in ends if f":{port:04X}" in ports and row[3] != "0A"]
 
 
-@pytest.mark.parametrize("mode", ["accept", "connect"])
-@pytest.mark.parametrize("name", SERVERS)
+# GreenMail answers the connection of "connect" with a greeting, which resets it: nothing is left of that one to be seen.
+@pytest.mark.parametrize(("name", "mode"), [("hsqldb", "accept"), ("hsqldb", "connect"), ("greenmail", "accept")])
 def test_no_connection_at_a_start(runner: Runner, network: Network, jdk: Jdk, name: str, mode: str) -> None:
     """A real server with a thread for each connection is ready without having had one, unless `--ready connect` asks for it."""
     port, words = SERVERS[name]
