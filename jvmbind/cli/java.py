@@ -18,9 +18,11 @@ from jvmbind.errors import JavaLaunchError, SystemFailureError
 from jvmbind.posix.fds import open_fds, read_memory
 from jvmbind.posix.role import Role, without_coercion
 from jvmbind.spec import ServiceSpec
+from jvmbind.wire import Note, encode
 from jvmbind.worker import arguments, facade
 from jvmbind.worker.java_home import find_java_home
 from jvmbind.worker.script import FDS_PER_PACKET
+from jvmbind.worker.unreached import another
 
 _F_SETSIG = 10  # linux/fcntl.h; not in Python's fcntl before 3.13
 
@@ -34,8 +36,10 @@ def main(argv: list[str]) -> NoReturn:
     if connection is None:
         # Not lead_back: this `java` may be the front of another one (a start script's helper), which is to find the facade.
         outside = {key: value for key, value in without_coercion(dict(os.environ)).items() if key != facade.REAL_HOME}
+        outside[facade.PLAIN] = str(os.getpid())
         _become_java(java_home, argv, outside)
-    role = _take(connection, argv)
+    other = facade.other_home(os.environ, java_home)
+    role = _take(connection, argv, another(other, java_home) if other else "")
     os.environ.clear()
     os.environ.update(environ)
     from jvmbind.worker.main import main as work  # noqa: PLC0415 - `java -version` is to be quick
@@ -78,9 +82,10 @@ def _connect(name: str) -> socket.socket | None:
     return connection
 
 
-def _take(connection: socket.socket, argv: list[str]) -> Role:
+def _take(connection: socket.socket, argv: list[str], note: str) -> Role:
     """Receive the specification and the listeners, and arrange for this process to end with the one that sent them.
 
+    The one that sent them gets the `note`, for the log.
     The listeners get numbers behind every descriptor that the script has passed on, which keep theirs.
     """
     fds: list[int] = []
@@ -95,6 +100,8 @@ def _take(connection: socket.socket, argv: list[str]) -> Role:
     memory, alive, *listeners = fds
     spec = ServiceSpec.from_json(read_memory(memory))._replace(java_arguments=tuple(argv))
     _die_with(alive)
+    if note:
+        connection.send(encode(Note(note)), socket.MSG_NOSIGNAL)
     first = max(open_fds()) + 1
     for number, fd in enumerate(listeners, first):
         fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, number)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WRAP = "JVMBIND_WRAP"  # names the socket of the worker that runs the script
 REAL_HOME = "JVMBIND_JAVA_HOME"  # the Java home behind the facade; set by its bin/java alone
+PLAIN = "JVMBIND_PLAIN"  # the process that is a real `java` on purpose: it prints and ends
 _POINTERS = ("JAVA_HOME", "JRE_HOME")
 _LAUNCHERS = ("JAVA", "JAVACMD", "_RUNJAVA")
 _MARK = ".jvmbind-java-home"
@@ -32,7 +33,7 @@ _MARK = ".jvmbind-java-home"
 _STUB = """#!/bin/sh
 # Written by jvmbind wrap: every java that the script starts gets the listeners.
 if [ $# -eq 1 ]; then
-    case $1 in -version|--version|-fullversion) exec {java} "$1" ;; esac
+    case $1 in -version|--version|-fullversion) {plain}=$$ exec {java} "$1" ;; esac
 fi
 {variable}={home} exec {command} java "$@"
 """
@@ -114,6 +115,7 @@ def _entries(java_home: str) -> dict[str, str]:
     entries["bin/java"] = _STUB.format(
         java=shlex.quote(f"{java_home}/bin/java"),
         variable=REAL_HOME,
+        plain=PLAIN,
         home=shlex.quote(java_home),
         command=shlex.join([sys.executable, "-I", entry]),
     )
@@ -145,6 +147,15 @@ def real_home(home: str) -> str:
         return home
 
 
+def other_home(environ: Mapping[str, str], java_home: str) -> str:
+    """Return the Java home that a script chose in place of the facade and that is not `java_home`, "" without one."""
+    for name in reversed(_POINTERS):  # scripts that know both prefer JRE_HOME
+        home = real_home(environ.get(name, ""))
+        if os.access(f"{home}/bin/java", os.X_OK) and os.path.realpath(home) != os.path.realpath(java_home):
+            return home
+    return ""
+
+
 def lead_to(folder: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` with every way to find Java leading to the facade `folder`."""
     changed = dict(environ)
@@ -161,7 +172,7 @@ def lead_back(environ: Mapping[str, str]) -> dict[str, str]:
     """
     changed = {}
     for name, value in environ.items():
-        if name in {WRAP, REAL_HOME}:
+        if name in {WRAP, REAL_HOME, PLAIN}:
             continue
         if name == "PATH":
             folders = [folder for folder in value.split(":") if not os.path.lexists(f"{folder}/../{_MARK}")]

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
-from jvmbind.errors import ConfigurationError
+from jvmbind.errors import EX_TEMPFAIL, ConfigurationError
 from jvmbind.posix import seccomp
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
 from jvmbind.worker.script_jvm import Java
+from jvmbind.worker.unreached import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,6 +61,9 @@ class Script:
         self._server.listen()
         self._javas: list[Java] = []
         self._statuses: dict[int, int] = {}  # pid -> status of each JVM that was reaped here
+        self._reached: set[int] = set()  # every process that has asked for the listeners
+        self._watch = Watch(self._spec.java_home)
+        self._notes: set[str] = set()
         self._parked = role.parked
         self._commands: list[bytes] = []  # what the supervisor has said, for JVMs that come later
         self._status: int | None = None  # of the script, as waitpid(2) has it
@@ -101,12 +105,30 @@ class Script:
             if self._status is not None and all(java.ended for java in self._javas):
                 # A JVM that the script left in the background may not have come so far yet as to ask for listeners.
                 deadline = deadline or time.monotonic() + self._spec.start_timeout
-                served = any(java.serves for java in self._javas)
-                waits = self._status == 0 and not served and not self._stopping and time.monotonic() < deadline
+                waits = self._status == 0 and not self._served() and not self._stopping and time.monotonic() < deadline
                 if not waits or not self._has_children():
+                    unreached = self._has_unreached()
                     self._end_what_is_left()
-                    return self._final_status(self._status)
-            self._wait(0.2 if deadline else None)
+                    return self._final_status(self._status, unreached=unreached)
+            pause = None if self._served() else self._watch.pause()
+            self._wait(0.2 if deadline and pause is None else pause)
+            if pause is not None:
+                self._tell(self._watch.look(self._reached))
+
+    def _served(self) -> bool:
+        return any(java.serves for java in self._javas)
+
+    def _has_unreached(self) -> bool:
+        """Whether nothing was served because the script's JVM is out of reach, which is said."""
+        if self._served() or self._stopping or not self._spec.listeners:
+            return False
+        line, unreached = self._watch.failure(self._reached)
+        self._tell(line)
+        return unreached
+
+    def _tell(self, line: str) -> None:
+        if line:
+            self._report(Note(line))
 
     def _has_children(self) -> bool:
         try:
@@ -164,6 +186,7 @@ class Script:
             os.close(alive)
         connection.setblocking(False)
         self._javas.append(java)
+        self._reached.add(pid)
         if self._stopping:
             self._send_stop(pid, java.kill, self._stopping, sent=False)
 
@@ -198,6 +221,10 @@ class Script:
                 java.serves = True
                 for command in self._commands:
                     java.tell(command)
+            if isinstance(message, Note):
+                if message.text in self._notes:
+                    continue  # each JVM of the script says it
+                self._notes.add(message.text)
             if isinstance(message, Connections):
                 # To the supervisor all JVMs of a script are one worker.
                 java.connections = message
@@ -277,6 +304,7 @@ class Script:
                 return
             if pid == 0:
                 return
+            self._watch.reaped(pid, status)
             if pid == self._pid:
                 self._status = status
             elif any(java.pid == pid for java in self._javas):
@@ -297,7 +325,7 @@ class Script:
             if time.monotonic() > deadline:
                 number = signal.SIGKILL
 
-    def _final_status(self, script: int) -> int:
+    def _final_status(self, script: int, *, unreached: bool) -> int:
         """Return how the generation ended: as the last JVM that served if that crashed, else as the script.
 
         Scripts hide how their JVM died, and one that left its JVM in the background ended long before it.
@@ -307,7 +335,7 @@ class Script:
             status = self._statuses.get(served[-1].pid, served[-1].status())
             if status is not None and (script == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL)):
                 return status
-        return script
+        return EX_TEMPFAIL << 8 if unreached and script == 0 else script
 
     def _report_crash(self, java: Java) -> None:
         for folder in (java.folder, "/tmp"):  # noqa: S108 - HotSpot's own default, only looked at

@@ -18,6 +18,19 @@ _PIDFD_INFO_EXIT = 8  # since Linux 6.15: the status of a process that its paren
 _INFO_SIZE = 64
 
 
+def exit_status(pidfd: int) -> int | None:
+    """Return how a process that its parent has reaped ended, as waitpid(2) has it; None where this kernel does not tell."""
+    info = bytearray(_INFO_SIZE)
+    info[:8] = _PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    if not int.from_bytes(info[:8], sys.byteorder) & _PIDFD_INFO_EXIT:
+        return None
+    return int.from_bytes(info[60:64], sys.byteorder)
+
+
 class Java:
     """One `jvmbind java` that was given the listeners: its process, its connection, and the pipe that it dies with."""
 
@@ -49,15 +62,7 @@ class Java:
 
         It is known once the parent, which is some shell, has reaped it.
         """
-        info = bytearray(_INFO_SIZE)
-        info[:8] = _PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
-        try:
-            fcntl.ioctl(self.pidfd, _PIDFD_GET_INFO, info)
-        except OSError:
-            return None
-        if not int.from_bytes(info[:8], sys.byteorder) & _PIDFD_INFO_EXIT:
-            return None
-        return int.from_bytes(info[60:64], sys.byteorder)
+        return exit_status(self.pidfd)
 
     def end(self) -> None:
         """Note the end of the process; the pidfd is kept for `status`."""
