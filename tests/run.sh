@@ -78,10 +78,10 @@ set +e
 run_pytest "$logs/pytest.log" -n "$workers" --dist loadgroup "${arguments[@]}"
 status=$?
 # What failed beside other tests may have been starved: it is run again, one at a time, and named if it passes then.
-again=$(grep -cE '^(FAILED|ERROR) ' "$logs/pytest.log")
+again=$(grep -cE '^(FAILED|ERROR) tests/' "$logs/pytest.log")
 if [ "$status" = 1 ] && [ "$again" -le 15 ]; then
     printf '\n%s failed beside others; each is run again alone:\n' "$again"
-    grep -E '^(FAILED|ERROR) ' "$logs/pytest.log"
+    grep -E '^(FAILED|ERROR) tests/' "$logs/pytest.log"
     run_pytest "$logs/again.log" --last-failed --last-failed-no-failures none "${arguments[@]}"
     status=$?
 fi
