@@ -69,7 +69,8 @@ def must_restart(spec: ServiceSpec, state: State, member: Member, event: Died) -
         return True  # it was ended by the supervisor, or takes the place of one that was
     if not state.served and spec.restart != "always":
         return False  # what never worked is not repeated
-    if spec.restart == "on-crash":
+    # Without a listener there is no port to hold, and a status is the program's result, which the caller waits for.
+    if spec.restart == "on-crash" or (spec.restart == "on-failure" and not spec.listeners):
         return event.signal != 0
     ended_well = event.signal in {_SIGHUP, _SIGINT, SIGTERM} or (not event.signal and event.status in ENDED_WELL)
     return spec.restart == "always" or (spec.restart == "on-failure" and not ended_well)

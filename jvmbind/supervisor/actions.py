@@ -284,6 +284,8 @@ class Actions:
         serving = self.serving == generation.number
         if self.phase is lifecycle.Phase.STOPPING or (self.phase is lifecycle.Phase.RESTARTING and serving):
             return False
+        if not generation.spec.listeners and not ended.signal:
+            return False  # the program's own result, which is that of the service
         failed = serving or (self.phase is lifecycle.Phase.STARTING and generation.number > 1)
         return bool(ended.signal or (failed and ended.status not in ENDED_WELL))
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import jdks
 from support.artifacts import artifact
-from support.jdks import JAVA_SOURCES, Jdk, compile_java, tested_jdks
+from support.jdks import JAVA_SOURCES, Jdk, compile_java
 from support.runner import PLAIN, QUICK_JVM, Runner, as_user
 from support.users import SERVICE_USER, User
 
@@ -127,7 +128,7 @@ def test_reloads_lose_no_record(
 ) -> None:
     """Under a client each reload is a restart that names a file; each record is there once, and nobody is refused."""
     classes = data_classes[STORES[store][0]]
-    service = start(runner, workspace, service_user, tested_jdks()[-1], classes, store)
+    service = start(runner, workspace, service_user, jdks.tested_jdks()[-1], classes, store)
     socket = workspace / "data" / "control"
 
     client = Client(network)

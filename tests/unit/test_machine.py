@@ -52,7 +52,7 @@ from jvmbind.lifecycle import (
 )
 from jvmbind.lifecycle.start import begin
 from jvmbind.lifecycle.table import step
-from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
+from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec, parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +65,7 @@ TIMERS = ["start", "late", "served", "settle", "probe", "drain", "close", "stop"
 
 def service(**more: Any) -> ServiceSpec:
     """Return a service with round numbers for its times."""
-    spec = ServiceSpec("x", "/java", (), (), start_timeout=60.0, stop_timeout=30.0)
+    spec = ServiceSpec("x", "/java", (), (parse_listen("80"),), start_timeout=60.0, stop_timeout=30.0)
     return spec._replace(drain_timeout=20.0, backoff_first=0.5, backoff_max=30.0, backoff_reset=60.0, **more)
 
 
@@ -531,6 +531,14 @@ RESTARTS = {
     "on-failure": (False, True, True),
     "always": (True, True, True),
 }
+
+
+def test_a_program_without_listeners_has_a_result() -> None:
+    """Where no port is to be held a status is the program's result and ends the service; a signal is a crash all the same."""
+    spec = service(restart="on-failure", listeners=())
+
+    assert Exit(3) in step(spec, up(spec), Died(2.0, 1, 3, 0))[1]
+    assert Spawn(2, parked=False) in step(spec, up(spec), Died(2.0, 1, 0, 9))[1]
 
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["exit-0", "exit-3", "SIGKILL"])
