@@ -1,12 +1,14 @@
 """The directory of a service's control socket.
 
 Runs with whatever privilege the caller has, before the drop: root makes /run/jvmbind/NAME for the service user, another
-user has one below XDG_RUNTIME_DIR or /tmp. Sources: hier(7), file-hierarchy(7), XDG Base Directory Specification.
+user has one below XDG_RUNTIME_DIR, or one of a random name in /tmp. The worker of a wrapper script keeps its Java home by
+the same rules. Sources: hier(7), file-hierarchy(7), XDG Base Directory Specification.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 SYSTEM = "/run/jvmbind"
 SOCKET = "control"
+_TEMPORARY = "/tmp"  # noqa: S108 - see make_temporary_directory
 
 
 def user_directories(environ: Mapping[str, str], uid: int) -> Iterator[str]:
@@ -31,7 +34,36 @@ def user_directories(environ: Mapping[str, str], uid: int) -> Iterator[str]:
     for base in (environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
         if base.startswith("/"):
             yield f"{base}/jvmbind"
-    yield f"/tmp/jvmbind-{uid}"  # noqa: S108 - owner and mode are checked
+    yield from temporary_directories(_TEMPORARY, uid)
+
+
+def temporary_directories(base: str, uid: int) -> Iterator[str]:
+    """Yield the directories that `make_temporary_directory` has made in `base` for this user."""
+    with contextlib.suppress(OSError):
+        if not _keeps_names(base, uid):
+            return
+        for name in sorted(os.listdir(base)):
+            if name.startswith(f"jvmbind-{uid}-") and is_trusted(f"{base}/{name}", uid):
+                yield f"{base}/{name}"
+
+
+def make_temporary_directory(base: str, uid: int) -> str:
+    """Make a directory, 0700, of this user (who must be the caller) and return its path; raises OSError.
+
+    Its name cannot be foreseen: a known one could be taken by anybody, who would keep this user out for good.
+    """
+    if not _keeps_names(base, uid):
+        raise PermissionError(errno.EPERM, "others may replace what this user has there", base)
+    path = f"{base}/jvmbind-{uid}-{os.urandom(8).hex()}"
+    os.mkdir(path, 0o700)
+    os.chmod(path, 0o700)  # whatever the umask is
+    return path
+
+
+def _keeps_names(base: str, uid: int) -> bool:
+    """Whether only root and this user can remove or rename what this user makes in `base`: inode(7), the sticky bit."""
+    info = os.stat(base)
+    return info.st_uid in {0, uid} and bool(info.st_mode & stat.S_ISVTX or not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def is_trusted(directory: str, uid: int) -> bool:
@@ -114,6 +146,9 @@ def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) ->
                 os.chmod(place, 0o755 if changes_user else 0o700)  # whatever the umask is
             if is_trusted(place, 0 if changes_user else user.uid):
                 return place
+    if not changes_user and user.uid != 0:
+        with contextlib.suppress(OSError):
+            return make_temporary_directory(_TEMPORARY, user.uid)
     return ""
 
 

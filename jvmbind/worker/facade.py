@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import jvmbind
 from jvmbind.errors import SystemFailureError
+from jvmbind.privileged.runtime_dir import make_temporary_directory, temporary_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,8 +43,13 @@ fi
 def facade(java_home: str, environ: Mapping[str, str]) -> str:
     """Return the facade of `java_home`, made or repaired where needed; raises SystemFailureError or OSError."""
     problems = []
-    for base in _bases(environ):
+    temporary = tempfile.gettempdir()
+    known = list(temporary_directories(temporary, os.getuid()))
+    for place in (*_bases(environ), *(known or [""])):
+        base = place or temporary
         try:
+            if not place:
+                base = make_temporary_directory(temporary, os.getuid())
             _own_directory(base)
             if os.statvfs(base).f_flag & os.ST_NOEXEC:
                 problems.append(f"{base} is mounted noexec")
@@ -60,7 +66,6 @@ def _bases(environ: Mapping[str, str]) -> Iterator[str]:
         folder = environ.get(variable, "").partition(":")[0]
         if folder.startswith("/") and os.path.isdir(folder):
             yield f"{folder}/jvmbind"
-    yield f"{tempfile.gettempdir()}/jvmbind-{os.getuid()}"
 
 
 def _own_directory(path: str) -> None:
