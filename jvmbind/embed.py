@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import prctl
 
 from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError
+from jvmbind.listen import number_names
 from jvmbind.posix import seccomp
 from jvmbind.posix.socket_options import as_bound
 from jvmbind.privileged import adopt, drop
 from jvmbind.privileged import listeners as opening
 from jvmbind.privileged.identity import resolve_user
-from jvmbind.spec import ListenSpec, UserSpec, number_names, parse_listen
+from jvmbind.spec import ListenSpec, UserSpec, parse_listen
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments
 from jvmbind.worker.attendant import Attendant

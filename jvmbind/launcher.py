@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import jvmbind
 from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
-from jvmbind.listen import further_sockets
+from jvmbind.listen import further_sockets, number_names
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
 from jvmbind.privileged import adopt
@@ -28,7 +28,6 @@ from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners, release
 from jvmbind.privileged.preflight import as_user, check_own_code, check_proc, check_readable
 from jvmbind.privileged.runtime_dir import leave, name_service, safe_name
-from jvmbind.spec import number_names
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import find_java_home, libjvm
 

@@ -20,7 +20,7 @@ UNIX_PATH_MAX = 107  # sun_path holds 108 bytes with the final NUL: unix(7)
 NAME_MAX = 64
 
 _NAME_START = frozenset(string.ascii_letters)
-_NAME_REST = frozenset(string.ascii_letters + string.digits + "._-")
+NAME_REST = frozenset(string.ascii_letters + string.digits + "._-")
 
 
 class ListenSpec(NamedTuple):
@@ -234,7 +234,7 @@ def _name(reader: _Reader) -> tuple[str, int]:
     if name[0] not in _NAME_START:
         reader.fail(0, "a name that begins with a letter")
     for i, char in enumerate(name):
-        if char not in _NAME_REST:
+        if char not in NAME_REST:
             reader.fail(i, "a letter, a digit, '.', '_' or '-' in a name")
     if len(name) > NAME_MAX:
         reader.fail(NAME_MAX, f"a name of at most {NAME_MAX} characters")
@@ -350,50 +350,6 @@ def _value(reader: _Reader, position: int, option: _Option, word: str, value: st
     if not option.low <= number <= option.high:
         reader.fail(position, expected)
     return number
-
-
-def number_names(specs: list[ListenSpec]) -> tuple[ListenSpec, ...]:
-    """Give a name to each listener that has none, and refuse two of one name or one address; raises UsageError.
-
-    A name made here is the port (`80`), the port and `udp` (`53-udp`) or the last part of the path, with a number
-    behind it where that is taken. It never holds ':', which LISTEN_FDNAMES uses between names: sd_listen_fds(3).
-    """
-    taken = [spec.name for spec in specs if spec.name]
-    for name in taken:
-        if taken.count(name) > 1:
-            msg = f"two listeners are named {name!r}: expected a name of its own for each"
-            raise UsageError(msg)
-    named: list[ListenSpec] = []
-    for spec in specs:
-        base = spec.name
-        if not base:
-            base = {"tcp": f"{spec.port}", "udp": f"{spec.port}-udp"}.get(spec.protocol, spec.path.rpartition("/")[2])
-            base = "".join(c if c in _NAME_REST else "_" for c in base)[:NAME_MAX]
-        name, number = base, 1
-        while not spec.name and (name in taken or any(name == other.name for other in named)):
-            number += 1
-            name = f"{base}-{number}"
-        named.append(spec._replace(name=name))
-    for i, spec in enumerate(named):
-        for other in named[:i]:
-            if _conflict(spec, other):
-                both = f"{other.address} and {spec.address}, {spec.protocol}"
-                msg = f"listeners {other.name!r} and {spec.name!r} want the same address ({both}): expected each address once"
-                raise UsageError(msg)
-    return tuple(named)
-
-
-def _conflict(one: ListenSpec, two: ListenSpec) -> bool:
-    """Whether the kernel would refuse the second: one address, or a wildcard over it, and no SO_REUSEPORT on both."""
-    if one.protocol != two.protocol or one.device != two.device:
-        return False
-    if one.protocol == "unix":
-        return one.path == two.path
-    if one.port != two.port or (one.reuseport and two.reuseport):
-        return False
-    if is_wildcard(one.host) or is_wildcard(two.host):
-        return bool(listener_families(one) & listener_families(two))
-    return one.host == two.host
 
 
 def is_wildcard(host: str | None) -> bool:

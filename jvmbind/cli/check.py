@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from jvmbind import launcher
 from jvmbind.config.load import load
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, UsageError
+from jvmbind.listen import number_names
 from jvmbind.privileged.identity import resolve_user
 from jvmbind.privileged.preflight import as_user, check_proc, check_readable
-from jvmbind.spec import ListenSpec, UserSpec, number_names
+from jvmbind.spec import ListenSpec, UserSpec
 from jvmbind.worker.arguments import JavaCommand, jdk_feature
 from jvmbind.worker.java_home import find_java_home
 

@@ -17,10 +17,11 @@ from jvmbind import launcher
 from jvmbind.cli.run import read_request
 from jvmbind.config.request import Request
 from jvmbind.errors import ConfigurationError, JvmbindError
+from jvmbind.listen import number_names
 from jvmbind.posix.fds import read_memory
 from jvmbind.privileged.identity import resolve_user
 from jvmbind.privileged.preflight import check_readable
-from jvmbind.spec import ServiceSpec, number_names
+from jvmbind.spec import ServiceSpec
 from jvmbind.worker.arguments import JavaCommand, Mode
 from jvmbind.worker.java_home import find_java_home
 

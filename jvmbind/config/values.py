@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from jvmbind.config.request import CONTROL_REQUESTS, UNLIMITED, Limit
 from jvmbind.errors import UsageError
-from jvmbind.spec import NAME_MAX, READY_MODES, UNIX_PATH_MAX, WATCHDOG_ACTIONS, ListenSpec, number_names, parse_listen
+from jvmbind.listen import number_names
+from jvmbind.spec import NAME_MAX, READY_MODES, UNIX_PATH_MAX, WATCHDOG_ACTIONS, ListenSpec, parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from jvmbind.cli.run import read_request
 from jvmbind.errors import JvmbindError
-from jvmbind.spec import number_names, parse_listen
+from jvmbind.listen import number_names
+from jvmbind.spec import parse_listen
 from jvmbind.worker.arguments import parse
 
 if TYPE_CHECKING:

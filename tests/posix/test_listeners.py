@@ -15,11 +15,12 @@ import pytest
 from stage import queue_limit
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
+from jvmbind.listen import number_names
 from jvmbind.posix.fds import open_fds
 from jvmbind.privileged.adopt import identify, inetd_fd, take_inetd
 from jvmbind.privileged.holder import holder_of
 from jvmbind.privileged.listeners import Listener, bind_listeners, jvm_uses_ipv6
-from jvmbind.spec import UserSpec, number_names, parse_listen
+from jvmbind.spec import UserSpec, parse_listen
 from support.users import OTHER_USER, User, user
 
 pytestmark = pytest.mark.root
@@ -260,7 +261,7 @@ def test_the_holder_is_named(workspace: Path, text: str) -> None:
     text = text.format(workspace)
     program = (
         "import socket, sys\nfrom jvmbind.privileged.listeners import bind_listeners\n"
-        "from jvmbind.spec import parse_listen, number_names\n"
+        "from jvmbind.listen import number_names\nfrom jvmbind.spec import parse_listen\n"
         "listeners = bind_listeners(number_names([parse_listen(sys.argv[1])]))\nprint('up', flush=True)\nsys.stdin.read()"
     )
     command = [sys.executable, "-I", "-c", program, text]

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jvmbind.listen import number_names
 from jvmbind.posix.epoll import Registration, parse_line
-from jvmbind.spec import ListenSpec, is_wildcard, number_names, parse_listen, same_address
+from jvmbind.spec import ListenSpec, is_wildcard, parse_listen, same_address
 from jvmbind.worker.address import SOCKADDR_MAX, Match, Wanted, find, parse_sockaddr, real_path
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from jvmbind.errors import ConfigurationError
+from jvmbind.listen import number_names
 from jvmbind.privileged.adopt import inherited_fds, match_inherited
-from jvmbind.spec import ListenSpec, number_names, parse_listen
+from jvmbind.spec import ListenSpec, parse_listen
 
 if TYPE_CHECKING:
     import socket

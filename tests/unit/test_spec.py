@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jvmbind.errors import EX_USAGE, UsageError
+from jvmbind.listen import number_names
 from jvmbind.spec import (
     DEFAULT_BACKLOG,
     NAME_MAX,
@@ -19,7 +20,6 @@ from jvmbind.spec import (
     ServiceSpec,
     host_port,
     is_wildcard,
-    number_names,
     parse_listen,
     same_address,
 )
