@@ -323,8 +323,6 @@ class Actions:
         """Say why there may not be a second instance beside those that there are, "" where nothing is seen."""
         streams = streams_of("self")
         for generation in self.generations.values():
-            if generation.undrainable:
-                return f"generation {generation.number} cannot be drained: {generation.undrainable}"
             pid = generation.process.pid
             # A responder is closed to everybody, and shares the descriptors of a JVM that is looked at.
             pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]

@@ -69,7 +69,6 @@ class Generation:
         self.tried: list[str] = []
         self.status_text = ""
         self.connections = 0, 0  # while it is drained: how many, and on how many a request is in work
-        self.undrainable = ""  # why a listener cannot be taken from it
         self.output = Output()
         self.last_heartbeat = 0.0
         self._messages = Quota(*_MESSAGES)

@@ -40,8 +40,6 @@ _CHILD = (signal.SIGCHLD,) if os.getpid() == 1 else ()  # PID 1 inherits every o
 # The JVM leaves these alone where they were ignored at its start, as nohup(1) and a shell's `&` do it: so does the supervisor.
 _STOPS_UNLESS_IGNORED = tuple(number for number in (*_STOPS, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
 FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, *_CHILD)
-
-
 _PAUSE = 0.02  # seconds after a failure
 
 
@@ -145,7 +143,7 @@ class Loop:
         if self._control is not None and self._requests is not None:
             for client, command in self._control.requests(ready):
                 try:
-                    self._answer_requests(self._control, self._requests, [(client, command)])
+                    self._answer(self._control, self._requests, client, command)
                 except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
                     self._complain(error)
                     self._control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
@@ -257,19 +255,18 @@ class Loop:
             )
         self._step(lifecycle.Reload(time.monotonic(), alone))
 
-    def _answer_requests(self, control: Control, requests: Requests, asked: Sequence[tuple[int, str]]) -> None:
-        for client, command in asked:
-            if command == "status":
-                control.answer(client, {"ok": True, **status_of(self._world, self._state)})
-            elif command == "dump":
-                ok = self._world.pass_on(signal.SIGQUIT)
-                control.answer(client, {"ok": ok, "error": "" if ok else "no JVM is up yet"})
-            elif command == "stop":
-                requests.add(client, command, begun=True)
-                self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
+    def _answer(self, control: Control, requests: Requests, client: int, command: str) -> None:
+        if command == "status":
+            control.answer(client, {"ok": True, **status_of(self._world, self._state)})
+        elif command == "dump":
+            ok = self._world.pass_on(signal.SIGQUIT)
+            control.answer(client, {"ok": ok, "error": "" if ok else "no JVM is up yet"})
+        elif command == "stop":
+            requests.add(client, command, begun=True)
+            self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
+        else:
+            failure = self._begin(Change(command))
+            if failure:
+                control.answer(client, {"ok": False, "error": failure})
             else:
-                failure = self._begin(Change(command))
-                if failure:
-                    control.answer(client, {"ok": False, "error": failure})
-                else:
-                    requests.add(client, command)
+                requests.add(client, command)

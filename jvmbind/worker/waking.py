@@ -14,10 +14,10 @@ import os
 import select
 import signal
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
+from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.worker.connections import sleeping_threads
 
 if TYPE_CHECKING:
@@ -36,21 +36,12 @@ def interrupt(fds: Sequence[int], *, memory: int, pid: int, libc: ctypes.CDLL) -
     Returns whether none is left that cannot be told so: one of a process without a handler for the JDK's signal, which
     would then end it.
     """
-    caught = _is_caught(pid)
+    caught = disposition(pid, _INTERRUPT) is Disposition.CAUGHT
     for thread in sleeping_threads(fds, memory, pid):
         if not caught:
             return False
         libc.tgkill(pid, thread, int(_INTERRUPT))
     return True
-
-
-def _is_caught(pid: int) -> bool:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")), 0)
-    return bool(caught >> (_INTERRUPT - 1) & 1)
 
 
 class OwnConnections:
