@@ -58,3 +58,8 @@ class JavaLaunchError(JvmbindError):
     """What the `java` launcher itself refuses; it ends with status 1 there, so it does here."""
 
     status = 1
+
+
+def printable(text: str) -> str:
+    """Return foreign text with a question mark for each character that could command a terminal, a log or a manager."""
+    return "".join(char if char.isprintable() else "?" for char in text)

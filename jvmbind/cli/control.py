@@ -21,6 +21,7 @@ from jvmbind.errors import (
     PortUnavailableError,
     SystemFailureError,
     UsageError,
+    printable,
 )
 from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, user_directories
 
@@ -165,7 +166,7 @@ def _check_server(sock: socket.socket, path: str) -> None:
 def _printable(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
     """Return an answer with every text printable: a service owns what it says, but not the terminal of who asks."""
     if isinstance(value, str):
-        return "".join(char if char.isprintable() else "?" for char in value)
+        return printable(value)
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return {key: _printable(item) for key, item in value.items()} if isinstance(value, dict) else value

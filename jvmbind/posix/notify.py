@@ -10,6 +10,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from jvmbind.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -48,7 +50,7 @@ class Notifier:
         from systemd.daemon import notify  # noqa: PLC0415 - loaded only where there is a manager
 
         # One variable a line: a control character in a value would begin another, and systemd believes this process.
-        text = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+        text = "\n".join(map(printable, text.split("\n")))
         try:
             # systemd-python takes None for descriptors only where the argument is left out.
             notify(text, False, 0, fds) if fds else notify(text)

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind import wire
+from jvmbind.errors import printable
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.process import Process
@@ -151,7 +152,7 @@ class Generation:
             message = wire.decode(packet)
             if isinstance(message, wire.Tried | wire.Note | wire.Status):
                 # A worker may be hijacked, and its text reaches logs, terminals and the service manager.
-                message = message._replace(text="".join(char if char.isprintable() else "?" for char in message.text))
+                message = message._replace(text=printable(message.text))
             if isinstance(message, wire.Claimed | wire.Listening | wire.Hidden) and message.listener >= len(self.spec.listeners):
                 msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)

@@ -12,11 +12,9 @@ import os
 import sys
 from typing import Any
 
+from jvmbind.errors import printable
+
 _FIELDS = ("EVENT", "GENERATION", "LISTENER")
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class _Formatter(logging.Formatter):
@@ -26,7 +24,7 @@ class _Formatter(logging.Formatter):
         super().__init__("jvmbind: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return _printable(super().format(record))
+        return printable(super().format(record))
 
 
 class _Journal(logging.Handler):
@@ -49,7 +47,7 @@ class _Journal(logging.Handler):
             name: getattr(record, name)
             for name in ("name", "levelno", "levelname", "pathname", "lineno", "funcName", "threadName", "processName")
         }
-        self._handler.emit(logging.makeLogRecord({**known, **fields, "msg": _printable(record.getMessage())}))
+        self._handler.emit(logging.makeLogRecord({**known, **fields, "msg": printable(record.getMessage())}))
 
     def _send_or_print(self, text: str, /, **fields: Any) -> None:  # noqa: ANN401 - whatever the handler makes of a record
         try:

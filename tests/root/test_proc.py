@@ -49,7 +49,7 @@ def within(mounts: str) -> list[str]:
 def test_sandboxes(
     runner: Runner, network: Network, newest: Jdk, jvmbind: list[str], workspace: Path, sandbox: str, way: str
 ) -> None:
-    """In each sandbox a server is served over both families, can be reloaded, and ends with 143."""
+    """In each sandbox a server is served over the IP versions that Java sees there, can be reloaded, and ends with 143."""
     prefix = within(SANDBOXES[sandbox])
     if way == "wrap":
         script = workspace / "start.sh"
@@ -64,7 +64,8 @@ def test_sandboxes(
     service.expect(r"^READY$")
     assert http_get(network, 80).status == 200
     # Where /proc/net is hidden Java sees no IPv6 address, and has IPv4 sockets alone, with jvmbind or without.
-    assert network.bound_ports() in (["tcp6 [::]:80"], ["tcp 0.0.0.0:80"])
+    hidden = sandbox in {"subset", "both"}
+    assert network.bound_ports() == (["tcp 0.0.0.0:80"] if hidden else ["tcp6 [::]:80"])
     if way != "direct":
         service.expect(r"generation 1 is ready", stream="stderr")
         service.process.send_signal(signal.SIGHUP)
