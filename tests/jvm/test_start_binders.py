@@ -63,7 +63,8 @@ def test_debug_agent(runner: Runner, network: Network, jdk: Jdk, port: int) -> N
 
     for count in (1, 2, 3):
         assert exchange(network, port, b"JDWP-Handshake", 14) == b"JDWP-Handshake"
-        service.expect(rf"(Listening for transport dt_socket at address: {port}\s+){{{count + 1}}}")
+        # The agent's lines come between those of main, which runs beside it.
+        service.expect(rf"(?s)(Listening for transport dt_socket at address: {port}\n.*){{{count + 1}}}")
     assert http_get_when_served(network, 80).status == 200
     assert f"Listening for transport dt_socket at address: {port}" in service.stdout
     assert service.stop() == 143
