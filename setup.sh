@@ -4,6 +4,7 @@
 # on standard error.
 #
 #   bash setup.sh          what running jvmbind needs
+#   bash setup.sh --demo   also the server that examples/demo.sh runs
 #   bash setup.sh --dev    also what tests/run.sh needs
 #
 # The environment is made from /usr/bin/python3 and lies outside the checkout: a service user must be
@@ -17,11 +18,13 @@ umask 022
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
+demo=
 dev=
 for argument in "$@"; do
     case $argument in
+        --demo) demo=1 ;;
         --dev) dev=1 ;;
-        *) printf 'usage: %s [--dev]\n' "$0" >&2; exit 64 ;;
+        *) printf 'usage: %s [--demo] [--dev]\n' "$0" >&2; exit 64 ;;
     esac
 done
 
@@ -32,14 +35,18 @@ prefix=${JVMBIND_PREFIX:-/opt/jvmbind/$(printf %s "$checkout" | sha256sum | cut 
 venv=$prefix/venv
 python=$venv/bin/python
 
+. "$checkout/progress.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 # Runs a command whose output nobody needs unless it fails.
 quietly() {
-    "$@" > "$scratch/log" 2>&1 < /dev/null || {
-        cat "$scratch/log" >&2
-        die "this failed: $*"
+    progress "$scratch/log" setup "$@" || {
+        mkdir -p "$prefix"
+        cp "$scratch/log" "$prefix/setup.log"
+        # apt-get, pip and the compiler begin the line that says why in these ways.
+        why=$(grep -aE '^ *(E:|ERROR:|error:|[^ ]+: (fatal )?error:)' "$scratch/log" | head -n 1)
+        die "this failed: $1 $2 ...: ${why:-$(tail -n 1 "$scratch/log")} (all that it said: $prefix/setup.log)"
     }
 }
 
@@ -62,16 +69,17 @@ need ca-certificates curl iproute2 procps util-linux python3 python3-venv python
 # Any JDK will do that has javac; Debian 12's own is 17.
 "${JAVA_HOME:+$JAVA_HOME/bin/}javac" -version > /dev/null 2>&1 || javac -version > /dev/null 2>&1 ||
     need default-jdk-headless
+[ -z "$demo$dev" ] || need tomcat10-user
 if [ -n "$dev" ]; then
-    # The demo is run by a test, in a namespace without a network; so are a script of Debian's and a systemd.
-    need tomcat10-user derby-tools systemd dbus
+    # A script of Debian's and a systemd are run by tests, in a namespace without a network.
+    need derby-tools systemd dbus
     command -v mvn > /dev/null || need maven
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     say "installing Debian packages: ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     # A source that this machine cannot reach is no reason to stop: the next command needs what it needs.
-    apt-get -q update > "$scratch/log" 2>&1 < /dev/null || say "apt-get update: $(grep '^E:' "$scratch/log" | head -1)"
+    progress "$scratch/log" setup apt-get -q update || say "apt-get update: $(grep '^E:' "$scratch/log" | head -1)"
     quietly apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}"
 fi
 
@@ -113,7 +121,7 @@ cd "$prefix"
 
 # Without network where all is there. --use-pep517: python-prctl and systemd-python have a setup.py
 # only, and pip's other way to build these wants the package wheel, which a new environment lacks.
-pip_install() { quietly "$python" -I -m pip install --quiet --use-pep517 "$@"; }
+pip_install() { quietly "$python" -I -m pip install --progress-bar off --use-pep517 "$@"; }
 
 "$python" -I - "$checkout/pyproject.toml" "$scratch" <<'PYTHON'
 """Writes the requirements of pyproject.toml into files that pip of any version takes."""
@@ -147,7 +155,7 @@ stamp=$(
 if ! done_already wheel "$stamp"; then
     say "building and installing jvmbind"
     rm -rf "$prefix/dist"
-    quietly "$python" -I -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir "$prefix/dist" "$checkout"
+    quietly "$python" -I -m pip wheel --no-deps --no-build-isolation --no-index --wheel-dir "$prefix/dist" "$checkout"
     pip_install --no-index --no-deps --force-reinstall "$prefix"/dist/jvmbind-*.whl
     mark_done wheel "$stamp"
 fi

@@ -34,14 +34,7 @@ check() { # check TEXT COMMAND...: a fact that the proof needs
 # --- Set up, with the machine's own network ----------------------------------------------------------
 
 if [ -z "${JVMBIND_DEMO_VENV:-}" ]; then
-    JVMBIND_DEMO_VENV=$(bash "$here/../setup.sh")
-    if [ "$(dpkg-query -W -f '${db:Status-Status}' tomcat10-user 2> /dev/null || true)" != installed ]; then
-        printf 'setup: installing Debian packages: tomcat10-user\n' >&2
-        log=$(mktemp)
-        DEBIAN_FRONTEND=noninteractive sh -c 'apt-get -q update; apt-get -q -y install --no-install-recommends tomcat10-user' \
-            > "$log" 2>&1 < /dev/null || { cat "$log" >&2; die "Tomcat could not be installed"; }
-        rm -f "$log"
-    fi
+    JVMBIND_DEMO_VENV=$(bash "$here/../setup.sh" --demo)
     export JVMBIND_DEMO_VENV
     if [ -n "$netns" ]; then
         # shellcheck disable=SC2016

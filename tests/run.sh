@@ -12,6 +12,7 @@ umask 022
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 checkout=$(dirname "$here")
+. "$checkout/progress.sh"
 venv=$(bash "$checkout/setup.sh" --dev)
 prefix=$(dirname "$venv")
 python=$venv/bin/python
@@ -30,7 +31,7 @@ failed=()
 step() { # step NAME COMMAND...: runs it, shows its output only if it fails
     local name=$1 start=$SECONDS
     shift
-    if "$@" > "$logs/$name.log" 2>&1 < /dev/null; then
+    if progress "$logs/$name.log" "$name" "$@"; then
         printf '%-14s ok (%s s)\n' "$name" $((SECONDS - start))
     else
         printf '%-14s FAILED: %s\n' "$name" "$*"
@@ -78,8 +79,9 @@ set +e
 run_pytest "$logs/pytest.log" -n "$workers" --dist loadgroup "${arguments[@]}"
 status=$?
 # What failed beside other tests may have been starved: it is run again, one at a time, and named if it passes then.
+# A record lost or a port taken is a failure however well it goes the next time.
 again=$(grep -cE '^(FAILED|ERROR) tests/' "$logs/pytest.log")
-if [ "$status" = 1 ] && [ "$again" -le 15 ]; then
+if [ "$status" = 1 ] && [ "$again" -le 15 ] && ! grep -E '^NEVER tests/' "$logs/pytest.log"; then
     printf '\n%s failed beside others; each is run again alone:\n' "$again"
     grep -E '^(FAILED|ERROR) tests/' "$logs/pytest.log"
     run_pytest "$logs/again.log" --last-failed --last-failed-no-failures none "${arguments[@]}"
