@@ -51,6 +51,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the failures that tests/run.sh must not try again."""
+    for report in [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]:
+        if "never" in getattr(report, "keywords", {}):
+            terminalreporter.write_line(f"NEVER {report.nodeid}")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that asks for a `jdk` under the oldest and the newest one, within the limits of its marker `jdks`."""
     if "jdk" in metafunc.fixturenames:

@@ -23,7 +23,7 @@ from support.service import Service
 from support.users import OTHER_USER, SERVICE_USER
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.root, pytest.mark.jvm]
+pytestmark = [pytest.mark.never, pytest.mark.root, pytest.mark.jvm]
 
 # Tries every kind of bind over and over until its stdin ends; prints how often each outcome came.
 CONTENDER = """

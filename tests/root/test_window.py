@@ -19,7 +19,12 @@ from support import jdks
 from support.runner import PLAIN, Runner
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.root, pytest.mark.jvm, pytest.mark.skipif(PLAIN, reason="java holds no listener for anybody")]
+pytestmark = [
+    pytest.mark.never,
+    pytest.mark.root,
+    pytest.mark.jvm,
+    pytest.mark.skipif(PLAIN, reason="java holds no listener for anybody"),
+]
 
 UID = 54399  # a number that nobody else on the machine uses: the attacker tries every process of it
 USER = f"{UID}:{UID}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from support.network import Network
     from support.service import Service
 
-pytestmark = [pytest.mark.skipif(PLAIN, reason="plain java has no reload"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.never, pytest.mark.skipif(PLAIN, reason="plain java has no reload"), pytest.mark.timeout(600)]
 
 RELOADS = int(os.environ.get("JVMBIND_TEST_RELOADS", "3"))
 JVMBIND = [sys.executable, "-I", "-m", "jvmbind"]

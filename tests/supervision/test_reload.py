@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LOST = ("refused", "reset", "timeout", "wrong")
 
 
+@pytest.mark.never
 def test_under_load(supervised: Supervised) -> None:
     """Five reloads under load lose no connection, and each ends with the version of its configuration serving."""
     supervised.start("http=8080")
