@@ -101,8 +101,8 @@ class ServiceSpec(NamedTuple):
     stop_drain_timeout: float = 5.0  # for the answers that are being made when the service is stopped
     restart: str = "on-failure"  # RESTART_POLICIES
     reload: str = "auto"  # RELOAD_MODES
-    backoff_first: float = 0.5
-    backoff_max: float = 30.0
+    backoff_first: float = 0.1
+    backoff_max: float = 10.0
     backoff_waiting: float = 3.0  # the longest pause while a client waits in a queue
     backoff_reset: float = 10.0  # a life this long makes the next crash count as the first again
     start_limit: int = 0  # deaths in a row before any of them was ready, then the service ends; 0 = never

@@ -106,9 +106,24 @@ def test_crash_and_back_off(runner: Runner, network: Network, newest: Jdk) -> No
     assert [re.findall(r"pid (\d+)", line)[0] for line in deaths] == [str(pid) for pid in killed]
     assert all("killed by SIGKILL" in line for line in deaths)
     pauses = [float(line.split(" starts in ")[1].split()[0]) for line in lines(service, "next generation starts in")]
-    assert pauses[-2:] == [0.5, 1.0]
+    assert pauses[-2:] == [0.1, 0.2]
     assert service.stop() == 143
     service.assert_nothing_left()
+
+
+def test_a_healthy_service_is_back_at_once(runner: Runner, network: Network, newest: Jdk) -> None:
+    """A service that dies again and again, each time after a healthy life, is started again without any pause."""
+    service = start(runner, newest, "-l 8080 --backoff-reset 0.2 --backoff-first 60 --backoff-max 60", "ChannelServer", "*", "8080")
+
+    for number in range(1, 4):
+        expect_ready(service, number)
+        healthy = time.monotonic() + 0.4
+        wait_until(lambda moment=healthy: time.monotonic() >= moment, 10, "a healthy life")  # type: ignore[misc]
+        kill_worker(service)
+        assert http_get(network, 8080, timeout=30).status == 200
+
+    assert lines(service, "next generation starts in") == []
+    assert service.stop() == 143
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ MISTAKES = {
     "[supervise]\nready = 'ftp://x'": r"supervise\.ready: expected one of accept, listen, connect, notify, or http",
     "[supervise]\nready = 'http://'": r"supervise\.ready",
     "[supervise]\nready_status = 200": r"supervise\.ready_status: has no meaning with ready = 'accept'",
-    "[supervise.backoff]\nfirst = 60": r"supervise\.backoff\.first: first \(60 s\) is longer than max \(30 s\)",
+    "[supervise.backoff]\nfirst = 60": r"supervise\.backoff\.first: first \(60 s\) is longer than max \(10 s\)",
     "[supervise.watchdog]\nactions = []": r"actions: expected an array of at least one of",
     "[supervise.watchdog]\nactions = ['log', 'log']": r"actions\[1\]: expected each of .* only once",
     "[control]\nallow = ['status']": r"control\.allow: .*expected control\.group as well",

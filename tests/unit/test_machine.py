@@ -5,6 +5,7 @@ Phases, events and actions are taken from the modules, so that what is added the
 
 from __future__ import annotations
 
+import itertools
 import signal
 import typing
 from typing import TYPE_CHECKING, Any
@@ -451,6 +452,61 @@ def test_back_off_doubles_to_its_maximum() -> None:
         assert Spawn(state.next_number - 1, parked=False) in actions
         state = serve_again(spec, state, now)
     assert seen == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0]
+
+
+DEFAULTS = ServiceSpec("x", "/java", (), (parse_listen("80"),))
+
+
+def deaths(spec: ServiceSpec, lives: Iterable[tuple[float, float]], *, wanted: bool = False) -> list[float]:
+    """Return the pause after each life, by the table: (seconds until it is ready, seconds that it is ready; 0: never)."""
+    state, now, found = up(spec), 1.0, []
+    for starting, ready in lives:
+        number = state.next_number - 1
+        if ready:
+            state = serve_again(spec, state, now + starting)
+        now += starting + ready
+        state, actions = step(spec, state, Died(now, number, 0, signal.SIGSEGV))
+        pause = (pauses(actions) or [0.0])[0]
+        if pause and wanted:
+            state, actions = step(spec, state, Wanted(now))
+            pause = min(pause, *(action.seconds for action in actions if isinstance(action, SetTimer)))
+        now += pause
+        if pause:
+            state, _ = step(spec, state, Timeout(now, "back-off", 0))
+        found.append(pause)
+    return found
+
+
+def test_back_off_of_a_healthy_service() -> None:
+    """By default a service that crashes once a minute for a day is back at once each time, also where a start takes 45 s."""
+    for starting in (0.5, 5.0, 45.0):
+        assert deaths(DEFAULTS, [(starting, 60.0 - starting)] * 1440) == [0.0] * 1440
+
+
+def test_back_off_of_a_broken_service() -> None:
+    """By default one that dies at once is started at most 370 times an hour, or 1,210 times while clients wait, 3 s each."""
+    alone, wanted = deaths(DEFAULTS, [(0.0, 0.0)] * 2000), deaths(DEFAULTS, [(0.0, 0.0)] * 2000, wanted=True)
+
+    assert [round(pause, 1) for pause in alone[:10]] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert [round(pause, 1) for pause in wanted[:10]] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0, 3.0]
+    assert sum(total <= 3600 for total in itertools.accumulate(alone)) <= 370
+    assert sum(total <= 3600 for total in itertools.accumulate(wanted)) <= 1210
+
+
+LIVES = st.lists(st.tuples(st.floats(0, 100), st.one_of(st.just(0.0), st.floats(0.001, 100))), max_size=30)
+
+
+@given(LIVES, st.booleans())
+def test_back_off_for_any_lives(lives: list[tuple[float, float]], wanted: bool) -> None:
+    """Whatever lives a service has, a healthy one is followed by no pause, and no pause is longer than its limit."""
+    longest = DEFAULTS.backoff_waiting if wanted else DEFAULTS.backoff_max
+    found = deaths(DEFAULTS, lives, wanted=wanted)
+
+    for (_, ready), before, pause in zip(lives, [0.0, *found], found, strict=False):
+        if ready > DEFAULTS.backoff_reset:
+            assert pause == 0
+        elif ready < DEFAULTS.backoff_reset:
+            assert before <= pause <= longest
 
 
 @given(st.integers(1, 10**9))
