@@ -46,7 +46,7 @@ quietly() {
         cp "$scratch/log" "$prefix/setup.log"
         # apt-get, pip and the compiler begin the line that says why in these ways.
         why=$(grep -aE '^ *(E:|ERROR:|error:|[^ ]+: (fatal )?error:)' "$scratch/log" | head -n 1)
-        die "this failed: $1 $2 ...: ${why:-$(tail -n 1 "$scratch/log")} (all that it said: $prefix/setup.log)"
+        die "this failed: ${1##*/}: ${why:-$(tail -n 1 "$scratch/log")} (all that it said: $prefix/setup.log)"
     }
 }
 
