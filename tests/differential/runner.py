@@ -29,7 +29,7 @@ from support.users import SERVICE_USER, user
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cases import Case
+    from differential.cases import Case
 
 TIMEOUT = 120.0
 
@@ -146,8 +146,8 @@ def command_of(jvmbind: Sequence[str], jdk: Jdk, *, supervised: bool) -> list[st
 
 def main() -> int:
     """Run the named cases, all without a name, and print the differences."""
-    from cases import CASES  # noqa: PLC0415 - only as a program
-    from fixtures import build  # noqa: PLC0415
+    from differential.cases import CASES  # noqa: PLC0415 - only as a program
+    from differential.fixtures import build  # noqa: PLC0415
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--jdk", type=int)

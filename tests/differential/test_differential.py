@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from cases import CASES, Case
-from fixtures import build
-from runner import Outcome, Site, command_of, differences, run, site
+from differential.cases import CASES, Case
+from differential.fixtures import build
+from differential.runner import Outcome, Site, command_of, differences, run, site
 
 if TYPE_CHECKING:
     from support.jdks import Jdk

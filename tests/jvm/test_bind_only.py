@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -57,6 +58,10 @@ class Receivers:
         connection.close()
         self.got.append((port, count, end))
 
+    def have(self, count: int) -> bool:
+        """Say whether so many connections have ended."""
+        return len(self.got) == count
+
 
 @pytest.mark.parametrize("jvm", ["-ea", "-Djava.net.preferIPv4Stack=true"])
 @pytest.mark.parametrize("spec", ["20,bind-only", "127.0.0.1:20,bind-only=4"])
@@ -69,7 +74,7 @@ def test_active_mode(runner: Runner, network: Network, jdk: Jdk, spec: str, jvm:
             "ActiveMode", "20", "9000", str(PEERS), str(ROUNDS), str(SIZE), jvm=[jvm],
         )  # fmt: skip
         service.expect("^DONE$")
-        wait_until(lambda turn=turn: len(receivers.got) == turn * PEERS * ROUNDS, 60, "the last of the transfers")
+        wait_until(partial(receivers.have, turn * PEERS * ROUNDS), 60, "the last of the transfers")
         assert set(receivers.got) == {(20, SIZE, "end of input")}, receivers.got
         assert "FAILED" not in service.stdout
         assert service.stop() == 143

@@ -97,7 +97,7 @@ def test_the_next_generation_may_use_the_other_family(runner: Runner, network: N
     )  # fmt: skip
 
     for number, ipv4 in enumerate((False, True, False), 1):
-        wait_until(lambda number=number: service.stdout.count("READY") == number, 30, f"generation {number}")
+        service.expect(rf"(?s)(READY.*){{{number}}}")
         for protocol, port in (("tcp", 600), ("udp", 601)):
             assert ask(network, protocol, "127.0.0.1", port) == "4"
             assert ask(network, protocol, "::1", port) == ("ConnectionRefusedError" if ipv4 else "6")

@@ -19,8 +19,6 @@ import pytest
 
 _CHILD = Path(__file__).with_name("in_child.py")
 _SKIPPED = 77
-# For the modules that the tests of this folder share; they are no package, as `posix` is a built-in module.
-sys.path.append(str(_CHILD.parent))
 
 
 @pytest.hookimpl(tryfirst=True)

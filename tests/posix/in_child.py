@@ -19,7 +19,7 @@ _SKIPPED = 77
 def main() -> int:
     """Load the file, call the function."""
     path, name, arguments = sys.argv[1:]
-    sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     spec = importlib.util.spec_from_file_location("tested", path)
     assert spec is not None
     assert spec.loader is not None

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import Stage, queue_limit
 
+from jvmbind.posix import epoll as registrations_module
 from jvmbind.posix.seccomp import Notification, this_machine
 from jvmbind.worker import given as given_module
+from jvmbind.worker.idle import idle_like
+from support.stage import Stage, queue_limit
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.root
@@ -906,7 +908,12 @@ def test_a_thread_that_sleeps_on_the_idle_socket(monkeypatch: pytest.MonkeyPatch
         woken = threading.Event()
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        sleeper = threading.Thread(target=lambda: poll.poll() and woken.set(), daemon=True)
+
+        def sleep() -> None:
+            if poll.poll():
+                woken.set()
+
+        sleeper = threading.Thread(target=sleep, daemon=True)
         sleeper.start()
         task = Path(f"/proc/self/task/{sleeper.native_id}/syscall")
         wait_until(lambda: task.read_text().split()[0] in {"7", "73", "271"}, 10, "poll(2)")
@@ -942,7 +949,8 @@ def test_registration_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.setblocking(False)
         sock.bind(("::", 80))
         sock.listen(50)
-        search, searches = given_module.epoll.registrations, []
+        search = registrations_module.registrations
+        searches: list[Any] = []
 
         def search_and_register(*arguments: Any) -> Any:
             found = search(*arguments)
@@ -951,7 +959,7 @@ def test_registration_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
             searches.append(found)
             return found
 
-        monkeypatch.setattr(given_module.epoll, "registrations", search_and_register)
+        monkeypatch.setattr(registrations_module, "registrations", search_and_register)
         stage.handover.drain(datagrams_only=False)
         monkeypatch.undo()
         assert searches[0] == []
@@ -975,7 +983,7 @@ def test_number_of_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
         sock = socket.socket(V6, TCP)
         sock.bind(("::", 80))
         sock.listen(50)
-        number, make = sock.fileno(), given_module.idle_like
+        number, make = sock.fileno(), idle_like
 
         def close_meanwhile(fd: int) -> Any:
             idle = make(fd)
@@ -1003,7 +1011,7 @@ def test_one_shot_armed_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.bind(("::", 80))
         sock.listen(50)
         epoll.register(sock, once)
-        again = given_module.epoll.again
+        again = registrations_module.again
 
         def arm_behind(registration: Any) -> Any:
             found = again(registration)
@@ -1013,7 +1021,7 @@ def test_one_shot_armed_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.create_connection(("127.0.0.1", 80), 10):
             assert epoll.poll(10) == [(sock.fileno(), select.EPOLLIN)]
             os.close(sock._accept()[0])  # type: ignore[attr-defined]
-        monkeypatch.setattr(given_module.epoll, "again", arm_behind)
+        monkeypatch.setattr(registrations_module, "again", arm_behind)
         stage.handover.drain(datagrams_only=False)
         monkeypatch.undo()
         stage.handover.undrain()

@@ -7,10 +7,15 @@ import errno
 import os
 import signal
 import socket
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jvmbind.posix.landlock import abi, enclose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -24,7 +29,8 @@ def in_domain(*, strict_binds: bool) -> list[int]:
         try:
             LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
             enclose(LIBC, strict_binds=strict_binds)
-            for attempt in (lambda: os.kill(os.getppid(), 0), lambda: bind(8081), lambda: bind(0)):
+            attempts: list[Callable[[], object]] = [partial(os.kill, os.getppid(), 0), partial(bind, 8081), partial(bind, 0)]
+            for attempt in attempts:
                 try:
                     attempt()
                     results.append(0)

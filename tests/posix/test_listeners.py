@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stage import queue_limit
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.listen import number_names
@@ -21,6 +20,7 @@ from jvmbind.privileged.adopt import identify, inetd_fd, take_inetd
 from jvmbind.privileged.holder import holder_of
 from jvmbind.privileged.listeners import Listener, bind_listeners, jvm_uses_ipv6
 from jvmbind.spec import UserSpec, parse_listen
+from support.stage import queue_limit
 from support.users import OTHER_USER, User, user
 
 pytestmark = pytest.mark.root

@@ -16,12 +16,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stage import Stage
 
 from jvmbind.posix import multicast
 from jvmbind.posix.option_table import IP, IPV6, OPTIONS, SOL_SOCKET, TCP, UDP, Option
 from jvmbind.posix.socket_options import as_bound, carry_over, restore
 from jvmbind.spec import ListenSpec
+from support.stage import Stage
 
 pytestmark = pytest.mark.root
 

@@ -10,7 +10,8 @@ import struct
 import threading
 
 import pytest
-from stage import Stage
+
+from support.stage import Stage
 
 pytestmark = pytest.mark.root
 
@@ -86,8 +87,8 @@ def test_address_changed_between_check_and_use() -> None:
 
     def change() -> None:
         while not stop.is_set():
-            buffer[2:4] = struct.pack("!H", 8081)
-            buffer[2:4] = b"\0\0"
+            struct.pack_into("!H", buffer, 2, 8081)
+            struct.pack_into("!H", buffer, 2, 0)
 
     def application() -> None:
         other = threading.Thread(target=change)

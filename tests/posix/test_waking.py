@@ -15,9 +15,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from stage import Stage
 
 from jvmbind.posix.listening import accept_queue
+from support.stage import Stage
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.root

@@ -45,6 +45,12 @@ def other_kind(path: Path) -> None:
         sock.bind(str(path))
 
 
+def huge_file(path: Path) -> None:
+    """Leave a sparse file of a terabyte."""
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
 LEFT: dict[str, Callable[[Path], object]] = {
     "loop-of-links": lambda path: path.symlink_to(path.name),
     "link-to-a-file-of-root": lambda path: path.symlink_to("/etc/passwd"),
@@ -52,7 +58,7 @@ LEFT: dict[str, Callable[[Path], object]] = {
     "directory": lambda path: path.mkdir(),
     "full-directory": lambda path: (path / "below").mkdir(parents=True),
     "pipe": os.mkfifo,
-    "huge-file": lambda path: os.close(os.open(path, os.O_CREAT | os.O_WRONLY)) or os.truncate(path, 1 << 40),
+    "huge-file": huge_file,
     "socket-of-another-kind": other_kind,
     "closed-directory": lambda path: path.parent.chmod(0),
 }

@@ -81,7 +81,7 @@ def test_reload_under_load(
     build, body = SERVERS[name]
     kit = Kit(jdk, workspace, service_user, server_classes)
     java = build(kit)
-    service = runner.run(OPTIONS, jdk, java, cwd=kit.base if name.startswith("jetty") else None)
+    service = runner.run(OPTIONS, jdk, java, cwd=kit.base if name.startswith("jetty") else workspace)
     service.expect("generation 1 is ready", stream="stderr", timeout=60)
 
     with network.entered():

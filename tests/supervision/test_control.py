@@ -24,7 +24,7 @@ from support.users import OTHER_USER, SERVICE_USER, user
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Supervised
+    from supervision.conftest import Supervised
 
 
 def test_status(supervised: Supervised) -> None:

@@ -20,7 +20,7 @@ from support.injection import Tracer
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Supervised
+    from supervision.conftest import Supervised
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the tracer knows the registers of x86-64")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Supervised
+    from supervision.conftest import Supervised
 
 LOST = ("refused", "timeout")
 

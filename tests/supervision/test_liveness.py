@@ -13,7 +13,7 @@ from support import procfs
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Supervised
+    from supervision.conftest import Supervised
 
 
 def test_heartbeat(supervised: Supervised) -> None:

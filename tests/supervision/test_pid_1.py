@@ -19,7 +19,7 @@ from support.users import SERVICE_USER
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Supervised
+    from supervision.conftest import Supervised
 
     from support.service import Service
 

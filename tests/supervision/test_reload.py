@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ import pytest
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Supervised
+    from collections.abc import Callable
+
+    from supervision.conftest import Supervised
 
 LOST = ("refused", "reset", "timeout", "wrong")
 
@@ -55,7 +58,7 @@ def test_by_signal(supervised: Supervised) -> None:
     assert supervised.version() == "2"
 
 
-FAILURES = {
+FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
     "broken-toml": (lambda s: s.config.write_text("listen = = 1"), r"service\.toml"),
     "unknown-key": (lambda s: s.configure("http=8080", more="redy = 'listen'"), r"supervise\.redy: unknown key"),
     "no-such-jar": (lambda s: s.configure("http=8080", jar="/nowhere/app.jar"), "/nowhere/app.jar"),
@@ -324,6 +327,9 @@ def test_datagrams_move_in_one_step(supervised: Supervised) -> None:
                 number += 1
                 end.wait(0.002)
 
+    def last_is(version: str) -> bool:
+        return bool(answers) and answers[-1][1] == version
+
     client = threading.Thread(target=ask)
     client.start()
     try:
@@ -331,7 +337,7 @@ def test_datagrams_move_in_one_step(supervised: Supervised) -> None:
             supervised.configure("udp=8053", listen="'8053/udp'", version=version)
             assert supervised.reload().returncode == 0
             want = f"version={version}"
-            wait_until(lambda want=want: bool(answers) and answers[-1][1] == want, 10, want)
+            wait_until(partial(last_is, want), 10, want)
     finally:
         end.set()
         client.join()

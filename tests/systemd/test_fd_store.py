@@ -20,7 +20,7 @@ from support.users import SERVICE_USER
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Unit
+    from support.units import Unit
 
 Start = Callable[..., None]
 STORE = "FileDescriptorStoreMax=16\nRestart=always\nRestartSec=500ms"

@@ -20,7 +20,7 @@ from support.users import SERVICE_USER
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Unit
+    from support.units import Unit
 
 Start = Callable[..., None]
 RESTART = "Restart=always\nRestartSec=100ms"
