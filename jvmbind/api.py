@@ -1,8 +1,9 @@
 """`jvmbind.Service`: one service from keyword arguments or a file, started as a child of the calling program.
 
 Runs in any program, with any number of threads; the program keeps its privilege, for the service is started by exec as
-`jvmbind run` is. The running handle learns of readiness by the notification protocol of sd_notify(3), on a socket of its
-own, and of the end by a pidfd. Sources: sd_notify(3), unix(7) on SCM_CREDENTIALS, posix_spawn(3), pidfd_open(2).
+`jvmbind run` is. The running handle learns of readiness by the notification protocol of sd_notify(3), on a pair of sockets
+that have no name, so that nobody else can send there, and of the end by a pidfd. Sources: sd_notify(3), unix(7),
+posix_spawn(3), pidfd_open(2).
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from jvmbind.config.request import Request
     from jvmbind.spec import ListenSpec
 
-_REQUEST_FD = 3
+_REQUEST_FD, _NOTIFY_FD = 3, 4
 _ABOVE = 10  # descriptors are moved above those that they get in the child
-_CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
-_LARGEST = 4096  # bytes of one notification
+_LARGEST = 65536  # bytes of one notification
+_AT_ONCE = 64  # notifications between two looks whether the service has ended
 _MARGIN = 10.0  # seconds beyond the service's own time-outs
 
 
@@ -212,17 +211,16 @@ class RunningService:
         self._state, self._text = "starting", ""
         self._reloads, self._reload_failure = 0, ""
         self._ended: int | None = None
-        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        notify, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            # The kernel then names the sender of each message; only the service's own process is believed.
-            notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            address = f"jvmbind-{secrets.token_hex(16)}"
-            notify.bind(f"\0{address}")
-            self._pid = _spawn(request, {**environ, "NOTIFY_SOCKET": f"@{address}"}, stdout, stderr)
+            notify.setblocking(False)
+            self._pid = _spawn(request, {**environ, "NOTIFY_SOCKET": f"fd:{_NOTIFY_FD}"}, stdout, stderr, theirs.fileno())
             self._pidfd = os.pidfd_open(self._pid)
         except OSError:
             notify.close()
             raise
+        finally:
+            theirs.close()
         # A thread, for the service must never wait for this program to read what it says.
         threading.Thread(target=self._watch, args=(notify,), name="jvmbind-service", daemon=True).start()
 
@@ -313,24 +311,31 @@ class RunningService:
             alive = True
             while alive:
                 alive = self._pidfd not in {fd for fd, _ in poll.poll()}
-                self._take(notify)
+                if not self._take(notify):
+                    poll.unregister(notify)
+                    poll.poll()
+                    alive = False
         status = self._reap()
         with self._changed:
             os.close(self._pidfd)
             self._ended, self._state = status, "ended"
             self._changed.notify_all()
 
-    def _take(self, notify: socket.socket) -> None:
-        while True:
+    def _take(self, notify: socket.socket) -> bool:
+        """Understand what the service has said; return whether it may say more."""
+        for _ in range(_AT_ONCE):
             try:
-                data, ancillary, _, _ = notify.recvmsg(_LARGEST, socket.CMSG_SPACE(_CREDENTIALS.size))
+                data = notify.recv(_LARGEST)
             except BlockingIOError:
-                return
-            pids = [_CREDENTIALS.unpack(item)[0] for _, kind, item in ancillary if kind == socket.SCM_CREDENTIALS]
-            if pids == [self._pid]:
-                with self._changed:
-                    self._understand(data.decode("utf-8", "replace").splitlines())
-                    self._changed.notify_all()
+                return True
+            except ConnectionResetError:
+                return False
+            if not data:
+                return False
+            with self._changed:
+                self._understand(data.decode("utf-8", "replace").splitlines())
+                self._changed.notify_all()
+        return True
 
     def _understand(self, lines: list[str]) -> None:
         for line in lines:
@@ -355,7 +360,7 @@ class RunningService:
         return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
-def _spawn(request: Request, environ: Mapping[str, str], stdout: int | None, stderr: int | None) -> int:
+def _spawn(request: Request, environ: Mapping[str, str], stdout: int | None, stderr: int | None, notify: int) -> int:
     package = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, "-I", os.path.join(package, "__main__.py"), "run", "--request-fd", str(_REQUEST_FD)]
     moved: list[int] = []
@@ -363,7 +368,7 @@ def _spawn(request: Request, environ: Mapping[str, str], stdout: int | None, std
         memory = sealed_memory("jvmbind-request", request.to_json())
         moved.append(memory)
         actions = []
-        for fd, number in ((stdout, 1), (stderr, 2), (memory, _REQUEST_FD)):
+        for fd, number in ((stdout, 1), (stderr, 2), (memory, _REQUEST_FD), (notify, _NOTIFY_FD)):
             if fd is not None:
                 # Moved above the numbers that they get, so that no move overwrites the next one's source.
                 moved.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE))

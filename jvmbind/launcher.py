@@ -20,7 +20,7 @@ import jvmbind
 from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.posix import role
-from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, sealed_memory
+from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, passed_fd, sealed_memory
 from jvmbind.privileged import adopt
 from jvmbind.privileged.closed import close_to_others, forget_start
 from jvmbind.privileged.drop import drop_permanently
@@ -47,6 +47,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     """Start the service in place of this process. Raises JvmbindError, with nothing bound and nothing left behind."""
     fill_standard_fds()
     check_proc()
+    _keep_from_others(passed_fd(environ))
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # Inherited, it would make the kernel collect every child of every role: waitpid(2), notes on SIGCHLD.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -93,6 +94,17 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
             leave(control)
         raise
     _become(spec, listeners, service_environ, changes_user=changes_user)
+
+
+def _keep_from_others(fd: int) -> None:
+    """Let nothing that is started inherit the descriptor on which `jvmbind.Service` listens; raises SystemFailureError."""
+    if fd < 0:
+        return
+    try:
+        os.set_inheritable(fd, False)
+    except OSError as error:
+        msg = f"NOTIFY_SOCKET=fd:{fd}: {error.strerror}; expected an open descriptor"
+        raise SystemFailureError(msg) from error
 
 
 def delegated_control(request: Request) -> tuple[int, tuple[str, ...]]:
@@ -195,10 +207,14 @@ def _become(spec: ServiceSpec, listeners: list[Listener], environ: dict[str, str
     fds = [sock.detach() for _, sock in listeners]
     if spec.direct:
         _exec_worker(spec, fds, environ)
-    arrange_for_exec(fds)
-    fds = list(range(LISTEN_FDS_START, LISTEN_FDS_START + len(fds)))
-    for fd in fds:
+    notify = passed_fd(environ)
+    passed = [*fds, *([notify] if notify >= 0 else [])]
+    arrange_for_exec(passed)
+    for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + len(passed)):
         os.set_inheritable(fd, False)
+    fds = list(range(LISTEN_FDS_START, LISTEN_FDS_START + len(fds)))
+    if notify >= 0:
+        environ["NOTIFY_SOCKET"] = f"fd:{LISTEN_FDS_START + len(fds)}"  # behind the listeners
     os.environ.clear()
     os.environ.update(environ)
     forget_start(f"jvmbind supervisor {spec.name}", environment=changes_user)

@@ -24,6 +24,7 @@ from jvmbind.errors import (
     printable,
 )
 from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, user_directories
+from jvmbind.supervisor.root_socket import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,11 +112,10 @@ def ask(
     `progress` is called with what is waited for. Raises PortUnavailableError, NotPermittedError, RefusedError,
     SystemFailureError.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        # A socket with a time-out of Python's would not wait for a place in a full queue: unix(7), EAGAIN.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout or _CONNECT_PATIENCE), 0))
+    with _roots_connection(path) or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         try:
-            sock.connect(path)
+            if not _is_connected(sock):
+                _connect(sock, path, int(timeout or _CONNECT_PATIENCE))
             sock.settimeout(timeout)
             if found_by_name:
                 _check_server(sock, path)
@@ -137,6 +137,50 @@ def ask(
     return answer
 
 
+def _connect(sock: socket.socket, path: str, patience: int) -> None:
+    """Connect, and wait for a place in the queue where it is full; raises OSError."""
+    # A socket with a time-out of Python's would not wait: unix(7), EAGAIN.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", patience, 0))
+    sock.connect(path)
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _roots_connection(path: str) -> socket.socket | None:
+    """Return a connection to the socket that a supervisor has for root alone, None where there is none to be had.
+
+    It lies behind a link to a descriptor of the supervisor (see supervisor.root_socket). The link could be changed by the
+    service's user: only the process that it names is spoken to. In another PID namespace it leads nowhere, and without
+    CAP_SYS_PTRACE too: then root asks as everybody does.
+    """
+    if os.geteuid() != 0:
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        target = os.readlink(path + SUFFIX)
+        empty, proc, pid, fd, number = target.split("/")
+        if (empty, proc, fd) == ("", "proc", "fd") and pid.isdigit() and number.isdigit():
+            _connect(sock, target, 1)
+            if str(_peer(sock)[0]) == pid:
+                return sock
+    except (OSError, ValueError):
+        pass
+    sock.close()
+    return None
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """Return the process that listens, and its uid: SO_PEERCRED, unix(7)."""
+    pid, uid, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
+
+
 def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[str], None]) -> dict[str, Any]:
     while True:
         data = sock.recv(_ANSWER_MAX)
@@ -155,8 +199,8 @@ def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[
 
 
 def _check_server(sock: socket.socket, path: str) -> None:
-    """Check that whoever answers owns the directory of the socket: SO_PEERCRED, unix(7)."""
-    _, uid, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    """Check that whoever answers owns the directory of the socket."""
+    uid = _peer(sock)[1]
     owner = os.stat(os.path.dirname(os.path.abspath(path))).st_uid
     if uid != owner and os.geteuid() != uid:
         msg = f"{path}: uid {uid} answers there, but the directory is that of uid {owner}; not asked"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jvmbind.errors import SystemFailureError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LISTEN_FDS_START = 3
 
@@ -42,6 +42,12 @@ def arrange_for_exec(fds: Sequence[int]) -> None:
     for fd in open_fds():
         if fd >= above:
             os.close(fd)
+
+
+def passed_fd(environ: Mapping[str, str]) -> int:
+    """Return the descriptor on which `jvmbind.Service` is told how the service is, -1 where there is none."""
+    kind, _, number = environ.get("NOTIFY_SOCKET", "").partition(":")
+    return int(number) if kind == "fd" and number.isascii() and number.isdigit() else -1
 
 
 def fill_standard_fds() -> None:

@@ -1,16 +1,20 @@
 """What the service manager is told: sd_notify(3), with systemd-python. Does nothing without NOTIFY_SOCKET.
 
-Runs in the supervisor. The worker never sees NOTIFY_SOCKET: what Java prints there would be believed. Sources:
-sd_notify(3), sd_watchdog_enabled(3), systemd.service(5) on TimeoutStartSec= and FileDescriptorStoreMax=.
+Runs in the supervisor. The worker never sees NOTIFY_SOCKET: what Java prints there would be believed. `jvmbind.Service` passes
+a descriptor instead of an address (`NOTIFY_SOCKET=fd:N`): to an address any process of the machine could send, and this one
+would wait for a place in a queue that others have filled. Sources: sd_notify(3), sd_watchdog_enabled(3), unix(7),
+systemd.service(5) on TimeoutStartSec= and FileDescriptorStoreMax=.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import printable
+from jvmbind.posix.fds import passed_fd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
 _EXTEND_EVERY = 5.0  # seconds
 _EXTEND_BY = 30_000_000  # microseconds
+_UNSENT_MAX = 256
+_SEND_AGAIN = 0.5  # seconds
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
 
@@ -27,7 +33,12 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Look at the environment; nothing is sent yet."""
-        self._on = bool(environ.get("NOTIFY_SOCKET"))
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._on = bool(address)
+        fd = passed_fd(environ)
+        self._program = socket.socket(fileno=fd) if fd >= 0 else None  # of jvmbind.Service
+        self._unsent: list[str] = []  # what that program has had no room for
+        self._send_again = 0.0
         self._is_ready = False
         self._next_extend = time.monotonic()
         self._watchdog = 0.0
@@ -47,6 +58,10 @@ class Notifier:
     def _send(self, text: str, fds: list[int] | None = None) -> None:
         if not self._on:
             return
+        if self._program is not None:
+            if not fds:
+                self._tell_program(self._program, text)
+            return
         from systemd.daemon import notify  # noqa: PLC0415 - loaded only where there is a manager
 
         # One variable a line: a control character in a value would begin another, and systemd believes this process.
@@ -56,6 +71,25 @@ class Notifier:
             notify(text, False, 0, fds) if fds else notify(text)
         except OSError:
             return  # the manager has gone; the service goes on
+
+    def _tell_program(self, program: socket.socket, text: str) -> None:
+        """Send to the program that started the service, which may be stopped: it is not waited for, and misses no change."""
+        if text.startswith("STATUS="):
+            self._unsent = [one for one in self._unsent if not one.startswith("STATUS=")]
+        self._unsent = [*self._unsent, "\n".join(map(printable, text.split("\n")))][-_UNSENT_MAX:]
+        self._flush(program)
+
+    def _flush(self, program: socket.socket) -> None:
+        self._send_again = time.monotonic() + _SEND_AGAIN
+        while self._unsent:
+            try:
+                program.send(self._unsent[0].encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except (BrokenPipeError, ConnectionResetError):
+                self._unsent = []  # the program has gone; the service goes on
+                return
+            except OSError:  # no room, or no memory: later
+                return
+            del self._unsent[0]
 
     def ready(self, status: str) -> None:
         """Say that clients get served."""
@@ -93,6 +127,8 @@ class Notifier:
     def keep_alive(self, *, starting: bool) -> None:
         """Extend the start time-out while a slow JVM starts, and feed the watchdog while the service is healthy."""
         now = time.monotonic()
+        if self._program is not None and self._unsent and now >= self._send_again:
+            self._flush(self._program)
         if self._on and not self._is_ready and now >= self._next_extend:
             self._next_extend = now + _EXTEND_EVERY
             if starting:
@@ -105,6 +141,7 @@ class Notifier:
     def deadlines(self) -> list[float]:
         """Return when `keep_alive` must be called again (monotonic)."""
         found = [self._next_watchdog] if self._watchdog else []
+        found += [self._send_again] if self._unsent else []
         return [*found, self._next_extend] if self._on and not self._is_ready else found
 
 

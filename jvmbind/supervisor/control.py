@@ -10,6 +10,7 @@ import array
 import contextlib
 import json
 import os
+import select
 import socket
 import stat
 import struct
@@ -17,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.supervisor.quota import Quota
+from jvmbind.supervisor.root_socket import RootSocket
 
 if TYPE_CHECKING:
     import logging
@@ -27,10 +29,11 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13: the supplementary groups of who connected
 _GROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
 _REQUEST_MAX = 64
-_CLIENTS_MAX = 32  # of root, and as many of the owner
-_STRANGERS_MAX = 8
-_BACKLOG = 128  # what root has to wait behind, at the most
-_ACCEPTED_AT_ONCE = 64
+_ROOT, _GROUP, _OWNER, _STRANGER = range(4)  # who asks, in the order in which they are answered
+_PLACES = {_ROOT: 32, _GROUP: 16, _OWNER: 16, _STRANGER: 8}
+_BACKLOG = 128
+_ACCEPTED_AT_ONCE = 16
+_ANSWERED_AT_ONCE = 1  # requests of others than root between two looks whether root asks
 _ACCEPTS = 512, 3000  # at once, then a second: about a tenth of a processor
 _REQUESTS = 40, 20  # of each user but root
 _PAUSE = 0.01  # seconds
@@ -40,7 +43,7 @@ _UIDS_MAX = 64
 class _Peer(NamedTuple):
     uid: int
     groups: set[int]
-    kind: int  # the uid of root or the owner, -1 for all others: each has places of its own
+    kind: int  # _ROOT and so on: each kind has places of its own
 
 
 class Control:
@@ -61,6 +64,7 @@ class Control:
         self._requests: dict[int, Quota] = {}  # by uid
         self.paused_until = 0.0  # nobody is let in before that
         self._socket: socket.socket | None = None
+        self._root: RootSocket | None = None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             remove_stale(path)
@@ -75,19 +79,40 @@ class Control:
         except OSError as error:
             sock.close()
             log.warning("no control socket at %s: %s", path, error.strerror)
+            return
+        try:
+            self._root = RootSocket(path)
+        except OSError as error:
+            log.warning("root has no control socket of its own beside %s: %s", path, error.strerror)
 
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
-        listens = self._socket is not None and time.monotonic() >= self.paused_until
-        return [*self._clients, *([self._socket.fileno()] if self._socket is not None and listens else [])]
+        listening = [self._root.socket] if self._root is not None else []
+        if self._socket is not None and time.monotonic() >= self.paused_until:
+            listening.append(self._socket)
+        return [*self._clients, *(sock.fileno() for sock in listening)]
 
     def requests(self, ready: Iterable[int]) -> list[tuple[int, str]]:
-        """Accept who has come, and return (client, command) of what is permitted, root's first; the rest is answered here."""
+        """Accept who has come, and return (client, command) of what is permitted, root's first; the rest is answered here.
+
+        Of others than root a few requests are read at once: the rest stays readable, and root's next is not behind it.
+        """
         ready = set(ready)
+        if self._root is not None and self._root.socket.fileno() in ready:
+            ready |= self._accept_root(self._root.socket)
         if self._socket is not None and self._socket.fileno() in ready:
             ready |= self._accept_all(self._socket)
-        asking = sorted(ready & self._clients.keys(), key=lambda fd: self._peers[fd].uid != 0)
-        return [(fd, command) for fd in asking if fd in self._clients and (command := self._read(fd))]
+        found: list[tuple[int, str]] = []
+        others = 0
+        for fd in sorted(ready & self._clients.keys(), key=lambda fd: self._peers[fd].kind):
+            is_root = self._peers[fd].kind == _ROOT
+            if not is_root and others >= _ANSWERED_AT_ONCE:
+                break
+            command = self._read(fd)
+            if command:
+                found.append((fd, command))
+                others += not is_root
+        return found
 
     def _accept_all(self, listening: socket.socket) -> set[int]:
         """Let in who waits. A user who connects without end costs a bounded share of the processor, and no one his place."""
@@ -106,17 +131,54 @@ class Control:
             new.add(self._take(client))
         return new
 
+    def _accept_root(self, listening: socket.socket) -> set[int]:
+        """Let in who waits at root's own socket; whoever else got hold of it is turned away without a word."""
+        new: set[int] = set()
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                client = listening.accept()[0]
+            except BlockingIOError:
+                break
+            except OSError:  # EMFILE, which comes before a look whether anybody waits; somebody else makes room
+                if not _somebody_waits(listening):
+                    break
+                if not self._make_room():
+                    raise
+                continue
+            if _who(client)[0] == 0:
+                new.add(self._take(client))
+            else:
+                client.close()
+        return new
+
     def _take(self, client: socket.socket) -> int:
         client.setblocking(False)
         uid, groups = _who(client)
-        kind = uid if uid in {0, os.geteuid()} else -1
-        # Each kind has room of its own, and the oldest makes place for the next: nobody keeps root or the owner out.
+        kind = self._kind(uid, groups)
+        # Each kind has room of its own. Of the user who has most of it the oldest makes place: nobody keeps another out.
         same = [fd for fd, peer in self._peers.items() if peer.kind == kind]
-        if len(same) >= (_STRANGERS_MAX if kind < 0 else _CLIENTS_MAX):
-            self._forget(same[0])
+        if len(same) >= _PLACES[kind]:
+            uids = [self._peers[fd].uid for fd in same]
+            self._forget(same[uids.index(max(uids, key=uids.count))])
         fd = client.fileno()
         self._clients[fd], self._peers[fd] = client, _Peer(uid, groups, kind)
         return fd
+
+    def _make_room(self) -> bool:
+        """Close a connection of who matters least, but none of root's; return whether there was one."""
+        last = max(self._peers, key=lambda fd: self._peers[fd].kind, default=-1)
+        if last < 0 or self._peers[last].kind == _ROOT:
+            return False
+        self._forget(last)
+        return True
+
+    def _kind(self, uid: int, groups: set[int]) -> int:
+        if uid == 0:
+            return _ROOT
+        if uid == os.geteuid():
+            return _OWNER
+        gid, allowed = self._delegated()
+        return _GROUP if allowed and gid in groups else _STRANGER
 
     def _is_too_much(self, uid: int) -> bool:
         if uid == 0:
@@ -194,10 +256,18 @@ class Control:
 
     def close(self) -> None:
         """Stop listening and remove the socket; who waits sees the end of its connection with that of this process."""
+        if self._root is not None:
+            self._root.close()
         if self._socket is not None:
             self._socket.close()
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+
+
+def _somebody_waits(listening: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(listening, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _who(client: socket.socket) -> tuple[int, set[int]]:

@@ -25,23 +25,27 @@ class LifecyclePipes:
         self._rest = b""
 
     def read(self) -> list[Message]:
-        """Return what the application has said since the last call."""
+        """Return what the application has said since the last call: at most that it is ready, and its last status.
+
+        An application that never stops talking would else keep the responder from everything else: the supervisor reads at
+        a bounded rate, and what is said to it waits for that.
+        """
         try:
             self._rest += os.read(self.from_java, 65536)
         except BlockingIOError:
             return []
         *lines, self._rest = self._rest.split(b"\n")
         self._rest = self._rest[:_LINE_MAX]
-        found: list[Message] = []
+        found: dict[str, Message] = {}
         for line in lines:
             word, _, text = line[:_LINE_MAX].decode("utf-8", "replace").partition(" ")
             if word == "READY":
-                found.append(Notified())
+                found[word] = Notified()
             elif word == "STATUS":
-                found.append(Status(text))
-        return found
+                found[word] = Status(text)
+        return list(found.values())
 
     def tell(self, word: str) -> None:
-        """Tell the application; a reader that never reads is not waited for."""
-        with contextlib.suppress(BlockingIOError):
+        """Tell the application; a reader that never reads, or has closed its end, is not waited for."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._to_java, f"{word}\n".encode())

@@ -10,7 +10,6 @@ import grp
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -194,32 +193,23 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("word", ["", "status"], ids=["connect", "ask"])
-def test_flood(supervised: Supervised, word: str) -> None:
+@pytest.mark.parametrize(("word", "way"), [("", "blocking"), ("status", "blocking"), ("status", "at-once")])
+def test_flood(supervised: Supervised, word: str, way: str) -> None:
     """10.5: while 40 threads of a stranger and 40 of the owner connect as fast as they can, root gets its answers."""
     service = supervised.start("http=8080")
-    command = [sys.executable, "-I", "-c", FLOOD, str(supervised.socket), word, "blocking"]
+    quiet = sorted(ask_as_root(supervised) for _ in range(20))
+    command = [sys.executable, "-I", "-c", FLOOD, str(supervised.socket), word, way]
     floods = [subprocess.Popen([*as_user(who), *command], stdout=subprocess.PIPE, text=True) for who in (OTHER_USER, SERVICE_USER)]
     try:
         for flood in floods:
             assert flood.stdout is not None
             assert flood.stdout.readline() == "connecting\n"
         before, begun, used = service.stderr.count("was refused"), time.monotonic(), cpu_seconds(service.pid)
-        waited = []
-        for _ in range(20):
-            asked = time.monotonic()
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-                # As the command line does it: waits for a place in the queue, which the kernel does not give in turn.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 4, 0))
-                with contextlib.suppress(BlockingIOError):
-                    sock.connect(str(supervised.socket))
-                    sock.send(b"status")
-                    sock.settimeout(20)
-                    assert json.loads(sock.recv(1 << 20))["ok"]
-            waited.append(time.monotonic() - asked)
+        waited = sorted(ask_as_root(supervised) for _ in range(20))
         elapsed = time.monotonic() - begun
-        # Half a second on a quiet machine; this one may be busy with 80 threads and with other tests.
-        assert sorted(waited)[10] < 2, waited
+        print(f"quiet: median {quiet[10]:.3f}, most {quiet[-1]:.3f} s; flooded: median {waited[10]:.3f}, most {waited[-1]:.3f} s")
+        # 0.05 to 0.15 s with 80 threads on two processors; tests/posix/test_control.py counts what goes before root's request.
+        assert waited[10] < 0.5 + 20 * quiet[10], (quiet, waited)
         assert service.stderr.count("was refused") - before <= elapsed + 2
         assert cpu_seconds(service.pid) - used < 0.7 * elapsed + 0.5
         assert supervised.version() == "1"
@@ -227,6 +217,64 @@ def test_flood(supervised: Supervised, word: str) -> None:
         for flood in floods:
             flood.kill()
             flood.communicate()
+
+
+def test_root_has_a_socket_of_its_own(supervised: Supervised) -> None:
+    """10.5: root's commands go to a socket that no process of the service's user can reach, and do without the other one."""
+    service = supervised.start("http=8080")
+    link = f"{supervised.socket}.root"
+    connect = f"import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect({link!r})"
+    for who in (SERVICE_USER, OTHER_USER):
+        tried = subprocess.run([*as_user(who), sys.executable, "-I", "-c", connect], capture_output=True, text=True, check=False)
+        assert "PermissionError" in tried.stderr
+
+    supervised.socket.rename(f"{supervised.socket}.away")
+    asked = [*supervised.jvmbind, "status", "--json", str(supervised.socket)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pid"] == service.pid
+
+    # Where the link leads elsewhere, which the service's user could see to, root asks as everybody does.
+    Path(f"{supervised.socket}.away").rename(supervised.socket)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as trap:
+        trap.bind(str(supervised.folder / "trap"))
+        trap.listen()
+        trap.setblocking(False)
+        held = os.open(supervised.folder / "trap", os.O_PATH)
+        for target in (f"/proc/{service.pid}/fd/{held}", f"/proc/self/fd/{held}", str(supervised.folder / "trap"), "/x"):
+            os.unlink(link)
+            os.symlink(target, link)
+            done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["pid"] == service.pid
+        os.close(held)
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+    assert service.stop() == 143
+
+
+def test_an_application_that_never_stops_talking(supervised: Supervised) -> None:
+    """10.5: statuses written without end over the Java API neither fill the log nor keep a reload or a stop from working."""
+    service = supervised.start("http=8080", "chat=busy", "chat=busier")
+    used, begun = cpu_seconds(service.pid), time.monotonic()
+
+    assert supervised.reload().returncode == 0
+    assert supervised.reload().returncode == 0
+    assert cpu_seconds(service.pid) - used < 0.5 * (time.monotonic() - begun) + 0.5
+    assert supervised.status()["generations"][-1]["status"].startswith("busi") or supervised.version() == "1"
+    assert service.stderr.count("busy") == 0
+    assert service.stop() == 143
+
+
+def ask_as_root(supervised: Supervised) -> float:
+    """Ask for the status over root's own socket; return the seconds until the answer was there."""
+    asked = time.monotonic()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(60)
+        sock.connect(f"{supervised.socket}.root")
+        sock.send(b"status")
+        assert json.loads(sock.recv(1 << 20))["ok"]
+    return time.monotonic() - asked
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,6 +1,7 @@
 package service;
 
 import java.io.BufferedReader;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
@@ -13,7 +14,7 @@ import java.nio.charset.StandardCharsets;
 /**
  * A server whose life the tests decide on, by KEY=VALUE arguments in the order in which they are to happen:
  * hook=MS (a shutdown hook that takes so long), wait=MS, check=PORT (binds, listens and closes), http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
- * say=TEXT, exit=STATUS, hang=anything.
+ * say=TEXT, chat=TEXT (never stops telling jvmbind its status), exit=STATUS, hang=anything.
  * It answers with its process id and its -Dversion; GET /sleep/MS answers after so many milliseconds. Connections are kept
  * alive unless the client says "Connection: close".
  */
@@ -44,6 +45,7 @@ public final class App {
                     start(() -> echo(socket), false);
                 }
                 case "say" -> say(value);
+                case "chat" -> start(() -> chat(value), true);
                 case "exit" -> System.exit(Integer.parseInt(value));
                 case "hang" -> sleep(Long.MAX_VALUE);
                 default -> throw new IllegalArgumentException(arg);
@@ -93,6 +95,17 @@ public final class App {
             }
         } catch (IOException gone) {
             // A client, or the supervisor's probe, may leave at any time.
+        }
+    }
+
+    /** Writes, as the Java API does it, a status with a number as fast as it can. */
+    private static void chat(String text) {
+        try (OutputStream out = new FileOutputStream("/proc/self/fd/" + System.getProperty("jvmbind.lifecycle.out"))) {
+            for (long number = 0; ; number++) {
+                out.write(("STATUS " + text + " " + number + "\n").getBytes(StandardCharsets.US_ASCII));
+            }
+        } catch (IOException e) {
+            say("CHAT-FAILED " + e);
         }
     }
 

@@ -1,0 +1,73 @@
+"""What is told to a program that started a service, and what an application may tell the supervisor."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from jvmbind.posix.notify import Notifier
+from jvmbind.wire import Notified, Status
+from jvmbind.worker.lifecycle_pipes import LifecyclePipes
+
+
+def heard(sock: socket.socket) -> list[str]:
+    """Return all that waits in a socket."""
+    found = []
+    while True:
+        try:
+            found.append(sock.recv(65536).decode())
+        except BlockingIOError:
+            return found
+
+
+def test_a_program_that_reads_nothing_is_not_waited_for() -> None:
+    """10.5: a program that is stopped does not hold the supervisor up; it then learns of each change, and the last status."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        theirs.setblocking(False)
+        notifier = Notifier({"NOTIFY_SOCKET": f"fd:{ours.detach()}"})
+        for number in range(5000):
+            notifier.status(f"busy {number}")
+        notifier.reloading()
+        notifier.reloaded("")
+        notifier.ready("served")
+        notifier.status("the last")
+        said = heard(theirs)
+        assert len(said) < 5000
+        assert notifier.deadlines()
+        while notifier._unsent:
+            notifier._send_again = 0.0
+            notifier.keep_alive(starting=False)
+            said += heard(theirs)
+
+    notifier._program.close()  # type: ignore[union-attr]
+    changes = [line for text in said for line in text.splitlines() if not line.startswith(("STATUS", "MONOTONIC"))]
+    assert changes == ["RELOADING=1", "X_JVMBIND_RELOAD=done", "READY=1"]
+    assert said[-1] == "STATUS=the last"
+
+
+def test_a_program_that_has_gone() -> None:
+    """The service goes on where the program that started it has ended, and tries nothing again."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    notifier = Notifier({"NOTIFY_SOCKET": f"fd:{ours.detach()}"})
+
+    notifier.ready("x")
+    notifier.stopping()
+    assert notifier._unsent == []
+    notifier._program.close()  # type: ignore[union-attr]
+
+
+def test_an_application_that_says_much() -> None:
+    """10.5: of all that an application has written since the last look its readiness and its last status are passed on."""
+    pipes = LifecyclePipes()
+    os.write(pipes.java_out, b"STATUS one\n" * 2000 + b"READY\n" * 100 + b"nonsense\n" + b"STATUS last\nSTATUS unfini")
+
+    assert sorted(pipes.read(), key=repr) == [Notified(), Status("last")]
+    assert pipes.read() == []
+    os.write(pipes.java_out, b"shed\n")
+    assert pipes.read() == [Status("unfinished")]
+    os.close(pipes.java_in)
+    pipes.tell("DRAIN")  # nobody reads that any more
+    for fd in (pipes.from_java, pipes.java_out, pipes._to_java):
+        os.close(fd)
