@@ -23,6 +23,11 @@ class JvmbindError(Exception):
         """Return the message on one line, whatever was put into it."""
         return " ".join(super().__str__().split())
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What an equal error is made of in another process."""
+        return (str(self),)
+
 
 class UsageError(JvmbindError):
     """The command line cannot be understood."""
@@ -58,6 +63,31 @@ class JavaLaunchError(JvmbindError):
     """What the `java` launcher itself refuses; it ends with status 1 there, so it does here."""
 
     status = 1
+
+
+class JavaRefusedError(JavaLaunchError):
+    """What the real `java` said when it was asked: `out` and `err` are its words, the message is what matters of them."""
+
+    def __init__(self, out: str, err: str = "") -> None:
+        self.out, self.err = (_lines(text) for text in (out, err))
+        told = [line.strip() for line in f"{self.err}{self.out}".splitlines()]
+        text = (
+            "; ".join(line for line in told if line and not line.startswith(_EVERY_TIME)) or "java does not take this command line"
+        )
+        super().__init__(text)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What `java` said on its two streams."""
+        return self.out, self.err
+
+
+# What `java` says of every failure, and where in its own code it met it.
+_EVERY_TIME = ("Error: Could not create the Java Virtual Machine", "Error: A fatal exception has occurred", "at java.", "at jdk.")
+
+
+def _lines(text: str) -> str:
+    return "".join(f"{printable(line.expandtabs())}\n" for line in text.splitlines())
 
 
 def printable(text: str) -> str:

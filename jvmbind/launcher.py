@@ -11,14 +11,15 @@ of that user, but execve(2) opens it again, and until the new image closed itsel
 from __future__ import annotations
 
 import grp
+import json
 import os
 import signal
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
-import jvmbind
-from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, SystemFailureError, UsageError
+from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
 from jvmbind.listen import further_sockets, number_names
+from jvmbind.plan.java import examine
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, passed_fd, sealed_memory
 from jvmbind.privileged import adopt
@@ -26,13 +27,13 @@ from jvmbind.privileged.closed import close_to_others, forget_start
 from jvmbind.privileged.drop import drop_permanently
 from jvmbind.privileged.identity import resolve_user, service_environment
 from jvmbind.privileged.listeners import bind_listeners, release
-from jvmbind.privileged.preflight import as_user, check_own_code, check_proc, check_readable
+from jvmbind.privileged.preflight import as_user, check_own_code, check_proc
 from jvmbind.privileged.runtime_dir import leave, name_service, safe_name
 from jvmbind.worker import arguments
-from jvmbind.worker.java_home import find_java_home, libjvm
+from jvmbind.worker.java_home import find_java_home, ignored_java_home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from jvmbind.config.request import Limit, Request
     from jvmbind.privileged.listeners import Listener
@@ -61,12 +62,16 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     control_gid, control_allow = delegated_control(request)
     if changes_user:
         check_own_code()
-    found_name = as_user(user, lambda: _check(request, java_home, service_environ, user), changes_user=changes_user)
-    _set_limits(request.limits)
-    name, control = request.name or safe_name(found_name), request.template.control
+    answer = json.loads(as_user(user, lambda: _check(request, java_home, service_environ, user), changes_user=changes_user))
+    notes = [*environment_notes(request, environ, service_environ), ignored_java_home(request.java_home, environ, java_home)]
+    notes += answer["notes"]
+    set_limits(request.limits)
+    name, control = request.name or safe_name(answer["name"]), request.template.control
     named = not request.template.direct and not control
     if named:
-        name, control = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
+        name, control, why = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
+        notes.append(without_control(why))
+    _say(notes)
     owner = user if changes_user else None
     listeners: list[Listener] = []
     try:
@@ -119,15 +124,41 @@ def delegated_control(request: Request) -> tuple[int, tuple[str, ...]]:
 
 
 def _check(request: Request, java_home: str, environ: Mapping[str, str], user: UserSpec) -> str:
-    """Check, as the service user, that the command line can be understood and its files be read; return a service name."""
-    try:
-        command = understand(request, java_home, environ)
-    except JavaLaunchError as error:
-        if isinstance(error.__cause__, PermissionError):
-            check_readable(user, [("jar", error.__cause__.filename, os.R_OK)])  # says which directory denies it
-        raise
-    check_readable(user, needed(request, java_home, command))
-    return default_name(request, command)
+    """Check, as the service user, that the command line can be run; return a service name and what is to be said, as JSON."""
+    command, notes = examine(request, java_home, environ, user)
+    return json.dumps({"name": default_name(request, command), "notes": notes})
+
+
+def _say(notes: Iterable[str]) -> None:
+    """Write a line for each note that is not empty, before anything is bound."""
+    sys.stderr.write("".join(f"jvmbind: {printable(note)}\n" for note in notes if note))
+    sys.stderr.flush()
+
+
+def without_control(why: str) -> str:
+    """Return what is to be said where there is no place for a control socket, and why; "" where there is one."""
+    return why and (
+        f"no control socket: {why}; the service runs, but status, reload, restart, stop and dump cannot reach it; "
+        "expected a directory that can be written, or --control-socket PATH"
+    )
+
+
+def environment_notes(request: Request, caller: Mapping[str, str], service: Mapping[str, str]) -> list[str]:
+    """Return what is to be said of variables that were asked for and are not there, and with `verbose` of those left out."""
+    found = [
+        f"env {name}: not set in the caller's environment, so not passed; expected a value there, or NAME=VALUE"
+        for name in request.environ
+        if "=" not in name and name not in caller
+    ]
+    names = dropped(caller, service)
+    if request.verbose and names:
+        found.append(f"environment variables that the service does not get: {', '.join(names)}; --env NAME passes one")
+    return found
+
+
+def dropped(caller: Mapping[str, str], service: Mapping[str, str]) -> list[str]:
+    """Return the names of the caller's variables that the service does not get; those meant for this process are none."""
+    return sorted(name for name in caller if name not in service and not name.startswith(("LISTEN_", "JVMBIND_")))
 
 
 def environment(request: Request, environ: Mapping[str, str], user: UserSpec, *, changes_user: bool) -> dict[str, str]:
@@ -137,15 +168,7 @@ def environment(request: Request, environ: Mapping[str, str], user: UserSpec, *,
     )
 
 
-def understand(request: Request, java_home: str, environ: Mapping[str, str]) -> arguments.JavaCommand | None:
-    """Return what the `java` command line says, None where a script is run; raises JavaLaunchError."""
-    if request.template.script:
-        return None
-    home = Path(java_home)
-    return arguments.parse(request.java_arguments, environ, jdk_feature=arguments.jdk_feature(home), java_home=home)
-
-
-def _set_limits(limits: tuple[Limit, ...]) -> None:
+def set_limits(limits: tuple[Limit, ...]) -> None:
     """Set the resource limits, which every process of the service inherits; raises JvmbindError. Source: getrlimit(2)."""
     for limit in limits:
         import resource  # noqa: PLC0415 - seldom needed
@@ -168,24 +191,11 @@ def default_name(request: Request, command: arguments.JavaCommand | None) -> str
     return what.rpartition("/")[2].rpartition(".")[2] or what
 
 
-def needed(request: Request, java_home: str, command: arguments.JavaCommand | None) -> list[tuple[str, str, int]]:
-    """Return what the service user must be able to run or read: the interpreter, this package, the JVM, the jar or script.
-
-    Each is (what it is, its path, the access mode such as os.R_OK).
-    """
-    interpreter, _, entry = role.command("worker", ())
-    found = [
-        ("interpreter", interpreter, os.X_OK),
-        ("interpreter", os.path.realpath(interpreter), os.X_OK),
-        ("package", os.path.dirname(os.path.abspath(jvmbind.__file__)), os.R_OK | os.X_OK),
-        ("package", entry, os.R_OK),
-        ("Java runtime", libjvm(java_home, command.vm if command else "server"), os.R_OK),
-    ]
-    if command is None:
-        found.append(("script", request.template.script[0], os.R_OK | os.X_OK))
-    elif command.mode is arguments.Mode.JAR and command.what is not None:
-        found.append(("jar", command.what, os.R_OK))
-    return found
+def check_inherit(inherit: str, names: list[str]) -> None:
+    """Check that there is the listener that System.inheritedChannel() is to give; raises UsageError."""
+    if inherit and inherit not in names:
+        msg = f"inherit: no listener {inherit!r}; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
+        raise UsageError(msg)
 
 
 def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str], inherit: str) -> list[Listener]:
@@ -195,10 +205,7 @@ def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapp
         sock = adopt.take_inetd(fd)
         inherited = [adopt.identify(adopt.INETD_NAME, sock.detach())]
     specs, adopted = adopt.match_inherited((*declared, *further_sockets(declared)), inherited)
-    names = [spec.name for spec in specs if not spec.of]
-    if inherit and inherit not in names:
-        msg = f"--inherit {inherit}: no such listener; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
-        raise UsageError(msg)
+    check_inherit(inherit, [spec.name for spec in specs if not spec.of])
     return bind_listeners(specs, adopted, user)
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import jvmbind
-from jvmbind.errors import JavaLaunchError, JvmbindError, SystemFailureError, UsageError
+from jvmbind.errors import JavaLaunchError, JavaRefusedError, JvmbindError, SystemFailureError, UsageError
 
 COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
@@ -60,6 +60,11 @@ def main() -> NoReturn:
 
 def _end(error: JvmbindError) -> NoReturn:
     # What `java` would refuse is said in its words alone, which wrapper scripts and people know.
+    if isinstance(error, JavaRefusedError):
+        sys.stdout.write(error.out)
+        sys.stdout.flush()
+        sys.stderr.write(error.err)
+        sys.exit(error.status)
     text = str(error) if isinstance(error, JavaLaunchError) else f"jvmbind: {error}"
     lines = [*getattr(error, "__notes__", ()), text]
     sys.stderr.write("".join(f"{line}\n" for line in lines))

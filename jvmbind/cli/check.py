@@ -7,29 +7,34 @@ what the service user may read is put to the kernel; for another user it is answ
 from __future__ import annotations
 
 import argparse
+import contextlib
 import grp
 import json
 import os
 import pwd
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from jvmbind import launcher
 from jvmbind.config.load import load
-from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, UsageError
+from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, NotPermittedError, UsageError, printable
 from jvmbind.listen import number_names
+from jvmbind.plan import java
 from jvmbind.privileged.identity import resolve_user
-from jvmbind.privileged.preflight import as_user, check_proc, check_readable
+from jvmbind.privileged.preflight import as_user, check_proc, check_readable, in_child
+from jvmbind.privileged.runtime_dir import lacks_place
 from jvmbind.spec import ListenSpec, UserSpec
 from jvmbind.worker.arguments import JavaCommand, jdk_feature
-from jvmbind.worker.java_home import find_java_home
+from jvmbind.worker.java_home import find_java_home, ignored_java_home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jvmbind.config.request import Request
 
+T = TypeVar("T")
 _PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
@@ -61,6 +66,8 @@ class Report(NamedTuple):
     command: JavaCommand | None
     files: tuple[Needed, ...]
     environ: dict[str, str] | None  # None: the caller's own
+    dropped: list[str]  # variables of the caller that the service does not get
+    notes: tuple[str, ...]
     problems: tuple[JvmbindError, ...]
 
 
@@ -76,46 +83,90 @@ def main(argv: list[str]) -> None:
     sys.stdout.write(json.dumps(as_json(report), indent=2) + "\n" if options.json else as_text(report))
     sys.stdout.flush()
     if report.problems:
-        raise report.problems[0]
+        raise _for_stderr(report.problems[0])
+
+
+def _for_stderr(error: JvmbindError) -> JvmbindError:
+    """Return what ends the command; standard output has the report, so what `java` says there goes to standard error too."""
+    return JavaRefusedError("", error.out + error.err) if isinstance(error, JavaRefusedError) else error
 
 
 def examine(request: Request) -> Report:
-    """Take every step of a start that changes nothing; what fails is collected. Raises SystemFailureError without /proc."""
+    """Take every step of a start that changes nothing, in the launcher's order; what fails is collected.
+
+    Raises SystemFailureError without /proc.
+    """
     check_proc()
     problems: list[JvmbindError] = []
-    listeners: tuple[ListenSpec, ...] = ()
-    user, java_home, command = None, "", None
-    files: tuple[Needed, ...] = ()
-    environ: dict[str, str] = dict(os.environ)
-    try:
-        listeners = number_names(list(request.listeners))
-        if request.template.inherit and request.template.inherit not in [listener.name for listener in listeners]:
-            # A socket from a parent may have that name: only the start can tell.
-            msg = f"inherit: no listener {request.template.inherit!r} is declared; expected one of these, or a socket from a parent"
-            problems.append(UsageError(msg))
-    except JvmbindError as error:
-        problems.append(error)
-    try:
-        user = _who(request.user)
-    except JvmbindError as error:
-        problems.append(error)
+
+    def step(work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except JvmbindError as error:
+            problems.append(error)
+            return None
+
+    user = step(lambda: _who(request.user))
+    java_home = step(lambda: find_java_home(request.java_home, os.environ)) or ""
+    listeners = step(lambda: number_names(list(request.listeners))) or ()
     changes_user = user is not None and user.uid != os.geteuid()
+    environ: dict[str, str] = dict(os.environ)
     if user is not None:
-        environ = launcher.environment(request, os.environ, user, changes_user=changes_user)
-    try:
-        java_home = find_java_home(request.java_home, os.environ)
-        command = launcher.understand(request, java_home, environ)
-    except JvmbindError as error:
-        problems.append(error)
-    else:
-        if user is not None:
-            wanted = launcher.needed(request, java_home, command)
+        environ = step(partial(launcher.environment, request, os.environ, user, changes_user=changes_user)) or environ
+    notes = launcher.environment_notes(request._replace(verbose=False), os.environ, environ)
+    step(lambda: launcher.delegated_control(request))
+    command: JavaCommand | None = None
+    files: tuple[Needed, ...] = ()
+    if java_home and user is not None:
+        notes.append(ignored_java_home(request.java_home, os.environ, java_home))
+        notes += step(partial(_ask, request, java_home, environ, user)) or []
+        with contextlib.suppress(JvmbindError):
+            command = java.understand(request, java_home, environ)
+            wanted = java.needed(request, java_home, command)
             files = tuple(Needed(what, path, mode, _problem(user, what, path, mode)) for what, path, mode in wanted)
-            problems += [ConfigurationError(file.problem) for file in files if file.problem]
+            known = {str(problem) for problem in problems}
+            problems += [ConfigurationError(file.problem) for file in files if file.problem and file.problem not in known]
+    starts = user is not None and os.geteuid() in {0, user.uid}  # who asks could start it as well
+    if starts:
+        step(lambda: in_child(partial(_limited, request), "the check of the limits"))
+    if user is not None and starts and not (request.template.direct or request.template.control):
+        notes.append(launcher.without_control(lacks_place(user, os.environ, changes_user=changes_user)))
+    if listeners:  # without any, only the start can tell which come from a parent
+        step(lambda: launcher.check_inherit(request.template.inherit, [listener.name for listener in listeners]))
     name = request.name or (launcher.default_name(request, command) if java_home and (command or request.template.script) else "")
     version = _java_version(java_home) if java_home else ""
-    shown = environ if changes_user else None
-    return Report(request, name, user, listeners, java_home, version, command, files, shown, tuple(problems))
+    lost = launcher.dropped(os.environ, environ)
+    said = tuple(note for note in notes if note)
+    return Report(
+        request,
+        name,
+        user,
+        listeners,
+        java_home,
+        version,
+        command,
+        files,
+        environ if changes_user else None,
+        lost,
+        said,
+        tuple(problems),
+    )
+
+
+def _limited(request: Request) -> str:
+    launcher.set_limits(request.limits)
+    return ""
+
+
+def _ask(request: Request, java_home: str, environ: dict[str, str], user: UserSpec) -> list[str]:
+    """Return the notes of a start; raises what a start would. Another user's rights are known to root alone."""
+
+    def question() -> str:
+        return json.dumps(java.examine(request, java_home, environ, user, thorough=True).notes)
+
+    may_become = os.geteuid() == 0 and user.uid != 0
+    found: list[str] = json.loads(as_user(user, question, changes_user=may_become))
+    return found
 
 
 def _who(text: str | None) -> UserSpec:
@@ -242,6 +293,8 @@ def as_json(report: Report) -> dict[str, Any]:
             for f in report.files
         ],
         "environment": report.environ,
+        "dropped": report.dropped,
+        "notes": list(report.notes),
     }
 
 
@@ -278,14 +331,17 @@ def as_text(report: Report) -> str:
         lines.append(f"umask        {request.umask:04o}")
     lines += [f"limit        {limit.name} {_limit(limit.soft)}:{_limit(limit.hard)}" for limit in request.limits]
     lines += _environment(report)
+    lines += [f"note         {note}" for note in report.notes]
     lines += [f"problem      {error}" for error in report.problems] or ["result       ok"]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _environment(report: Report) -> Sequence[str]:
     if report.environ is None:
         return ["environment  the caller's own"]
-    return [f"environment  {name}={value!r}" for name, value in sorted(report.environ.items())]
+    names = ", ".join(report.dropped)
+    keep = f"""not passed   {names} (env = ["NAME"] passes one, preserve_env = true all but those for the loader and Python)"""
+    return [*(f"environment  {name}={value!r}" for name, value in sorted(report.environ.items())), *([keep] if names else [])]
 
 
 def _limit(value: int) -> str:

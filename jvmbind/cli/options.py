@@ -207,6 +207,7 @@ OPTIONS = (
     Option(("-e", "--env"), "env", "pass this variable to a service of another user; repeatable", "NAME[=VALUE]", repeat=True),
     Option(("--preserve-env",), "preserve_env", "pass the whole environment, but for LD_*, PYTHON* and the like"),
     Option(("-q", "--quiet"), "quiet", "log warnings and errors only"),
+    Option(("-v", "--verbose"), "verbose", "name the environment variables that the service does not get"),
 )
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-import zipfile
 
 from jvmbind import launcher
 from jvmbind.cli.run import read_request
 from jvmbind.config.request import Request
-from jvmbind.errors import ConfigurationError, JvmbindError
+from jvmbind.errors import JvmbindError
 from jvmbind.listen import number_names
+from jvmbind.plan.java import examine
 from jvmbind.posix.fds import read_memory
 from jvmbind.privileged.identity import resolve_user
-from jvmbind.privileged.preflight import check_readable
 from jvmbind.spec import ServiceSpec
-from jvmbind.worker.arguments import JavaCommand, Mode
 from jvmbind.worker.java_home import find_java_home
 
 RUNNING = "--running"
@@ -53,45 +51,7 @@ def plan(given: bytes, *, running: bool) -> dict[str, object]:
 
 def _check(request: Request, java_home: str) -> None:
     """Check that it can be started, as far as that shows without starting it; raises JvmbindError."""
-    command = launcher.understand(request, java_home, os.environ)
-    check_readable(resolve_user(None), launcher.needed(request, java_home, command))
-    if command is not None and command.mode is Mode.CLASS and command.what is not None:
-        check_main_class(command)
-
-
-def check_main_class(command: JavaCommand) -> None:
-    """Raise ConfigurationError where no entry of the class path has the main class.
-
-    Nothing is said where an entry may lead to further ones (a manifest with Class-Path) or the class may come from
-    elsewhere (an agent, a module path, a class archive).
-    """
-    elsewhere = ("-javaagent:", "-agent", "--module-path", "--patch-module", "-Xbootclasspath", "-Djava.system.class.loader")
-    platform = (command.what or "").startswith(("java.", "javax.", "jdk.", "sun.", "com.sun."))
-    if platform or any(option.startswith(elsewhere) for option in command.options):
-        return
-    class_path = command.class_path or next(
-        (option.partition("=")[2] for option in command.options if option.startswith("-Djava.class.path=")), "."
-    )
-    name = f"{(command.what or '').replace('.', '/')}.class"
-    entries = class_path.split(os.pathsep)
-    if not any(_may_have(entry or ".", name) for entry in entries):
-        msg = f"class {command.what} is in no entry of the class path: {class_path}"
-        raise ConfigurationError(msg)
-
-
-def _may_have(entry: str, name: str) -> bool:
-    if os.path.isdir(entry):
-        return os.path.exists(os.path.join(entry, name))
-    try:
-        with zipfile.ZipFile(entry) as jar:
-            if name in jar.namelist():
-                return True
-            manifest = jar.read("META-INF/MANIFEST.MF") if "META-INF/MANIFEST.MF" in jar.namelist() else b""
-            return b"class-path:" in manifest.lower()
-    except (OSError, ValueError):
-        return False  # not there: `java` leaves it out
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return False
+    examine(request, java_home, os.environ, resolve_user(None), thorough=True)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Request(NamedTuple):
     java_home: str | None = None
     environ: tuple[str, ...] = ()  # NAME, or NAME=VALUE
     preserve_environ: bool = False
+    verbose: bool = False
     umask: int | None = None
     limits: tuple[Limit, ...] = ()
     control_group: str = ""

@@ -33,6 +33,7 @@ FIELDS: dict[str, Field] = {
     "inherit": Field(v.text("the name of a listener"), ".inherit"),
     "direct": Field(v.flag, ".direct"),
     "quiet": Field(v.flag, ".quiet"),
+    "verbose": Field(v.flag, "verbose"),
     "env": Field(v.texts(v.variable, "NAME or NAME=VALUE"), "environ"),
     "preserve_env": Field(v.flag, "preserve_environ"),
     "java.arguments": Field(v.texts(v.argument, "what stands after java", empty=False)),

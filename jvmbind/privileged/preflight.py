@@ -44,12 +44,25 @@ def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) 
     """
     if not changes_user:
         return question()
+
+    def ask() -> str:
+        drop_permanently(user.uid, user.gid, user.groups)
+        return question()
+
+    return in_child(ask, f"the check of what user {user.name} may read")
+
+
+def in_child(question: Callable[[], str], what: str) -> str:
+    """Return what `question` returns in a child, which it may change as it likes; its JvmbindError is raised here again.
+
+    Raises NotPermittedError for a child that ends in another way; `what` names it.
+    """
     reader, writer = os.pipe()
     child = os.fork()  # one thread only so far: drop_permanently would refuse more
     if child == 0:
         try:
             os.close(reader)
-            _write_answer(writer, user, question)
+            _write_answer(writer, question)
         finally:
             os._exit(1)
     os.close(writer)
@@ -59,24 +72,23 @@ def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) 
     os.close(reader)
     _, status = os.waitpid(child, 0)
     try:
-        kind, text, notes = json.loads(data)
+        kind, parts, notes = json.loads(data)
     except ValueError:
-        msg = f"the check of what user {user.name} may read ended with status {status}"
+        msg = f"{what} ended with status {status}"
         raise NotPermittedError(msg) from None
     if not kind:
-        return str(text)
-    failure = getattr(errors, kind)(text)
+        return str(parts[0])
+    failure = getattr(errors, kind)(*parts)
     for note in notes:
         failure.add_note(note)
     raise failure
 
 
-def _write_answer(writer: int, user: UserSpec, question: Callable[[], str]) -> None:
+def _write_answer(writer: int, question: Callable[[], str]) -> None:
     try:
-        drop_permanently(user.uid, user.gid, user.groups)
-        answer: tuple[str, str, list[str]] = ("", question(), [])
+        answer: tuple[str, tuple[str, ...], list[str]] = ("", (question(),), [])
     except JvmbindError as error:
-        answer = (type(error).__name__, str(error), list(getattr(error, "__notes__", ())))
+        answer = (type(error).__name__, error.parts, list(getattr(error, "__notes__", ())))
     data = json.dumps(answer).encode()
     while data:
         data = data[os.write(writer, data) :]

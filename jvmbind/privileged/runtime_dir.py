@@ -15,7 +15,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import PortUnavailableError
-from jvmbind.spec import NAME_MAX
+from jvmbind.spec import NAME_MAX, UNIX_PATH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,19 +75,21 @@ def is_trusted(directory: str, uid: int) -> bool:
     return stat.S_ISDIR(info.st_mode) and info.st_uid == uid and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, changes_user: bool, chosen: bool) -> tuple[str, str]:
-    """Return the service's name and the path of its control socket ("" where there is no place for one).
+def name_service(
+    name: str, user: UserSpec, environ: Mapping[str, str], *, changes_user: bool, chosen: bool
+) -> tuple[str, str, str]:
+    """Return the service's name, the path of its control socket ("" where there is no place for one), and why there is none.
 
     A name that was `chosen` must be free: PortUnavailableError. One that was made from the jar gets a number behind it.
     """
     for directory in environ.get("RUNTIME_DIRECTORY", "").split(":"):
         # systemd.exec(5): a unit's RuntimeDirectory=jvmbind/NAME is where `jvmbind status NAME` looks.
         if not changes_user and os.path.dirname(directory) == SYSTEM:
-            return (name if chosen else os.path.basename(directory)), f"{directory}/{SOCKET}"
+            return (name if chosen else os.path.basename(directory)), f"{directory}/{SOCKET}", ""
     name = safe_name(name)
-    place = _place(user, environ, changes_user=changes_user)
+    place, why = _place(user, environ, changes_user=changes_user)
     if not place:
-        return name, ""
+        return name, "", why
     number, wanted = 1, name
     while _is_alive(f"{place}/{wanted}/{SOCKET}"):
         if chosen:
@@ -96,8 +98,10 @@ def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, chang
         number += 1
         wanted = f"{name}-{number}"
     path = f"{place}/{wanted}/{SOCKET}"
-    made = _make_directory(place, wanted, user, changes_user=changes_user)
-    return wanted, path if made and len(path.encode()) <= 107 else ""  # sun_path: unix(7)
+    why = _make_directory(place, wanted, user, changes_user=changes_user)
+    if not why and len(path.encode()) > UNIX_PATH_MAX:
+        why = f"{path} is longer than {UNIX_PATH_MAX} bytes"
+    return wanted, "" if why else path, why
 
 
 def leave(control: str) -> None:
@@ -113,8 +117,11 @@ def safe_name(text: str) -> str:
     return kept if kept[:1].isalnum() else "java"
 
 
-def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool) -> bool:
-    """Make the directory of a service for its user; nothing is followed, and its mode is not the umask's affair."""
+def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool) -> str:
+    """Make the directory of a service for its user; nothing is followed, and its mode is not the umask's affair.
+
+    Returns why it could not be made, or "".
+    """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     opened = []
     try:
@@ -127,29 +134,70 @@ def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool
         os.fchmod(opened[1], 0o755)
         if changes_user:
             os.fchown(opened[1], user.uid, user.gid)
-    except OSError:
-        return False
+    except OSError as error:
+        return f"{place}/{name}: {error.strerror}"
     finally:
         for fd in opened:
             os.close(fd)
-    return True
+    return ""
 
 
-def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> str:
-    candidates = [SYSTEM] if changes_user else list(user_directories(environ, user.uid))
-    for place in candidates:
+def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> tuple[str, str]:
+    """Return the directory of this user's services, or "" and why there is none."""
+    why = ""
+    for place in _candidates(user, environ, changes_user=changes_user):
         if not os.path.isdir(os.path.dirname(place)):
+            why = why or f"{os.path.dirname(place)} is not a directory"
             continue
-        with contextlib.suppress(OSError):
+        try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(place, 0o700)
                 os.chmod(place, 0o755 if changes_user else 0o700)  # whatever the umask is
-            if is_trusted(place, 0 if changes_user else user.uid):
-                return place
+        except OSError as error:
+            why = f"{place}: {error.strerror}"
+            continue
+        if is_trusted(place, 0 if changes_user else user.uid):
+            return place, ""
+        why = _untrusted(place)
     if not changes_user and user.uid != 0:
-        with contextlib.suppress(OSError):
-            return make_temporary_directory(_TEMPORARY, user.uid)
-    return ""
+        try:
+            return make_temporary_directory(_TEMPORARY, user.uid), ""
+        except OSError as error:
+            why = f"{_TEMPORARY}: {error.strerror}"
+    return "", why
+
+
+def _candidates(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> list[str]:
+    return [SYSTEM] if changes_user else list(user_directories(environ, user.uid))
+
+
+def _untrusted(place: str) -> str:
+    return f"{place} belongs to another user, may be written by others, or is no directory"
+
+
+def lacks_place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> str:
+    """Return why `name_service` would find no place, or "" where it would; makes nothing."""
+    why = ""
+    for place in [*_candidates(user, environ, changes_user=changes_user), *([] if changes_user else [_TEMPORARY])]:
+        there = place if os.path.lexists(place) else os.path.dirname(place)
+        if not os.path.isdir(there):
+            why = why or f"{there} is not a directory"
+        elif place not in {there, _TEMPORARY} or place == _TEMPORARY or is_trusted(place, 0 if changes_user else user.uid):
+            try:
+                if os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+                    return ""
+                why = f"{place}: {_why_not(there)}"
+            except OSError as error:
+                why = f"{place}: {error.strerror}"
+        else:
+            why = _untrusted(place)
+    return why
+
+
+def _why_not(directory: str) -> str:
+    """Return the kernel's word on why nothing can be made in a directory: access(2) tells a read-only file system."""
+    read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
 def _is_alive(path: str) -> bool:

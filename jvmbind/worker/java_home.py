@@ -32,7 +32,9 @@ def find_java_home(explicit: str | None, environ: Mapping[str, str]) -> str:
     if explicit is not None:
         home = os.path.realpath(explicit)
         if not _is_home(home):
-            msg = f"--java-home {explicit}: no Java runtime there ({libjvm(home)} is missing)"
+            msg = (
+                f"--java-home {explicit}: no Java runtime there ({libjvm(home)} is missing); expected the directory above bin/java"
+            )
             raise ConfigurationError(msg)
         return home
     searched = []
@@ -42,6 +44,14 @@ def find_java_home(explicit: str | None, environ: Mapping[str, str]) -> str:
         searched.append(f"{what} ({home})")
     msg = f"no Java runtime found; looked at {'; '.join(searched) or 'JAVA_HOME, PATH'}; expected one of these, or --java-home DIR"
     raise ConfigurationError(msg)
+
+
+def ignored_java_home(explicit: str | None, environ: Mapping[str, str], found: str) -> str:
+    """Return what is to be said of a JAVA_HOME without a Java runtime, where another was found; "" without any."""
+    home = environ.get("JAVA_HOME", "")
+    if explicit is not None or not home or _is_home(home):
+        return ""
+    return f"JAVA_HOME {home}: no Java runtime there ({libjvm(home)} is missing); {found} is used"
 
 
 def _is_home(home: str) -> bool:

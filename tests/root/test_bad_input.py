@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from support.clients import http_get
 from support.jdks import Jdk
 from support.network import Network
 from support.runner import Runner
@@ -165,6 +166,38 @@ def test_interpreter_that_the_user_cannot_reach(runner: Runner, jdk: Jdk, worksp
     service = runner.start([*command, *runner.java_arguments("ChannelServer", "*", "80")])
 
     assert_refused(service, CONFIGURATION, str(closed))
+
+
+def test_library_of_the_interpreter_that_the_user_cannot_reach(runner: Runner, jdk: Jdk, workspace: Path) -> None:
+    """A libpython below a closed folder, which root's interpreter has loaded already, is found before the bind and named."""
+    closed = workspace / "closed"
+    closed.mkdir(mode=0o700)
+    library = closed / "libpython3.99.so.1.0"
+    library.write_bytes(Path("/usr/lib/x86_64-linux-gnu/libz.so.1").resolve().read_bytes())
+    service = runner.run(
+        AS_SERVICE, jdk, runner.java_arguments("ChannelServer", "*", "80"), environment={"LD_PRELOAD": str(library)}
+    )
+
+    assert_refused(service, CONFIGURATION, rf"interpreter's library {library}: user {SERVICE_USER} may not enter {closed}")
+
+
+@pytest.mark.parametrize("mount", ["-o ro", "-o mode=0777"], ids=["read-only", "open to all"])
+def test_no_place_for_a_control_socket(runner: Runner, network: Network, jdk: Jdk, mount: str) -> None:
+    """Where /run cannot be written, or is not root's alone, the service runs, and one line before the bind says what is missing."""
+    there = "mkdir -m 0777 /run/jvmbind &&" if "mode" in mount else ""
+    prefix = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs {mount} none /run && {there} exec "$@"', "sh"]
+    service = runner.probe(AS_SERVICE, jdk, "ChannelServer", "*", "80", prefix=prefix)
+
+    service.expect(r"^READY$")
+    assert http_get(network, 80).status == 200
+    lines = [line for line in service.stderr.splitlines() if "control" in line]
+    why = "belongs to another user, may be written by others, or is no directory" if there else "Read-only file system"
+    assert len(lines) == 1, lines
+    assert re.match(
+        rf"jvmbind: no control socket: /run/jvmbind:? {why}; the service runs, but .* expected .*--control-socket", lines[0]
+    )
+    assert lines[0] == service.stderr.splitlines()[0]
+    assert service.stop() == 143
 
 
 def test_no_java_anywhere(runner: Runner, jvmbind: list[str]) -> None:

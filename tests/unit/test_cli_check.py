@@ -19,6 +19,7 @@ from support import jdks
 
 HOME = str(jdks.tested_jdks()[0].home)
 USER = "nobody"
+MAIN = "com.sun.tools.javac.Main"
 
 
 def check(path: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -39,8 +40,8 @@ def good(more: str = "", listen: str = "443:8443") -> str:
     """Return a configuration that fits this machine."""
     return (
         f'name = "shop"\nuser = "{USER}"\nlisten = ["https={listen}", "s=unix:/run/s.sock"]\n{more}\n'
-        f'[java]\nhome = "{HOME}"\nmain = "shop.Main"\nclasspath = "/srv/shop"\noptions = ["-Xmx64m"]\nargs = ["a b"]\n'
-        '[security]\numask = "0027"\n[security.limits]\nnofile = [5, "unlimited"]\n'
+        f'[java]\nhome = "{HOME}"\nmain = "{MAIN}"\nclasspath = "/usr"\noptions = ["-Xmx64m"]\nargs = ["a b"]\n'
+        '[security]\numask = "0027"\n[security.limits]\ncore = [5, "unlimited"]\n'
     )
 
 
@@ -55,10 +56,10 @@ def test_text_says_what_would_be_done(tmp_path: Path) -> None:
         "listener     s: unix:/run/s.sock/unix (needs no privilege)",
         f"user         {USER}: uid {pwd.getpwnam(USER).pw_uid}, ",
         "JVM option   -Xmx64m",
-        "runs         main class shop.Main",
+        f"runs         main class {MAIN}",
         "argument     'a b'",
         "umask        0027",
-        "limit        nofile 5:unlimited",
+        "limit        core 5:unlimited",
         "result       ok",
     ):
         assert f"\n{line}" in f"\n{done.stdout}", done.stdout
@@ -74,8 +75,8 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     assert report["config"] == str(path)
     assert [listener["needs_privilege"] for listener in report["listeners"]] == [True, False]
     assert report["java"]["home"] == os.path.realpath(HOME)
-    assert (report["java"]["what"], report["java"]["arguments"]) == ("shop.Main", ["a b"])
-    assert report["security"]["limits"] == {"nofile": [5, -1]}
+    assert (report["java"]["what"], report["java"]["arguments"]) == (MAIN, ["a b"])
+    assert report["security"]["limits"] == {"core": [5, -1]}
     assert all(file["ok"] for file in report["files"])
 
 
@@ -84,7 +85,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     [
         (good().replace(USER, "nosuchuser"), "nosuchuser"),
         (good().replace(HOME, "/nosuch"), "/nosuch"),
-        (good().replace('main = "shop.Main"\nclasspath = "/srv/shop"', 'script = ["/nosuch/x.sh"]')
+        (good().replace(f'main = "{MAIN}"\nclasspath = "/usr"', 'script = ["/nosuch/x.sh"]')
          .replace('options = ["-Xmx64m"]\nargs = ["a b"]\n', ""), "/nosuch"),
     ],
     ids=["user", "java", "script"],
