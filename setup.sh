@@ -149,7 +149,7 @@ done
 
 stamp=$(
     cd "$checkout"
-    find jvmbind java-shim/src/main pyproject.toml hatch_build.py LICENSE README.md -type f \
+    find jvmbind java-shim/src/main scripts pyproject.toml hatch_build.py LICENSE README.md -type f \
         ! -name '*.pyc' ! -name '_shim.jar*' -print0 2>/dev/null | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 )
 if ! done_already wheel "$stamp"; then

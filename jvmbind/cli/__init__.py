@@ -1,7 +1,7 @@
 """The command line: one file a command. Runs with whatever privilege the caller has.
 
-As root the interpreter is started again in isolated mode (-I): no PYTHONPATH, no user site, no current directory decides
-what root runs.
+The installed command (scripts/jvmbind) starts the interpreter isolated (-I): no PYTHONPATH, no user site, no current directory
+decides what root runs. Started otherwise as root, by `python -m jvmbind`, it starts itself again so.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ CLASSES = ("InheritedChannels", "ServiceLifecycle")
 
 def copy_checkout(to: Path) -> Path:
     """Copy what a build reads, without anything that an earlier one left."""
-    names = ["jvmbind", "java-shim", "hatch_build.py", "pyproject.toml", "LICENSE", "README.md", ".gitignore"]
+    names = ["jvmbind", "java-shim", "scripts", "hatch_build.py", "pyproject.toml", "LICENSE", "README.md", ".gitignore"]
     to.mkdir()
     for name in names:
         source = ROOT / name
@@ -79,11 +79,15 @@ def test_wheel_holds_the_shim_and_the_types(built: Path) -> None:
     """The wheel has the compiled shim, the typing marker, the licence and the command, and no Java source or test."""
     with zipfile.ZipFile(built / WHEEL) as wheel:
         names = wheel.namelist()
-        entry_points = wheel.read(f"jvmbind-{VERSION}.dist-info/entry_points.txt").decode()
+        command = wheel.getinfo(f"jvmbind-{VERSION}.data/scripts/jvmbind")
+        assert command.external_attr >> 16 & 0o111 == 0o111
+        assert wheel.read(command) == (ROOT / "scripts" / "jvmbind").read_bytes()
 
     assert {"jvmbind/_shim.jar", "jvmbind/py.typed", f"jvmbind-{VERSION}.dist-info/licenses/LICENSE"} <= set(names)
-    assert "jvmbind = jvmbind.cli:main" in entry_points
-    assert [name for name in names if not name.startswith(("jvmbind/", f"jvmbind-{VERSION}.dist-info/"))] == []
+    # An entry point would be started by an interpreter that is not isolated.
+    assert f"jvmbind-{VERSION}.dist-info/entry_points.txt" not in names
+    others = [name for name in names if not name.startswith(("jvmbind/", f"jvmbind-{VERSION}.dist-info/"))]
+    assert others == [command.filename]
     assert [name for name in names if name.endswith((".java", ".class", ".pyc"))] == []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jvmbind.config.load import load
 from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, UsageError
 from jvmbind.posix.fds import open_fds
 from jvmbind.privileged.preflight import as_user, check_readable
@@ -250,25 +251,43 @@ def test_group_that_the_user_is_not_in(planted: Path) -> None:
     assert f"{planted / 'planted.py'} belongs to uid 0" in words
 
 
+def grant(path: Path, who: User, right: int) -> None:
+    """Give a single user a right by an access list, acl(5) as the kernel keeps it."""
+    execute = 1 if path.is_dir() else 0
+    # ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER
+    entries = [(1, 6, -1), (2, right, who.uid), (4, 4, -1), (16, right, -1), (32, 4, -1)]
+    packed = b"".join(struct.pack("<HHi", tag, bits | execute, holder) for tag, bits, holder in entries)
+    os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+
+
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_access_list(planted: Path, service_user: User, place: str) -> None:
     """10.4: an access list that lets a single user write is found, on the file and on a directory on the way."""
     path = planted / "planted.py" if place == "file" else planted
-    execute = 0 if place == "file" else 1
 
-    def grant(right: int) -> None:
-        # acl(5) as the kernel keeps it: ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER
-        entries = [(1, 6, -1), (2, right, service_user.uid), (4, 4, -1), (16, right, -1), (32, 4, -1)]
-        packed = b"".join(struct.pack("<HHi", tag, bits | execute, who) for tag, bits, who in entries)
-        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
-
-    grant(6)
+    grant(path, service_user, 6)
     status, words = own_code(planted)
 
     assert status == 77
     assert f"{path} belongs to uid 0" in words
-    grant(4)
+    grant(path, service_user, 4)
     assert own_code(planted) == (0, "")
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_configuration_with_an_access_list(workspace: Path, service_user: User, place: str) -> None:
+    """10.4: a configuration that an access list lets a single user write, itself or its folder, is not read by root."""
+    folder = workspace / "etc"
+    folder.mkdir()
+    config = folder / "service.toml"
+    config.write_text("listen = ['80']\n[java]\njar = '/x.jar'\n")
+    path = config if place == "file" else folder
+
+    grant(path, service_user, 4)
+    load(str(config))
+    grant(path, service_user, 6)
+    with pytest.raises(NotPermittedError, match=f"{path} belongs to uid 0"):
+        load(str(config))
 
 
 def test_a_directory_of_the_search_path(planted: Path, service_user: User) -> None:
