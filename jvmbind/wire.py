@@ -40,6 +40,12 @@ class Listening(NamedTuple):
     listener: int
 
 
+class TooWide(NamedTuple):
+    """Worker: the application asked for an address than which a listener is wider, and was refused."""
+
+    listener: int
+
+
 class Hidden(NamedTuple):
     """Worker, while it rehearses: an idle socket on this port of the loopback address stands in for a TCP listener."""
 
@@ -121,6 +127,7 @@ Message = (
     | Parked
     | Claimed
     | Listening
+    | TooWide
     | Hidden
     | Waiting
     | Notified
@@ -145,6 +152,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     9: (Moved, struct.Struct("!")),
     10: (Hidden, struct.Struct("!HH")),
     11: (ResponderStarted, struct.Struct("!I")),
+    12: (TooWide, struct.Struct("!H")),
     32: (Release, struct.Struct("!B")),
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),

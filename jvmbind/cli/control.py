@@ -264,6 +264,8 @@ def render(answer: dict[str, Any]) -> str:
     lines = [
         f"{answer['name']}: {answer['phase']}; supervisor pid {answer['pid']}, {_memory(supervisor)}, {_privileges(supervisor)}"
     ]
+    if answer.get("not_ready"):
+        lines.append(f"  not ready: {answer['not_ready']}")
     for generation in answer["generations"]:
         lines.append(
             f"  generation {generation['number']}: {generation['role']} ({generation['stage']}), pid {generation['pid']}, "
@@ -278,6 +280,8 @@ def render(answer: dict[str, Any]) -> str:
         queue = ""
         if listener["queue"] is not None:
             queue = f", queue {listener['queue']} of {listener['queue_limit']}, {listener['overflows']} lost to a full queue"
+        if listener.get("not_served"):
+            queue += f"; not served: {listener['not_served']}; who connects is refused"
         lines.append(f"  listener {listener['name']}: {listener['address']}/{listener['protocol']}, held by {claimed}{queue}")
     if answer["deaths"]:
         death = answer["deaths"][-1]

@@ -16,6 +16,7 @@ from jvmbind.lifecycle.steps import (
     end_late,
     end_standby,
     replace_member,
+    start_timers,
     take_over,
 )
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def begin(spec: ServiceSpec, now: float) -> Step:
     """Return the first state and what to do in it."""
     first = Member(1, Role.INCOMING, Stage.STARTING, now)
-    return State(members=(first,), next_number=2), (Spawn(1, parked=False), SetTimer("start", 1, spec.start_timeout))
+    return State(members=(first,), next_number=2), (Spawn(1, parked=False), *start_timers(1, spec.start_timeout))
 
 
 def parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -90,7 +91,8 @@ def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     old = state.one(Role.SERVING)
     if old is not None and member.stage is Stage.ACCEPTING:
         state = replace_member(state, member._replace(stage=Stage.REHEARSED))
-        return state, (ClearTimer("start", member.number), SetTimer("settle", member.number, SETTLE_SECONDS))
+        timers = (ClearTimer("start", member.number), ClearTimer("slow", member.number))
+        return state, (*timers, SetTimer("settle", member.number, SETTLE_SECONDS))
     actions: list[Action] = []
     if old is not None:
         state = replace_member(state, old._replace(role=Role.DRAINING))

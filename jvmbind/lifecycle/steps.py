@@ -26,13 +26,14 @@ DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SI
 LATE_DUMP_SECONDS = 2.0  # the same, of one that does not get ready
 CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
 SETTLE_SECONDS = 1.0  # a new generation that fails so soon after it has begun to accept has not had a client yet
+SLOW_SECONDS = 5.0  # after which a start that is not ready says what it waits for
 PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
 STANDBY_SECONDS = 2.0  # a starting JVM takes the processor that the first answers of another need
 SLOWER = 2.0  # so many times the slowest start before may a later start take
 _DOUBLINGS = 16  # of the patience with starts that are late again and again
 Step = tuple[State, tuple[Action, ...]]
 SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
-START_TIMERS = ("start", "late", "served", "settle", "probe")
+START_TIMERS = ("start", "slow", "late", "served", "settle", "probe")
 TIMERS = (*START_TIMERS, "drain", "close", "stop", "dump")
 
 
@@ -65,8 +66,14 @@ def spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bo
     number = state.next_number
     after = replace_member(state._replace(next_number=number + 1), Member(number, role, Stage.STARTING, now))
     seconds = spec.start_timeout if parked else patience(spec, state)
-    timer = () if role is Role.STANDBY else (SetTimer("start", number, seconds),)
-    return after, (Spawn(number, parked=parked), *timer)
+    timers = () if role is Role.STANDBY else start_timers(number, seconds)
+    return after, (Spawn(number, parked=parked), *timers)
+
+
+def start_timers(number: int, seconds: float) -> tuple[Action, ...]:
+    """Give a start its time; one that has more than a moment says meanwhile what it waits for."""
+    slow = (SetTimer("slow", number, SLOW_SECONDS),) if seconds > SLOW_SECONDS else ()
+    return SetTimer("start", number, seconds), *slow
 
 
 def fill_standby(spec: ServiceSpec, state: State, now: float) -> Step:
@@ -97,8 +104,8 @@ def again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
     standby = next((member for member in state.all(Role.STANDBY) if member.stage is Stage.PARKED), None)
     if standby is not None:
         state = replace_member(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED, started=now))
-        start = SetTimer("start", standby.number, patience(spec, state))
-        return state._replace(phase=Phase.STARTING), (Release(standby.number), start)
+        timers = start_timers(standby.number, patience(spec, state))
+        return state._replace(phase=Phase.STARTING), (Release(standby.number), *timers)
     if seconds <= 0:
         return spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, now, parked=False)
     state = state._replace(phase=Phase.BACKING_OFF, paused_at=now)

@@ -14,6 +14,7 @@ from jvmbind.lifecycle.steps import (
     SIGKILL,
     SIGQUIT,
     SIGTERM,
+    SLOW_SECONDS,
     STANDBY_SECONDS,
     delay,
     fill_standby,
@@ -69,6 +70,8 @@ def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
         return state._replace(served=True), ()
     if event.name == "settle":
         return state, take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.REHEARSED else ()
+    if event.name == "slow":
+        return state, (Report("slow", number, SLOW_SECONDS),) if member.role is Role.INCOMING and member.stage < Stage.READY else ()
     if event.name in {"start", "late", "probe"}:
         return start_timeout(spec, state, member, event.name, event.now)
     if event.name == "drain" and state.phase is Phase.STOPPING and member.stage is not Stage.TERMINATING:

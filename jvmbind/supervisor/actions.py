@@ -26,6 +26,7 @@ from jvmbind.supervisor.log import fields_of, open_log
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 from jvmbind.supervisor.reports import report
 from jvmbind.supervisor.status import descendants
+from jvmbind.supervisor.unserved import Unserved
 from jvmbind.supervisor.waiting import client_waits
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Actions:
         self.probe: AcceptProbe | HttpProbe | None = None
         self.probed = 0  # the generation that `probe` is about
         self.changes = Changes(self)
+        self.unserved = Unserved(self)
         self._moving: int | None = None  # a generation that was told to make room for the next
         self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
         self._move_by = 0.0
@@ -191,7 +193,10 @@ class Actions:
         serving = self._serving()
         if serving is not None and now >= self._next_liveness:
             self._next_liveness = now + INTERVAL
-            self._liveness.look(self.spec, serving, self.listeners.values(), now)
+            # Clients of a listener that it does not have say nothing of it.
+            claimed = [spec.name for i, spec in enumerate(serving.spec.listeners) if i in serving.claimed]
+            its_own = [(spec, fd) for spec, fd in self.listeners.values() if (spec.of or spec.name) in claimed]
+            self._liveness.look(self.spec, serving, its_own, now)
             self.notifier.healthy = self._liveness.healthy
         # Once the start time-out has passed it is the manager's turn to give up.
         self.notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
@@ -219,6 +224,8 @@ class Actions:
             self.log.error(text, generation.number, error, extra=fields_of("bad-message", generation.number))
             generation.close()
             return
+        finally:
+            self.unserved.note(generation)
         for message in messages:
             self._take_message(generation, message)
         if generation.serves and not serves:
@@ -242,9 +249,11 @@ class Actions:
             where = f"listener {listener.name!r} ({listener.address}/{listener.protocol})"
             fields = fields_of("claimed", generation.number, listener.name)
             self.log.info("%s handed over to generation %d, fd %d", where, generation.number, message.fd, extra=fields)
-        elif isinstance(message, wire.Tried) and "refused" in message.text:
-            fields = fields_of("bind-refused", generation.number)
-            self.log.warning("generation %d: bind of %s", generation.number, message.text, extra=fields)
+        elif isinstance(message, wire.Tried) and ": " in message.text:
+            refused = "refused" in message.text
+            fields = fields_of("bind-refused" if refused else "bind-undeclared", generation.number)
+            level = logging.WARNING if refused else logging.INFO
+            self.log.log(level, "generation %d: bind of %s", generation.number, message.text, extra=fields)
         elif isinstance(message, wire.Note):
             self.log.warning("generation %d: %s", generation.number, message.text, extra=fields_of("note", generation.number))
         elif isinstance(message, wire.Status):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import ServiceSpec
 
 _TRIED_MAX = 20
+_OF_A_LISTENER = wire.Claimed | wire.Listening | wire.TooWide | wire.Hidden
 _RESPONDERS_MAX = 16  # below a script there may be several JVMs
 _RESPONDERS_PATIENCE = 1.0  # seconds; the kernel kills a responder with its worker
 _TRIES = 3
@@ -68,6 +69,9 @@ class Generation:
         self.listening: set[int] = set()
         self.hidden: dict[int, int] = {}  # listener -> the port of the idle socket in its place
         self.tried: list[str] = []
+        self.too_wide: dict[int, float] = {}  # listener -> when a narrower address than its own was refused
+        self.unnoted: list[int] = []  # listeners that it has claimed since somebody last asked
+        self.binds = False  # its main has bound a port, of a listener or another TCP port
         self.status_text = ""
         self.connections = 0, 0  # while it is drained: how many, and on how many a request is in work
         self.output = Output()
@@ -153,7 +157,7 @@ class Generation:
             if isinstance(message, wire.Tried | wire.Note | wire.Status):
                 # A worker may be hijacked, and its text reaches logs, terminals and the service manager.
                 message = message._replace(text=printable(message.text))
-            if isinstance(message, wire.Claimed | wire.Listening | wire.Hidden) and message.listener >= len(self.spec.listeners):
+            if isinstance(message, _OF_A_LISTENER) and message.listener >= len(self.spec.listeners):
                 msg = f"a message about listener {message.listener} of {len(self.spec.listeners)}"
                 raise ValueError(msg)
             self._remember(message)
@@ -169,8 +173,12 @@ class Generation:
             self._note_responder(message.pid)
         elif isinstance(message, wire.Claimed):
             self.claimed.add(message.listener)
+            self.binds = self.binds or self.main_runs
+            self.unnoted.append(message.listener)
         elif isinstance(message, wire.Listening):
             self.listening.add(message.listener)
+        elif isinstance(message, wire.TooWide):
+            self.too_wide.setdefault(message.listener, time.monotonic())
         elif isinstance(message, wire.Hidden):
             self.hidden[message.listener] = message.port
         elif isinstance(message, wire.Waiting):
@@ -183,8 +191,11 @@ class Generation:
             self.last_heartbeat = time.monotonic()
         elif isinstance(message, wire.Status):
             self.status_text = message.text
-        elif isinstance(message, wire.Tried) and message.text not in self.tried and len(self.tried) < _TRIED_MAX:
-            self.tried.append(message.text)
+        elif isinstance(message, wire.Tried):
+            address, _, what = message.text.partition(": ")
+            self.binds = self.binds or (self.main_runs and address.endswith("/tcp") and "refused" not in what)
+            if message.text not in self.tried and len(self.tried) < _TRIED_MAX:
+                self.tried.append(message.text)
 
     def say(self, command: wire.Command) -> None:
         """Send a command; a worker that has ended or reads nothing is not waited for.

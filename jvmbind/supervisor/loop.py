@@ -129,6 +129,8 @@ class Loop:
                 by_socket[generation.socket.fileno()] = generation
         for fd in (*by_socket, *by_pidfd, *(self._control.fds() if self._control else ())):
             poll.register(fd, select.POLLIN)
+        for fd in world.unserved.fds():
+            poll.register(fd, select.POLLIN)
         if self._planning is not None and self._planning.fd >= 0:
             poll.register(self._planning.fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(self._patience())}
@@ -140,6 +142,8 @@ class Loop:
         for fd, generation in by_pidfd.items():
             if fd in ready:
                 self._survive(world.take_death, generation)
+        self._survive(world.unserved.look, self._state)
+        self._survive(world.unserved.refuse, ready)
         if self._control is not None and self._requests is not None:
             for client, command in self._control.requests(ready):
                 try:
@@ -170,7 +174,8 @@ class Loop:
         world = self._world
         if world.probe is not None:
             return PROBE_INTERVAL * 1000
-        deadlines = [world.next_deadline(), self._planning.deadline if self._planning is not None else None]
+        deadlines = [world.next_deadline(), world.unserved.deadline()]
+        deadlines += [self._planning.deadline] if self._planning is not None else []
         deadlines += [self._requests.deadline()] if self._requests is not None else []
         now = time.monotonic()
         pauses = [generation.paused_until for generation in world.generations.values()]

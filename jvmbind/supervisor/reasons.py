@@ -33,8 +33,7 @@ def lacks(generation: Generation, *, probed: bool) -> str:
     required = [(i, one) for i, one in enumerate(spec.listeners) if one.required]
     unclaimed = [f"{one.name!r} ({one.address}/{one.protocol})" for i, one in required if i not in generation.claimed]
     if unclaimed:
-        tried = f"; it bound {', '.join(generation.tried)}" if generation.tried else ""
-        return f"the application has not bound listener {', '.join(unclaimed)}{tried}"
+        return f"the application has not bound listener {', '.join(unclaimed)}{_instead(generation.tried)}"
     silent = [f"{one.name!r}" for i, one in required if one.listens and i not in generation.listening]
     if silent:
         return f"the application does not listen on {', '.join(silent)} yet"
@@ -43,6 +42,16 @@ def lacks(generation: Generation, *, probed: bool) -> str:
     if "://" in spec.ready:
         return f"{spec.ready} has not answered with status {spec.ready_status or '200 to 399'}"
     return "the probe connection has not been taken" if probed else "the rehearsal has not ended"
+
+
+def _instead(tried: Sequence[str]) -> str:
+    """Return what the application bound and was not given a listener for, with the hints that came with it."""
+    bound: list[str] = []
+    refused: list[str] = []
+    for text in tried:
+        address, _, hint = text.partition(": ")
+        (refused if "refused" in hint else bound).append(f"{address} ({hint})" if hint else address)
+    return "".join(f"; {what} {', '.join(found)}" for what, found in (("it bound", bound), ("it asked for", refused)) if found)
 
 
 def explain(generation: Generation, death: Death | None, *, probed: bool, held: str, restarts: bool) -> str:

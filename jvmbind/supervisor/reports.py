@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jvmbind.supervisor.log import fields_of
+from jvmbind.supervisor.reasons import lacks
 
 if TYPE_CHECKING:
     from jvmbind.lifecycle import Report
@@ -22,6 +23,9 @@ def report(world: Actions, said: Report) -> None:
     generation = world.generations.get(number)
     if said.what == "ready":
         _report_ready(world, generation, number)
+    elif said.what == "slow" and generation is not None:
+        why = lacks(generation, probed=world.probed == number)
+        world.log.info("generation %d is not ready after %g s: %s", number, said.seconds, why, extra=fields)
     elif said.what == "partly":
         _report_partly(world, generation, number)
     elif said.what == "back-off":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jvmbind.posix.listening import accept_queue, dropped, is_listening
-from jvmbind.supervisor.waiting import member_waits_for, waits_for
+from jvmbind.supervisor.waiting import member_lacks, member_waits_for, not_ready, waits_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +44,15 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
                 "memory": memory_of(pids),
                 "status": generation.status_text,
                 "waits_for": member_waits_for(world, member, state.phase),
+                "not_ready": member_lacks(world, member),
                 "privileges": privileges_of(pids),
             }
         )
+    why = not_ready(world, state)
     return {
         "name": world.spec.name,
+        "ready": not why,
+        "not_ready": why,
         "phase": state.phase.value,
         "pid": os.getpid(),
         "supervisor": {"memory": memory_of([os.getpid()]), "privileges": privileges_of([os.getpid()])},
@@ -72,6 +76,7 @@ def _listener(world: Actions, name: str) -> dict[str, Any]:
         "queue": queue.length if queue else None,
         "queue_limit": queue.limit if queue else None,
         "overflows": dropped(fd) if queue else None,
+        "not_served": world.unserved.reasons.get(name, ""),
         "claimed_by": [n for n, g in world.generations.items() if _index(g.spec.listeners, name) in g.claimed],
     }
 

@@ -42,6 +42,26 @@ def waits_for(world: Actions, state: State) -> str:
     return "; ".join(found)
 
 
+def not_ready(world: Actions, state: State) -> str:
+    """Return why the service is not ready, "" where it is."""
+    serves = any(member.stage is Stage.READY and member.role is Role.SERVING for member in state.members)
+    if serves and state.phase in {Phase.UP, Phase.RELOADING}:
+        return ""
+    found = [text for member in state.members if (text := member_lacks(world, member))]
+    if found:
+        return "; ".join(found)
+    waits = waits_for(world, state)
+    return f"the service is {state.phase.value}" + (f", and waits {waits}" if waits else "")
+
+
+def member_lacks(world: Actions, member: Member) -> str:
+    """Return what a generation that serves, or is to serve, lacks to be ready; "" where it is, or where it is not to."""
+    generation = world.generations.get(member.number)
+    if generation is None or member.role not in {Role.SERVING, Role.INCOMING} or member.stage >= Stage.READY:
+        return ""
+    return lacks(generation, probed=world.probed == member.number)
+
+
 def member_waits_for(world: Actions, member: Member, phase: Phase) -> str:
     """Return what one generation waits for, or is waited for."""
     generation = world.generations.get(member.number)

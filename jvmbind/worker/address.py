@@ -63,6 +63,7 @@ class Match(NamedTuple):
 
     indexes: tuple[int, ...]
     refusal: str = ""
+    wider: int = -1  # that listener
 
 
 def by_port(specs: Sequence[ListenSpec]) -> dict[tuple[str, int], list[int]]:
@@ -73,10 +74,16 @@ def by_port(specs: Sequence[ListenSpec]) -> dict[tuple[str, int], list[int]]:
     return index
 
 
-def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, int], Sequence[int]] | None = None) -> Match:
+def find(
+    specs: Sequence[ListenSpec],
+    wanted: Wanted,
+    ports: Mapping[tuple[str, int], Sequence[int]] | None = None,
+    every_address: str = "",
+) -> Match:
     """Find the listeners that an application may be given for the address it wants.
 
-    `ports` is what `by_port` returned for `specs`, made anew where it is not given.
+    `ports` is what `by_port` returned for `specs`, made anew where it is not given. `every_address` is how this server is
+    told to listen on every address, where that is known.
 
     A specific address is only ever answered by a listener on that address: a wildcard would widen what the application
     meant to expose. A wildcard is answered by a wildcard, or by a narrower listener, which the administrator chose.
@@ -115,7 +122,8 @@ def find(specs: Sequence[ListenSpec], wanted: Wanted, ports: Mapping[tuple[str, 
         return Match(
             (),
             f"listener {spec.name!r} ({spec.address}/{spec.protocol}) is wider than the address asked for; declare it as "
-            f"{_narrowed(spec, wanted)}, or let the server listen on every address",
+            f"{_narrowed(spec, wanted)}, or let the server listen on every address{every_address and f' ({every_address})'}",
+            wider[0],
         )
     return Match(())
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix import bind_only
 from jvmbind.posix.socket_options import carry_over, disconnect, restore
-from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, Tried
+from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, TooWide, Tried
 from jvmbind.worker import strict
-from jvmbind.worker.address import SOCKADDR_MAX, Wanted, by_port, find, parse_sockaddr
+from jvmbind.worker.address import SOCKADDR_MAX, Match, Wanted, by_port, find, parse_sockaddr
 from jvmbind.worker.connecting import Connecting
 from jvmbind.worker.families import Families
 from jvmbind.worker.given import Given, listen_again
+from jvmbind.worker.hints import Hints, option_for
 from jvmbind.worker.sockets import is_null, kind_of, same_file
 from jvmbind.worker.undeclared import Undeclared
 
@@ -60,12 +61,14 @@ class HandOver:
         parked: bool,
         as_bound: bool = False,
         closed: bool = False,
+        every_address: str = "",
         report: Callable[[Message], None],
     ) -> None:
         """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker.
 
         `as_bound`: nobody has had the listeners since they were bound, or set back to that. `closed`: the worker is not
         dumpable, so that nobody sees which descriptors its threads have; a program that embeds a JVM is, after its drop.
+        `every_address` is how the server is told to listen on every address, where that is known.
         """
         self._specs = specs
         self._fds = fds
@@ -80,6 +83,8 @@ class HandOver:
         self._memory = memory
         self._pid = pid
         self._closed = closed
+        self._every_address = every_address
+        self._hints = Hints(specs, pid, report)
         self._of_agents: set[int] = set()  # listeners that were first bound while the JVM started
         self._libc = libc
         self._strict = strict
@@ -151,11 +156,11 @@ class HandOver:
             match = find(self._specs, wanted)
         elif family in {socket.AF_INET, socket.AF_INET6} and protocol and port:
             wanted = Wanted(protocol, host, port, v6only=v6only, ipv4=ipv4)
-            match = find(self._specs, wanted, self._ports)
+            match = find(self._specs, wanted, self._ports, self._every_address)
         else:
             return self._no_address_of_a_listener(fd, protocol, family, host, port)
         if not match.indexes:
-            return PROCEED if wanted.protocol == "unix" else self._unmatched(fd, wanted, match.refusal)
+            return PROCEED if wanted.protocol == "unix" else self._unmatched(fd, wanted, match)
         if self._parked:
             return self._park()
         return self._choose(fd, wanted, match.indexes)
@@ -171,7 +176,7 @@ class HandOver:
             what = str(Wanted(protocol or "other", host, port))
         if not refused:
             return PROCEED
-        self._report(Tried(f"{what}: refused, strict_binds"))
+        self._hints.say(f"{what}: refused, strict_binds")
         return Answer(error=errno.EACCES)
 
     def _park(self) -> Answer | None:
@@ -192,15 +197,19 @@ class HandOver:
         if rehearse:
             self.undeclared.begin_to_share()
 
-    def _unmatched(self, fd: int, wanted: Wanted, refusal: str) -> Answer | None:
-        if refusal or self._strict:
-            self._report(Tried(f"{wanted}: refused, {refusal or 'strict_binds and no listener has that address'}"))
+    def _unmatched(self, fd: int, wanted: Wanted, match: Match) -> Answer | None:
+        if match.refusal or self._strict:
+            why = match.refusal or f"strict_binds and no listener has that address; declare it as {option_for(wanted)}"
+            self._hints.say(f"{wanted}: refused, {why}")
+            if match.wider >= 0:
+                self._report(TooWide(self._declared(match.wider)))
             return Answer(error=errno.EACCES)
         if wanted.protocol == "tcp":
             if self._parked and self.undeclared.is_taken(wanted.port):
                 return self._park()  # the serving generation has it
             self.undeclared.bind(fd, wanted.port)
-        self._report(Tried(str(wanted)))
+        claimed = {spec.of or spec.name for spec, had in zip(self._specs, self._claimed, strict=True) if had}
+        self._hints.say_undeclared(wanted, claimed, of_an_agent=self._jvm_starts)
         return PROCEED
 
     def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer | None:
@@ -214,7 +223,7 @@ class HandOver:
         index = next((index for index in indexes if not self.given.of(index)), indexes[0])
         refusal, error = self._families.in_the_way(fd, index, rehearses=self._rehearses)
         if refusal:
-            self._report(Tried(f"{wanted}: refused, {refusal}"))
+            self._hints.say(f"{wanted}: refused, {refusal}")
             return Answer(error=error)
         self._give(fd, index)
         return DONE
@@ -228,7 +237,7 @@ class HandOver:
             return None
         spec = self._specs[indexes[0]]
         more = f"expected fewer connections at once, or bind-only={2 * spec.bind_only}" if spec.of else "it is one socket"
-        self._report(Tried(f"{wanted}: refused, all sockets of listener {spec.of or spec.name!r} have a connection; {more}"))
+        self._hints.say(f"{wanted}: refused, all sockets of listener {spec.of or spec.name!r} have a connection; {more}")
         return Answer(error=errno.EADDRINUSE)
 
     def _take_over_path(self, fd: int, index: int) -> Answer:
@@ -355,7 +364,7 @@ class HandOver:
         if index < 0:
             error = strict.listen(self._libc, fd, backlog) if self._strict else None
             if self._strict and error is None:
-                self._report(Tried("listen on a socket that is no listener: refused, strict_binds"))
+                self._hints.say("listen on a socket that is no listener: refused, strict_binds")
                 return Answer(error=errno.EACCES)
             return PROCEED if error is None else Answer(error=error)
         spec = self._specs[index]

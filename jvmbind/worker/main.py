@@ -24,6 +24,7 @@ from jvmbind.wire import Claimed, Main, Message, Note, ResponderStarted, Tried, 
 from jvmbind.worker import arguments
 from jvmbind.worker.attendant import Attendant
 from jvmbind.worker.handover import HandOver
+from jvmbind.worker.hints import every_address
 from jvmbind.worker.java_home import libjvm
 from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 from jvmbind.worker.responder import Responder
@@ -119,7 +120,7 @@ def _report_to_stderr(spec: ServiceSpec, message: Message) -> None:
     if isinstance(message, Claimed) and not spec.quiet:
         listener = spec.listeners[message.listener]
         _say(f"jvmbind: listener {listener.name!r} ({listener.address}/{listener.protocol}) handed over, fd {message.fd}")
-    elif isinstance(message, Note) or (isinstance(message, Tried) and "refused" in message.text):
+    elif isinstance(message, Note) or (isinstance(message, Tried) and ": " in message.text):
         _say(f"jvmbind: {message.text}")
 
 
@@ -204,6 +205,7 @@ class _Worker:
             inherit=self._spec.inherit,
             parked=self._role.parked,
             as_bound=not self._role.parked and not self._spec.script,
+            every_address=every_address((*self._command.options, self._command.what or "", *self._command.arguments)),
             report=self._report,
         )
         attendant = Attendant(

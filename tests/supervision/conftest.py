@@ -104,6 +104,16 @@ class Supervised:
         self.service.quiet = False
         return self.service
 
+    def launch_script(self, *app: str, listen: str = "8080") -> Service:
+        """Start the server by a wrapper script, as the service user."""
+        script = self.folder / "start.sh"
+        script.write_text(f"#!/bin/sh\nexec java {' '.join(QUICK_JVM)} -Dversion=1 -jar {self.jar} {' '.join(app)}\n")
+        script.chmod(0o755)
+        options = ["-n", "app", "-l", listen, "--java-home", str(self.jdk.home), "--control-socket", str(self.socket)]
+        self.service = self.runner.start([*as_user(SERVICE_USER), *self.jvmbind, "wrap", *options, "--", str(script)])
+        self.service.quiet = False
+        return self.service
+
     def ask(self, command: str, *options: str, user: str = SERVICE_USER) -> subprocess.CompletedProcess[str]:
         """Run `jvmbind COMMAND` against the service's control socket."""
         words = [*as_user(user), *self.jvmbind, command, *options, str(self.socket)]

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 EVENTS: tuple[type, ...] = typing.get_args(lifecycle.Event)
 ACTIONS: tuple[type, ...] = typing.get_args(lifecycle.Action)
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-TIMERS = ["start", "late", "served", "settle", "probe", "drain", "close", "stop", "dump", "back-off", "none"]
+TIMERS = ["start", "slow", "late", "served", "settle", "probe", "drain", "close", "stop", "dump", "back-off", "none"]
 
 
 def service(**more: Any) -> ServiceSpec:
@@ -659,12 +659,30 @@ def test_start_timeout_reports_and_waits() -> None:
     """The start time-out has the unclaimed listeners reported with a thread dump; it ends nothing: slow is no failure."""
     spec = service()
     state, actions = begin(spec, 1.0)
-    assert actions == (Spawn(1, parked=False), SetTimer("start", 1, spec.start_timeout))
+    assert actions[:2] == (Spawn(1, parked=False), SetTimer("start", 1, spec.start_timeout))
 
     after, actions = step(spec, state, Timeout(61.0, "start", 1))
 
     assert actions == (lifecycle.Report("unclaimed", 1), Kill(1, signal.SIGQUIT), SetTimer("late", 1, spec.start_timeout))
     assert after == state
+
+
+@pytest.mark.parametrize("seconds", [4.0, 5.0, 6.0])
+def test_a_slow_start_says_so_once(seconds: float) -> None:
+    """A start that has more than a moment of time says once what it waits for, whatever it is: the first, a reload, a standby's."""
+    spec = service(reload="overlap", standby=1)._replace(start_timeout=seconds)
+    first, begun = begin(spec, 1.0)
+    reload, begun_by_reload = step(spec, up(spec), Reload(2.0))
+    waiting, _ = step(spec, up(spec), StandbyDue(2.0))
+    waiting, _ = step(spec, waiting, Parked(3.0, 2))
+    released, by_standby = step(spec, waiting, Died(4.0, 1, 0, signal.SIGKILL))
+
+    for state, number, actions in ((first, 1, begun), (reload, 2, begun_by_reload), (released, 2, by_standby)):
+        slow = SetTimer("slow", number, steps.SLOW_SECONDS)
+        assert (slow in actions) == (seconds > steps.SLOW_SECONDS)
+        after, said = step(spec, state, Timeout(10.0, "slow", number))
+        assert (after, said) == (state, (lifecycle.Report("slow", number, steps.SLOW_SECONDS),))
+    assert step(spec, up(spec), Timeout(10.0, "slow", 1))[1] == ()
 
 
 FAILURES: dict[str, list[lifecycle.Event]] = {
@@ -708,7 +726,7 @@ def test_reload() -> None:
     state, actions = step(spec, state, Accepting(4.0, 2))
     assert actions == (Probe(2, rehearsal=True),)
     state, actions = step(spec, state, Ready(4.2, 2))
-    assert actions == (ClearTimer("start", 2), SetTimer("settle", 2, steps.SETTLE_SECONDS))
+    assert actions == (ClearTimer("start", 2), ClearTimer("slow", 2), SetTimer("settle", 2, steps.SETTLE_SECONDS))
     state, actions = step(spec, state, Timeout(4.5, "settle", 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
     state, actions = step(spec, state, Ready(5.0, 2))

@@ -7,19 +7,29 @@ import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.net.DatagramPacket;
 import java.net.DatagramSocket;
+import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * A server whose life the tests decide on, by KEY=VALUE arguments in the order in which they are to happen:
  * hook=MS (a shutdown hook that takes so long), wait=MS, check=PORT (binds, listens and closes), http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
- * say=TEXT, chat=TEXT (never stops telling jvmbind its status), exit=STATUS, hang=anything.
+ * at=HOST:PORT (the same as http, on one address; says why where it cannot), try=PORT (binds it twice, and says what came of it), await=FILE (waits for it),
+ * lock=FILE (locks it, and fails where another process has), say=TEXT, chat=TEXT (never stops telling jvmbind its status), exit=STATUS, hang=anything.
  * It answers with its process id and its -Dversion; GET /sleep/MS answers after so many milliseconds. Connections are kept
  * alive unless the client says "Connection: close".
  */
 public final class App {
     private static final String NAME = "pid=" + ProcessHandle.current().pid() + " version=" + System.getProperty("version");
+
+    private static final List<FileChannel> LOCKS = new ArrayList<>();
 
     private App() {}
 
@@ -37,6 +47,39 @@ public final class App {
                     ServerSocket server = new ServerSocket(Integer.parseInt(value), 100);
                     say("LISTENS " + NAME + " " + server.getLocalSocketAddress());
                     start(() -> accept(server), false);
+                }
+                case "at" -> {
+                    int colon = value.lastIndexOf(':');
+                    try {
+                        ServerSocket server = new ServerSocket(Integer.parseInt(value.substring(colon + 1)), 100, InetAddress.getByName(value.substring(0, colon)));
+                        start(() -> accept(server), false);
+                        say("BOUND " + value);
+                    } catch (IOException e) {
+                        say("NOT-BOUND " + value + " " + e.getMessage());
+                    }
+                }
+                case "try" -> {
+                    for (int i = 0; i < 2; i++) {
+                        try {
+                            new ServerSocket(Integer.parseInt(value), 100);
+                            say("BOUND " + value);
+                        } catch (IOException e) {
+                            say("NOT-BOUND " + value + " " + e.getMessage());
+                        }
+                    }
+                }
+                case "await" -> {
+                    say("AWAITS " + value);
+                    while (!Files.exists(Path.of(value))) {
+                        sleep(20);
+                    }
+                }
+                case "lock" -> {
+                    FileChannel file = FileChannel.open(Path.of(value), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                    if (file.tryLock() == null) {
+                        throw new IOException(value + " is locked by another process");
+                    }
+                    LOCKS.add(file);
                 }
                 case "check" -> new ServerSocket(Integer.parseInt(value), 100).close();
                 case "deaf" -> new ServerSocket(Integer.parseInt(value), 100);

@@ -1,0 +1,122 @@
+"""What to declare, where an application binds what is not declared: the option that would give it what it wants.
+
+Runs in the responder as the service user; pure but for one look at /proc.
+Sources: ip(7) on ip_unprivileged_port_start; capabilities(7) on CAP_NET_BIND_SERVICE.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jvmbind.spec import host_port, is_wildcard
+from jvmbind.wire import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from jvmbind.spec import ListenSpec
+    from jvmbind.wire import Message
+    from jvmbind.worker.address import Wanted
+
+_FLOOR = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_CAP_NET_BIND_SERVICE = 10
+
+# How servers that bind one address by default are told to bind every one: what their command line has, and their own option.
+_SERVERS = (
+    ("kc.home.dir", "--http-host=0.0.0.0"),
+    ("quarkus", "-Dquarkus.http.host=0.0.0.0"),
+    ("jboss-modules", "-Djboss.bind.address=0.0.0.0"),
+    ("org.jboss.modules", "-Djboss.bind.address=0.0.0.0"),
+    ("org.springframework.boot.loader", "--server.address=0.0.0.0"),
+    ("kafka.Kafka", "listeners=PLAINTEXT://:PORT in its properties"),
+    ("org.elasticsearch", "http.host: 0.0.0.0 in its configuration"),
+    ("org.opensearch", "http.host: 0.0.0.0 in its configuration"),
+    ("org.apache.catalina", "no address= in its <Connector>"),
+    ("org.eclipse.jetty.start", "jetty.http.host=0.0.0.0"),
+)
+
+
+_SAID_MAX = 100  # binds of which nothing is said for the second time
+
+
+class Hints:
+    """What is said of an application's binds that are given no listener, each thing once: a program may repeat them for ever."""
+
+    def __init__(self, specs: Sequence[ListenSpec], pid: int, report: Callable[[Message], None]) -> None:
+        """Nothing has been said yet; `pid` is the process that binds."""
+        self._specs, self._pid, self._report = specs, pid, report
+        self._said: set[str] = set()
+
+    def say(self, text: str) -> None:
+        """Report what became of a bind."""
+        if text not in self._said:
+            if len(self._said) < _SAID_MAX:
+                self._said.add(text)
+            self._report(Tried(text))
+
+    def say_undeclared(self, wanted: Wanted, claimed: Collection[str], *, of_an_agent: bool) -> None:
+        """Report a bind that is left to the kernel; `claimed` are the names of the listeners that the application has.
+
+        What an agent binds while the JVM starts is in no listener's place.
+        """
+        missing = [] if of_an_agent else [one for one in self._specs if one.required and one.name not in claimed]
+        hint = undeclared(wanted, self._specs, missing, refused=is_out_of_reach(wanted.port, self._pid))
+        self.say(f"{wanted}: {hint}" if hint else str(wanted))
+
+
+def every_address(words: Iterable[str]) -> str:
+    """Return how the server of a command line is told to listen on every address, "" where it is none that is known."""
+    text = " ".join(words)
+    return next((option for mark, option in _SERVERS if mark in text), "")
+
+
+def is_out_of_reach(port: int, pid: int) -> bool:
+    """Whether the kernel will not let a process bind `port`; False where that cannot be known."""
+    try:
+        if port >= int(_FLOOR.read_text(encoding="ascii")):
+            return False
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+        return not int(effective, 16) >> _CAP_NET_BIND_SERVICE & 1
+    except (OSError, ValueError, StopIteration):
+        return False
+
+
+def option_for(wanted: Wanted) -> str:
+    """Return the option that declares an address."""
+    everywhere = is_wildcard(wanted.host) and not wanted.v6only
+    text = str(wanted.port) if everywhere else host_port(wanted.host, wanted.port)
+    return _option(text, wanted.protocol, v6only=wanted.v6only and is_wildcard(wanted.host))
+
+
+def undeclared(wanted: Wanted, specs: Sequence[ListenSpec], missing: Sequence[ListenSpec], *, refused: bool) -> str:
+    """Return what to say of a bind that no listener answers to, "" where nothing seems to be wrong.
+
+    `missing` are the listeners that the application must bind and has not bound; `refused`: the kernel will say EACCES.
+    """
+    verdict = "refused by the kernel: it is not declared" if refused else "not declared"
+    other = next((one for one in specs if one.app_port == wanted.port and one.protocol != wanted.protocol and not one.of), None)
+    if other is not None:
+        theirs, ours = other.protocol.upper(), wanted.protocol.upper()
+        where = f"{other.address}/{other.protocol}"
+        return f"{verdict}, listener {other.name!r} ({where}) is for {theirs}; for {ours} declare {option_for(wanted)} as well"
+    if refused:
+        return f"{verdict}; declare it as {option_for(wanted)}"
+    fitting = [one for one in missing if one.protocol == wanted.protocol]
+    if not fitting:
+        return ""
+    moves = [f"if listener {s.name!r} ({s.address}/{s.protocol}) is meant, declare it as {_moved(s, wanted)}" for s in fitting]
+    return "; ".join((verdict, *moves))
+
+
+def _moved(listener: ListenSpec, wanted: Wanted) -> str:
+    """Return the option by which the application that wants another address is given a listener's port."""
+    host = listener.host if is_wildcard(wanted.host) else wanted.host
+    app_port = f":{wanted.port}" if wanted.port != listener.port else ""
+    return _option(f"{host_port(host, listener.port)}{app_port}", wanted.protocol)
+
+
+def _option(address: str, protocol: str, *, v6only: bool = False) -> str:
+    text = address + ("/udp" if protocol == "udp" else "") + (",v6only" if v6only else "")
+    return f"-l '{text}'" if "[" in text else f"-l {text}"
