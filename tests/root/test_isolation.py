@@ -154,7 +154,7 @@ def test_outside_a_virtual_environment(planted: Planted, workspace: Path) -> Non
 def test_a_service_started_with_it(planted: Planted, runner: Runner) -> None:
     """Nor does anything of the kind run in a whole life of a service that root starts with the installed command."""
     newest = jdks.tested_jdks()[-1]
-    words = ["-n", "isolated", "--", *runner.java_arguments("ChannelServer", "*", "80")]
+    words = [*runner.java_arguments("ChannelServer", "*", "80")]
     command = [
         str(INSTALLED),
         "run",
