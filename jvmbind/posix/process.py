@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
+_WALL = 0x40000000  # linux/wait.h: also children whose end is told by another signal than SIGCHLD, or by none
+
+
 def reap_strangers(own: Iterable[int]) -> None:
-    """Collect every child that has ended and is none of `own`: orphans that PID 1 was given by the kernel."""
+    """Collect every child that has ended and is none of `own`: orphans, and what a worker made a child of this process."""
     known = set(own)
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
         children = [int(pid) for pid in file.read().split()]
     for pid in children:
         if pid not in known:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG | _WALL)
 
 
 class Ended(NamedTuple):

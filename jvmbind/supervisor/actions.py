@@ -23,6 +23,7 @@ from jvmbind.supervisor.held import look, streams_of
 from jvmbind.supervisor.listeners import end_connections, set_back
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, open_log
+from jvmbind.supervisor.orphans import end_holders
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 from jvmbind.supervisor.reports import report
 from jvmbind.supervisor.status import descendants
@@ -61,6 +62,7 @@ class Actions:
         self.never_claimed: set[str] = set()  # listeners without which the serving generation serves, though they are declared
         self.probe: AcceptProbe | HttpProbe | None = None
         self.probed = 0  # the generation that `probe` is about
+        self.planning_pid = 0  # the process that reads the configuration again
         self.changes = Changes(self)
         self.unserved = Unserved(self)
         self._moving: int | None = None  # a generation that was told to make room for the next
@@ -277,6 +279,8 @@ class Actions:
             generation.close()
         with contextlib.suppress(OSError):
             generation.wait_until_released()
+            for line in end_holders(self.own_pids(), (fd for _, fd in self.listeners.values())):
+                self.log.error("generation %d: %s", generation.number, line, extra=fields_of("left-behind", generation.number))
             end_connections(self.listeners.values())
         self._moved(generation.number)
         if self.probed == generation.number:
@@ -301,7 +305,7 @@ class Actions:
     def own_pids(self) -> set[int]:
         """Return the processes whose end is waited for by name."""
         probe = {self.probe.pid} if isinstance(self.probe, HttpProbe) else set()
-        return probe | {one.process.pid for one in self.generations.values()}
+        return probe | {self.planning_pid} | {one.process.pid for one in self.generations.values()}
 
     def skip(self, seconds: float) -> None:
         """Do not count a time for which this process and the workers were stopped."""
@@ -352,3 +356,6 @@ class Actions:
             generation.process.kill(signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, generation.process.pidfd, os.WEXITED)
+        with contextlib.suppress(OSError):
+            for line in end_holders((), (fd for _, fd in self.listeners.values())):
+                self.log.error("%s", line, extra=fields_of("left-behind"))

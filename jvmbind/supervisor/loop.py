@@ -6,7 +6,6 @@ descriptors. What happens to the world is in `jvmbind.supervisor.actions`.
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
@@ -36,10 +35,9 @@ if TYPE_CHECKING:
     from jvmbind.supervisor.replan import Planning
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
-_CHILD = (signal.SIGCHLD,) if os.getpid() == 1 else ()  # PID 1 inherits every orphan of its namespace: pid_namespaces(7)
 # The JVM leaves these alone where they were ignored at its start, as nohup(1) and a shell's `&` do it: so does the supervisor.
 _STOPS_UNLESS_IGNORED = tuple(number for number in (*_STOPS, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
-FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, *_CHILD)
+FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, signal.SIGCHLD)
 _PAUSE = 0.02  # seconds after a failure
 
 
@@ -195,8 +193,7 @@ class Loop:
             elif received.number == signal.SIGHUP:
                 self._begin(Change.RELOAD)
             elif received.number == signal.SIGCHLD:
-                planning = {self._planning.pid} if self._planning is not None else set()
-                reap_strangers(self._world.own_pids() | planning)
+                reap_strangers(self._world.own_pids())
             elif received.number in SUSPENDS:
                 workers = {one.process: bool(one.spec.script) for one in self._world.generations.values()}
                 self._world.skip(suspend(received.number, workers))
@@ -220,6 +217,7 @@ class Loop:
                 from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload or restart alone needs it
 
                 self._planning, failure = Planning(self._world.spec, self._world.environ), ""
+                self._world.planning_pid = self._planning.pid
                 self._asked = asked
             except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
                 failure = f"the configuration could not be read: {type(error).__name__}: {error}"
@@ -230,7 +228,7 @@ class Loop:
         return failure
 
     def _end_planning(self, planning: Planning) -> None:
-        self._planning = None
+        self._planning, self._world.planning_pid = None, 0
         world, asked, phase = self._world, self._asked, self._state.phase
         needs = {Phase.UP} if asked is Change.RELOAD else {Phase.UP, Phase.STARTING, Phase.BACKING_OFF}
         if phase in needs:

@@ -16,6 +16,7 @@ from jvmbind.errors import JvmbindError, SystemFailureError
 from jvmbind.posix.signals import block_and_open, inherited_mask
 from jvmbind.posix.socket_options import with_options
 from jvmbind.supervisor.loop import FORWARDED, Loop
+from jvmbind.supervisor.orphans import adopt_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         mask = inherited_mask()
         signals = block_and_open(FORWARDED)
         prctl.set_name("jvmbind")
+        adopt_orphans()
         status = Loop(with_options(spec, fds), fds, signals, mask).run()
     except JvmbindError as error:
         _fail(error)

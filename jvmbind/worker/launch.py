@@ -67,7 +67,12 @@ def _run_main(jni: Jni, command: JavaCommand) -> None:
         return
     what = _platform_string(jni, helper, command.what)
     signature = "(ZILjava/lang/String;)Ljava/lang/Class;"
-    main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode.value, what)
+    try:
+        main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode.value, what)
+    except JavaError:
+        # What Java has no words for itself, as a source file where the runtime has no compiler, gets this line first.
+        os.write(2, b"Error: A JNI error has occurred, please check your installation and try again\n")
+        raise
     if not main_class:
         raise JavaError(command.what)
     arguments = _string_array(jni, helper, command.arguments)

@@ -1,0 +1,176 @@
+"""Processes that a hijacked JVM leaves behind: none keeps a listener, and none fills the table of processes.
+
+Run by pytest as root. Must not import jvmbind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import procfs
+from support.clients import http_get, http_get_when_served
+from support.jdks import Jdk
+from support.network import Network
+from support.runner import PLAIN, Runner
+from support.service import Service
+from support.users import SERVICE_USER
+from support.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.never, pytest.mark.root, pytest.mark.jvm, pytest.mark.jdks(at_most=17),
+    pytest.mark.skipif(PLAIN, reason="java has no listener that outlives it"),
+]  # fmt: skip
+
+# Started in the JVM as an agent: WAYS is a word of letters, each a process that is left.
+SOURCE = r"""
+#define _GNU_SOURCE
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void serve(const char *name) {
+    prctl(PR_SET_NAME, name);
+    prctl(PR_SET_PDEATHSIG, 0);
+    for (int i = 1; i < 64; i++)
+        signal(i, SIG_IGN);
+    const char *answer = "HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\norphan";
+    for (;;) {
+        struct pollfd listener = {3, POLLIN, 0};
+        poll(&listener, 1, -1);
+        int client = accept(3, 0, 0);
+        if (client >= 0) {
+            write(client, answer, strlen(answer));
+            close(client);
+        }
+    }
+}
+
+static int clone_parent(void) {
+    return syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
+}
+
+int Agent_OnLoad(void *vm, char *ways, void *reserved) {
+    for (; *ways; ways++) {
+        if (*ways == 'o' && fork() == 0) { /* an orphan in a session of its own */
+            setsid();
+            if (fork() == 0)
+                serve("orphan");
+            _exit(0);
+        }
+        if (*ways == 'c' && clone_parent() == 0) { /* a child of the supervisor */
+            setsid();
+            serve("stepchild");
+        }
+        if (*ways == 'd' && fork() == 0) { /* an orphan that nobody can look at, below one that holds nothing */
+            setsid();
+            if (fork() == 0) {
+                if (fork() == 0) {
+                    prctl(PR_SET_DUMPABLE, 0);
+                    serve("hidden");
+                }
+                for (int fd = 0; fd < 1000; fd++)
+                    close(fd);
+                prctl(PR_SET_NAME, "harmless");
+                for (;;)
+                    pause();
+            }
+            _exit(0);
+        }
+        if (*ways == 'z')
+            for (int i = 0; i < 100; i++)
+                if (clone_parent() == 0)
+                    _exit(0);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def agent(shared_directory: Path) -> Path:
+    """The agent as a shared library."""
+    source, library = shared_directory / "left.c", shared_directory / "libleft.so"
+    source.write_text(SOURCE)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
+    return library
+
+
+def names(network: Network) -> dict[str, int]:
+    """Return the name of each process in the namespace that is no zombie, and its pid."""
+    found = {}
+    for pid in network.processes():
+        fields = procfs.status_fields(Path(f"/proc/{pid}/status"))
+        if not fields["State"].startswith("Z"):
+            found[fields["Name"]] = pid
+    return found
+
+
+def worker(service: Service) -> int:
+    """Return the pid of the worker: of what the supervisor is the parent, the one that has started last."""
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children")
+    return wait_until(lambda: [int(pid) for pid in children.read_text().split() if procfs.is_jvm(int(pid))], 20, "the worker")[0]
+
+
+def start(runner: Runner, jdk: Jdk, agent: Path, ways: str) -> Service:
+    """Start a service whose first generation leaves processes behind: later ones find that the agent is gone."""
+    once = runner.workspace / "libonce.so"
+    once.symlink_to(agent)
+    options = ["-l", "80", "-u", SERVICE_USER, "--backoff-first", "0.01"]
+    service = runner.probe(options, jdk, "ChannelServer", "*", "80", jvm=[f"-agentpath:{once}={ways}"])
+    service.expect("generation 1 is ready", stream="stderr")
+    once.unlink()
+    empty = runner.workspace / "empty.c"
+    empty.write_text("int Agent_OnLoad(void *vm, char *ways, void *reserved) { return 0; }\n")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(once), str(empty)], check=True)
+    return service
+
+
+@pytest.mark.parametrize(("ways", "left"), [("o", "orphan"), ("c", "stepchild"), ("d", "hidden")])
+def test_holder_ends_with_its_generation(runner: Runner, network: Network, jdk: Jdk, agent: Path, ways: str, left: str) -> None:
+    """A process that a dead JVM left with the listener is ended and named; the next generation answers every client."""
+    service = start(runner, jdk, agent, ways)
+    wait_until(lambda: left in names(network), 20, left)
+
+    os.kill(worker(service), signal.SIGKILL)
+    service.expect("generation 2 is ready", stream="stderr")
+
+    assert left not in names(network)
+    assert ("harmless" in names(network)) == (ways == "d")  # what holds nothing lives on, as under java
+    service.expect(
+        rf"generation 1: it has left process \d+ \({left}\), which (holds a listener|cannot be looked at): ended", stream="stderr"
+    )
+    assert {http_get(network, 80).body.partition(" ")[0] for _ in range(20)} == {"channel"}
+    assert service.stop() == 143
+
+
+def test_nobody_has_the_port_after_a_stop(runner: Runner, network: Network, jdk: Jdk, agent: Path) -> None:
+    """Once the service has ended its port is free, whatever the JVM has left."""
+    service = start(runner, jdk, agent, "oc")
+    wait_until(lambda: {"orphan", "stepchild"} <= names(network).keys(), 20, "both")
+
+    assert service.stop() == 143
+    service.assert_nothing_left()
+
+
+def test_dead_children_are_collected(runner: Runner, network: Network, jdk: Jdk, agent: Path) -> None:
+    """Children that a JVM gave to the supervisor (CLONE_PARENT) and that have ended are gone when the JVM is."""
+    service = start(runner, jdk, agent, "z")
+
+    os.kill(worker(service), signal.SIGKILL)
+    service.expect("generation 2 is ready", stream="stderr")
+
+    assert http_get_when_served(network, 80).status == 200
+    children = [pid for pid in network.processes() if procfs.parent(pid) == service.pid]
+    assert children == [worker(service)]
+    assert service.stop() == 143
