@@ -321,11 +321,15 @@ class Actions:
 
         A JVM that is not up yet has no handler, and the signal would end it. Returns whether there was one that is.
         """
-        running = [one for one in self.generations.values() if one.main_runs]
-        chosen = [one for one in running if one.claimed] or running
+        chosen = self.addressed()
         for generation in chosen:
             generation.kill(number, by_key=by_key)
         return bool(chosen)
+
+    def addressed(self) -> list[Generation]:
+        """Return the generations that get a signal which is the application's business."""
+        running = [one for one in self.generations.values() if one.main_runs]
+        return [one for one in running if one.claimed] or running
 
     def left(self, timer: str, number: int) -> float | None:
         """Return the seconds until a timer, None where it is not set."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from jvmbind.spec import ServiceSpec
+    from jvmbind.supervisor.dump import Dump
     from jvmbind.supervisor.generation import Generation
     from jvmbind.supervisor.replan import Planning
 
@@ -39,6 +40,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 _STOPS_UNLESS_IGNORED = tuple(number for number in (*_STOPS, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
 FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, signal.SIGCHLD)
 _PAUSE = 0.02  # seconds after a failure
+_DUMP_INTERVAL = 0.05  # seconds between two looks at a thread dump that is being written
 
 
 class Loop:
@@ -60,6 +62,7 @@ class Loop:
         self._requests = Requests(self._control) if self._control is not None else None
         if self._requests is not None:
             self._world.changes.tell = self._requests.done
+        self._dump: Dump | None = None  # that somebody waits for
         self._planning: Planning | None = None  # what a reload or a restart is to run is being read
         self._asked = Change.NONE  # which of the two
 
@@ -77,8 +80,8 @@ class Loop:
         self._survive(self._world.close)
         if self._requests is not None:
             self._survive(self._requests.done, "stop", {"ok": True, "error": "", "status": self._world.status})
-            for what in (Change.RELOAD, Change.RESTART):
-                self._survive(self._requests.done, what.value, {"ok": False, "error": "the service ends"})
+            for what in (Change.RELOAD.value, Change.RESTART.value, "dump"):
+                self._survive(self._requests.done, what, {"ok": False, "error": "the service ends"})
         if self._control is not None:
             self._survive(self._control.close)
         return self._world.status
@@ -149,6 +152,8 @@ class Loop:
                 except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
                     self._complain(error)
                     self._control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
+            if self._dump is not None:
+                self._survive(self._look_at_dump, self._requests, self._dump)
             self._requests.speak(self._waits_for)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
             self._end_planning(self._planning)
@@ -165,7 +170,13 @@ class Loop:
             generation.process.kill(signal.SIGKILL)
 
     def _waits_for(self) -> str:
-        return "for the configuration to be read" if self._planning is not None else waits_for(self._world, self._state)
+        if self._planning is not None:
+            return "for the configuration to be read"
+        found = waits_for(self._world, self._state)
+        if self._dump is None:
+            return found
+        dump = f"for the thread dump to be written, {max(0.0, self._dump.deadline - time.monotonic()):.0f} s left"
+        return f"{found}; {dump}" if found else dump
 
     def _patience(self) -> float | None:
         """Return milliseconds until something is due, None for ever."""
@@ -174,6 +185,7 @@ class Loop:
             return PROBE_INTERVAL * 1000
         deadlines = [world.next_deadline(), world.unserved.deadline()]
         deadlines += [self._planning.deadline] if self._planning is not None else []
+        deadlines += [time.monotonic() + _DUMP_INTERVAL] if self._dump is not None else []
         deadlines += [self._requests.deadline()] if self._requests is not None else []
         now = time.monotonic()
         pauses = [generation.paused_until for generation in world.generations.values()]
@@ -258,12 +270,34 @@ class Loop:
             )
         self._step(lifecycle.Reload(time.monotonic(), alone))
 
+    def _begin_dump(self) -> str:
+        """Ask the JVMs for a thread dump; return why not, or ""."""
+        from jvmbind.supervisor.dump import Dump  # noqa: PLC0415 - a dump alone needs it
+
+        asked = self._world.addressed()
+        if not asked:
+            return "no JVM is up yet"
+        dump = Dump(asked)
+        if not dump.refused:
+            self._dump = dump
+            self._world.pass_on(signal.SIGQUIT)
+        return dump.refused
+
+    def _look_at_dump(self, requests: Requests, dump: Dump) -> None:
+        failure = dump.result()
+        if failure is not None:
+            self._dump = None
+            requests.done("dump", {"ok": not failure, "error": failure})
+
     def _answer(self, control: Control, requests: Requests, client: int, command: str) -> None:
         if command == "status":
             control.answer(client, {"ok": True, **status_of(self._world, self._state)})
         elif command == "dump":
-            ok = self._world.pass_on(signal.SIGQUIT)
-            control.answer(client, {"ok": ok, "error": "" if ok else "no JVM is up yet"})
+            failure = self._begin_dump()
+            if failure:
+                control.answer(client, {"ok": False, "error": failure})
+            else:
+                requests.add(client, command, begun=True)
         elif command == "stop":
             requests.add(client, command, begun=True)
             self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
