@@ -85,7 +85,9 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
             java_arguments=request.java_arguments,
             listeners=tuple(listener for listener, _ in listeners),
         )
-        for variable in _MANAGER:
+        # The names of what came from the manager's store, where it was passed to this process.
+        of_store = ("LISTEN_FDNAMES",) if adopt.inherited_fds(environ) else ()
+        for variable in (*_MANAGER, *of_store):
             service_environ.pop(variable, None)
             if variable in environ and not spec.direct:
                 service_environ[variable] = environ[variable]

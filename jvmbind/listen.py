@@ -26,7 +26,7 @@ def further_sockets(specs: Sequence[ListenSpec]) -> tuple[ListenSpec, ...]:
     """
     further: list[ListenSpec] = []
     for spec in specs:
-        common = spec._replace(of=spec.name, optional=True, inherited=False, options=())
+        common = spec._replace(of=spec.name, optional=True, inherited=False, stored=False, options=())
         if spec.bind_only:
             numbers = range(1, spec.bind_only + 1)
             further += [common._replace(name=f"{spec.name}+{number}") for number in numbers]

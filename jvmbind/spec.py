@@ -43,6 +43,7 @@ class ListenSpec(NamedTuple):
     defer_accept: int = 0  # seconds, 0 = off
     fastopen: int = 0  # queue length, 0 = off
     inherited: bool = False  # came from a parent
+    stored: bool = False  # opened by an earlier life of this service, and passed by the service manager's store
     optional: bool = False  # a service is ready without it: declared so, or passed by a parent and not declared beside others
     of: str = ""  # the listener of which this is a further socket, see `further_sockets`
     ipv4: bool = False  # a socket of family AF_INET, for applications that use such sockets

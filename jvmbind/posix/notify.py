@@ -25,7 +25,7 @@ _EXTEND_EVERY = 5.0  # seconds
 _EXTEND_BY = 30_000_000  # microseconds
 _UNSENT_MAX = 256
 _SEND_AGAIN = 0.5  # seconds
-_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
+_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE", "LISTEN_FDNAMES")
 
 
 class Notifier:
@@ -49,6 +49,11 @@ class Notifier:
             except ValueError:
                 self._watchdog = 0.0
         self._next_watchdog = time.monotonic() + self._watchdog
+        self._stored: dict[int, str] = {}  # inode -> name, of each socket in the manager's store
+        for name in environ.get("LISTEN_FDNAMES", "").split(":"):
+            inode = name.rpartition("@")[2]
+            if "@" in name and inode.isdecimal():
+                self._stored[int(inode)] = name
 
     @staticmethod
     def environ_for_worker(environ: Mapping[str, str]) -> dict[str, str]:
@@ -113,16 +118,32 @@ class Notifier:
         self._send("STOPPING=1")
 
     def store_listeners(self, listeners: Iterable[tuple[ListenSpec, int]]) -> None:
-        """Give the manager a copy of each listener, so that they outlive this process.
+        """Give the manager a copy of each listener that it has not, so that they outlive this process.
 
         FDPOLL=0: systemd watches what it stores and drops a TCP socket that is bound but does not listen.
+        FDSTOREREMOVE drops all of a name, and a reload may open another socket for a listener that there is, or give its
+        name to another: the name of each holds its inode, and stays as long as the socket does.
         """
         for spec, fd in listeners:
-            self._send(f"FDSTORE=1\nFDNAME={spec.name}\nFDPOLL=0", [fd])
+            inode = os.fstat(fd).st_ino
+            if inode not in self._stored:
+                self._stored[inode] = f"{spec.name}@{inode}"
+                self._send(f"FDSTORE=1\nFDNAME={self._stored[inode]}\nFDPOLL=0", [fd])
 
-    def forget_listener(self, name: str) -> None:
-        """Take a listener out of the manager's store."""
-        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+    def forget_listener(self, fd: int) -> None:
+        """Take a listener out of the manager's store, before its descriptor is closed."""
+        self._forget(os.fstat(fd).st_ino)
+
+    def forget_others(self, fds: Iterable[int]) -> None:
+        """Take out of the manager's store what an earlier life has left there and this one has not taken over."""
+        known = {os.fstat(fd).st_ino for fd in fds}
+        for inode in set(self._stored) - known:
+            self._forget(inode)
+
+    def _forget(self, inode: int) -> None:
+        name = self._stored.pop(inode, "")
+        if name:
+            self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
     def keep_alive(self, *, starting: bool) -> None:
         """Extend the start time-out while a slow JVM starts, and feed the watchdog while the service is healthy."""

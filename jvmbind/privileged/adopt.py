@@ -8,6 +8,7 @@ Sources: sd_listen_fds(3), inetd(8), socket(7).
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import socket
 import stat
@@ -127,11 +128,13 @@ def identify(name: str, fd: int) -> Listener:
     """
     where = f"inherited fd {fd} ({name})"
     try:
-        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        info = os.fstat(fd)
+        if not stat.S_ISSOCK(info.st_mode):
             msg = f"{where}: expected a socket"
             raise ConfigurationError(msg)
         sock = socket.socket(fileno=fd)
-        spec = _describe(name, where, sock)
+        own = name.removesuffix(f"@{info.st_ino}")  # see Notifier.store_listeners
+        spec = _describe(own, where, sock)._replace(stored=own != name)
         sock.setblocking(False)
         sock.set_inheritable(False)
     except OSError as error:
@@ -178,38 +181,41 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
     """Find for each declared listener the inherited socket that is it; return all specs and the adopted listeners.
 
     An inherited socket that nothing declares is a listener of its own, under the name that its parent gave; where
-    others are declared it is optional. Further sockets of a listener come back from systemd under their own names.
+    others are declared it is optional. What this service has stored itself and declares no more is closed. Its further
+    sockets come back under the names of their listener at that time, which a reload may have renamed since.
     Raises ConfigurationError where a name and what the socket is contradict each other, or two sockets fit.
     """
     rest = list(inherited)
     adopted: list[Listener] = []
     result: list[ListenSpec] = []
+    unmet: list[ListenSpec] = []
+    known_as: dict[str, str] = {}  # declared name -> name of the socket that it got
     for spec in specs:
         fitting = [listener for listener in rest if _fits(spec, listener[0])]
-        if spec.of or any(other.of == spec.name for other in specs):
-            fitting = [one for one in fitting if one[0].name == spec.name] or [one for one in fitting if "+" not in one[0].name]
         if spec.of:
-            fitting = [one for one in fitting if one[0].name == spec.name]
-        named = [listener for listener in rest if listener[0].name == spec.name]
-        if named and not [listener for listener in named if listener in fitting]:
-            other = named[0][0]
-            msg = (
-                f"listener {spec.name!r}: the inherited socket of that name is {other.address}/{other.protocol}, "
-                f"expected {spec.address}/{spec.protocol}"
-            )
-            raise ConfigurationError(msg)
-        chosen = [listener for listener in named if listener in fitting] or fitting
+            name = known_as.get(spec.of, spec.of) + spec.name[len(spec.of) :]
+            fitting = [one for one in fitting if one[0].name == name]
+        elif any(other.of == spec.name for other in specs):
+            fitting = [one for one in fitting if one[0].name == spec.name] or [one for one in fitting if "+" not in one[0].name]
+        chosen = [one for one in fitting if one[0].name == spec.name] or fitting
+        if len(chosen) > 1 and all(one[0].stored for one in chosen):
+            # Opened by this service for one address and shared there: any of them will do, but for one that another is named for.
+            chosen = sorted(chosen, key=lambda one: one[0].name in {other.name for other in specs if other != spec})[:1]
         if len(chosen) > 1:
             msg = f"listener {spec.name!r}: {len(chosen)} inherited sockets fit; expected one, or one of that name"
             raise ConfigurationError(msg)
         if chosen:
             rest.remove(chosen[0])
             found = chosen[0][0]
-            spec = spec._replace(host=found.host, v6only=found.v6only, inherited=True)  # noqa: PLW2901
+            known_as[spec.name] = found.name
+            spec = spec._replace(host=found.host, v6only=found.v6only, inherited=True, stored=found.stored)  # noqa: PLW2901
             adopted.append((spec, chosen[0][1]))
+        elif not spec.of:
+            unmet.append(spec)
         result.append(spec)
+    _check_contradictions(unmet, rest)
     for spec, sock in rest:
-        if "+" in spec.name:
+        if "+" in spec.name or spec.stored:
             sock.close()  # of a listener that is declared no more
             continue
         name, number = spec.name, 1
@@ -222,12 +228,36 @@ def match_inherited(specs: Sequence[ListenSpec], inherited: Sequence[Listener]) 
     return result, adopted
 
 
+def _check_contradictions(unmet: Sequence[ListenSpec], rest: Sequence[Listener]) -> None:
+    """Refuse what is declared, was not passed, and cannot or should not be opened beside what was passed instead."""
+    for spec, (found, _) in itertools.product(unmet, rest):
+        there, wanted = f"{found.address}/{found.protocol}", f"{spec.address}/{spec.protocol}"
+        if found.stored and "+" not in found.name and not spec.reuseport and _overlap(spec, found):
+            msg = (
+                f"listener {spec.name!r}: the service manager's store still holds {there} for this service, expected {wanted}; "
+                "stop the service, which empties the store, and start it"
+            )
+            raise ConfigurationError(msg)
+        if found.name == spec.name and not found.stored:
+            msg = f"listener {spec.name!r}: the inherited socket of that name is {there}, expected {wanted}"
+            raise ConfigurationError(msg)
+
+
+def _overlap(spec: ListenSpec, found: ListenSpec) -> bool:
+    """Whether the one cannot be bound beside the other: a port on all addresses, and on one of them."""
+    if spec.protocol == "unix" or (spec.protocol, spec.port) != (found.protocol, found.port):
+        return False
+    return is_wildcard(spec.host) or is_wildcard(found.host)
+
+
 def _fits(spec: ListenSpec, found: ListenSpec) -> bool:
     if spec.protocol != found.protocol:
         return False
     if spec.protocol == "unix":
         return spec.path == found.path
     if spec.port != found.port:
+        return False
+    if found.stored and spec.host is None and not is_wildcard(found.host):
         return False
     if spec.host is None or spec.host == found.host:
         return spec.host is not None or spec.v6only == found.v6only or not is_wildcard(found.host)

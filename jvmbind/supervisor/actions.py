@@ -87,6 +87,7 @@ class Actions:
         self.log = open_log(quiet=self.spec.quiet)
         self._liveness = Liveness(self.log)
         # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
+        self.notifier.forget_others(fd for _, fd in self.listeners.values())
         self.notifier.store_listeners((spec, fd) for spec, fd in self.listeners.values() if not spec.inherited)
 
     def do(self, action: lifecycle.Action) -> None:

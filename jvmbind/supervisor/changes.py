@@ -135,7 +135,7 @@ class Changes:
 
     def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:
         kept = {fd for _, fd in after.values()}
-        for name, (_, fd) in before.items():
+        for _, fd in before.values():
             if fd not in kept:
-                self._world.notifier.forget_listener(name)
+                self._world.notifier.forget_listener(fd)
                 os.close(fd)

@@ -134,7 +134,8 @@ def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]])
             what = f"listener {wanted.name!r} ({wanted.address}/{wanted.protocol})"
             msg = f"{what}: v6only and bind-only of a bound socket cannot change; stop the service and start it"
             raise PortUnavailableError(msg)
-        wanted = wanted._replace(host=there.host, v6only=there.v6only, inherited=there.inherited, options=there.options)  # noqa: PLW2901
+        wanted = wanted._replace(host=there.host, v6only=there.v6only, options=there.options)  # noqa: PLW2901
+        wanted = wanted._replace(inherited=there.inherited, stored=there.stored)  # noqa: PLW2901
         chosen[wanted.name] = (wanted, fd)
         for further, (part, fd_of_part) in list(rest.items()):
             if part.of == name:
@@ -145,7 +146,7 @@ def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]])
                 )
                 del rest[further]
     for name, (there, fd) in rest.items():
-        if there.inherited and name not in chosen:
+        if there.inherited and not there.stored and name not in chosen:
             chosen[name] = (there, fd)  # nothing declares it, its parent passed it
     for opened, sock in bind_listeners([*missing, *further_sockets(missing)]):
         fd = sock.detach()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from jvmbind.errors import ConfigurationError
-from jvmbind.listen import number_names
-from jvmbind.privileged.adopt import inherited_fds, match_inherited
+from jvmbind.listen import further_sockets, number_names
+from jvmbind.privileged.adopt import identify, inherited_fds, match_inherited
 from jvmbind.spec import ListenSpec, parse_listen
 
 if TYPE_CHECKING:
-    import socket
-
     from jvmbind.privileged.listeners import Listener
 
 
@@ -62,6 +61,8 @@ def inherited(texts: str) -> list[Listener]:
         ("", "a=80 b=53/udp", {"a": "a=80", "b": "b=53/udp"}),
         ("http=80", "http=80 extra=81", {"http": "http=80", "extra": "extra=81"}),
         ("", "a=80 a=81 a=82", {"a": "a=80", "a-2": "a=81", "a-3": "a=82"}),
+        # Two that have swapped their names since the parent was told of them.
+        ("a=81 b=80", "a=80 b=81", {"a": "b=81", "b": "a=80"}),
     ],
 )
 def test_match(listen: str, passed: str, adopted: dict[str, str]) -> None:
@@ -101,6 +102,76 @@ def test_contradictions(listen: str, passed: str, words: str) -> None:
         match_inherited(declared(listen), inherited(passed))
 
     assert words in str(refusal.value)
+
+
+def stored(name: str, host: str, port: int = 0, *, family: int = socket.AF_INET, reuseport: bool = False) -> Listener:
+    """Return a socket as it comes back from the store of the service manager, under the name that it had then."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuseport)
+    sock.bind((host, port))
+    return identify(f"{name}@{os.fstat(sock.fileno()).st_ino}", sock.detach())
+
+
+def close(*listeners: Listener) -> None:
+    """Close sockets."""
+    for _, sock in listeners:
+        sock.close()
+
+
+def test_the_store_knows_the_names_of_before() -> None:
+    """After a reload that swapped two names the stored sockets go where they belong by what they are, those for IPv4 too."""
+    kept = [stored(name, "::", family=socket.AF_INET6) for name in ("a", "b")]
+    ports = {spec.name: spec.port for spec, _ in kept}
+    kept += [stored(f"{name}+ipv4", "0.0.0.0", ports[name]) for name in ("a", "b")]
+    specs = declared(f"a={ports['b']} b={ports['a']} c=1")
+
+    result, found = match_inherited((*specs, *further_sockets(specs)), kept)
+
+    a, b, a_ipv4, b_ipv4 = (sock for _, sock in kept)
+    assert {spec.name: sock for spec, sock in found} == {"a": b, "b": a, "a+ipv4": b_ipv4, "b+ipv4": a_ipv4}
+    assert {spec.name for spec in result} == {"a", "b", "c", "a+ipv4", "b+ipv4", "c+ipv4"}
+    assert all(spec.inherited and spec.stored for spec, _ in found)
+    close(*kept)
+
+
+def test_shared_ports_of_the_store() -> None:
+    """Of two stored sockets on one address each of two listeners gets one, whatever their names were."""
+    first = stored("a", "127.0.0.1", reuseport=True)
+    second = stored("b", "127.0.0.1", first[0].port, reuseport=True)
+    text = f"127.0.0.1:{first[0].port},reuseport"
+
+    _, found = match_inherited(declared(f"c={text} b={text}"), [second, first])
+    assert {spec.name: sock for spec, sock in found} == {"c": first[1], "b": second[1]}
+    _, found = match_inherited(declared(f"c={text} d={text}"), [second, first])
+    assert {spec.name for spec, _ in found} == {"c", "d"}
+    close(first, second)
+
+
+def test_what_the_store_has_too_much() -> None:
+    """A stored socket that nothing declares any more is given up: it is no listener of its own, unlike what a parent passes."""
+    old, new = stored("a", "127.0.0.1"), stored("a", "127.0.0.1")
+
+    result, found = match_inherited(declared(f"a=127.0.0.1:{new[0].port}"), [old, new])
+
+    assert [spec.name for spec in result] == ["a"]
+    assert [sock for _, sock in found] == [new[1]]
+    assert old[1].fileno() == -1
+    close(new)
+
+
+@pytest.mark.parametrize(("host", "listen"), [("127.0.0.1", ""), ("0.0.0.0", "127.0.0.1:")])
+def test_the_store_holds_the_port_otherwise(host: str, listen: str) -> None:
+    """A listener that cannot be opened beside the stored one of before is refused with what to do, whatever its name is."""
+    kept = stored("a", host)
+
+    with pytest.raises(ConfigurationError, match=r"store still holds .* stop the service"):
+        match_inherited(declared(f"other={listen}{kept[0].port}"), [kept])
+
+    assert match_inherited(declared(f"other=127.0.0.2:{kept[0].port}"), [stored("a", "127.0.0.1")])[1] == []
+    close(kept)
 
 
 OWN = str(os.getpid())

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from jvmbind.posix.notify import Notifier
+from jvmbind.spec import parse_listen
 from jvmbind.wire import Notified, Status
 from jvmbind.worker.lifecycle_pipes import LifecyclePipes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def heard(sock: socket.socket) -> list[str]:
@@ -56,6 +64,29 @@ def test_a_program_that_has_gone() -> None:
     notifier.stopping()
     assert notifier._unsent == []
     notifier._program.close()  # type: ignore[union-attr]
+
+
+def test_names_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each socket is stored once under a name of its own and taken out by that, whatever its listener is called meanwhile."""
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, contextlib.ExitStack() as stack:
+        manager.bind(address)
+        manager.setblocking(False)
+        first, second, third = (stack.enter_context(socket.socket()) for _ in range(3))
+        inodes = [os.fstat(sock.fileno()).st_ino for sock in (first, second, third)]
+        notifier = Notifier({"NOTIFY_SOCKET": address, "LISTEN_FDNAMES": f"web:old@7:a+ipv4@{inodes[2]}"})
+        web, other = parse_listen("web=80"), parse_listen("other=80")
+
+        notifier.forget_others([first.fileno(), third.fileno()])
+        notifier.store_listeners([(web, first.fileno()), (web, second.fileno()), (other, first.fileno()), (other, third.fileno())])
+        for sock in (first, third, first):
+            notifier.forget_listener(sock.fileno())
+
+        stored = [f"FDSTORE=1\nFDNAME=web@{inode}\nFDPOLL=0" for inode in inodes[:2]]
+        taken_out = [f"FDSTOREREMOVE=1\nFDNAME={name}" for name in ("old@7", f"web@{inodes[0]}", f"a+ipv4@{inodes[2]}")]
+        assert heard(manager) == [taken_out[0], *stored, *taken_out[1:]]
+    assert "LISTEN_FDNAMES" not in notifier.environ_for_worker({"LISTEN_FDNAMES": "web"})
 
 
 def test_an_application_that_says_much() -> None:
