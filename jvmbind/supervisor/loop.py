@@ -146,18 +146,22 @@ class Loop:
         self._survive(world.unserved.look, self._state)
         self._survive(world.unserved.refuse, ready)
         if self._control is not None and self._requests is not None:
-            for client, command in self._control.requests(ready):
-                try:
-                    self._answer(self._control, self._requests, client, command)
-                except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
-                    self._complain(error)
-                    self._control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
-            if self._dump is not None:
-                self._survive(self._look_at_dump, self._requests, self._dump)
-            self._requests.speak(self._waits_for)
+            self._serve(self._control, self._requests, ready)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
             self._end_planning(self._planning)
         world.look()
+
+    def _serve(self, control: Control, requests: Requests, ready: set[int]) -> None:
+        """Answer who asks, and tell who waits."""
+        for client, command in control.requests(ready):
+            try:
+                self._answer(control, requests, client, command)
+            except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
+                self._complain(error)
+                control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
+        if self._dump is not None:
+            self._survive(self._look_at_dump, requests, self._dump)
+        requests.speak(self._waits_for)
 
     def _guarded(self, work: Callable[[Generation], None], generation: Generation) -> None:
         """Do what a worker's words ask for; whatever they bring about, the listeners are not given up for it."""
