@@ -9,12 +9,12 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.privileged.holder import holder_of
+from jvmbind.privileged.unix_socket import open_unix, remove_unix
 from jvmbind.spec import ListenSpec, UserSpec
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def release(listeners: Sequence[Listener], user: UserSpec | None) -> None:
     for spec, sock in listeners:
         sock.close()
         if spec.protocol == "unix" and not spec.inherited:
-            with contextlib.suppress(OSError), _acting_for(spec.path, user):
-                os.unlink(spec.path)
+            with contextlib.suppress(OSError):
+                remove_unix(spec.path, user)
 
 
 def _belongs(spec: ListenSpec, opened: Mapping[str, Listener]) -> bool:
@@ -195,86 +195,17 @@ def _ways_out(spec: ListenSpec) -> str:
     )
 
 
-@contextlib.contextmanager
-def _umask(mask: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator for contextlib
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _is_roots_alone(directory: str) -> bool:
-    """Whether root alone decides what `directory` names: every directory and link on the way, and where it leads to.
-
-    In a directory with the sticky bit others may add names, but not take root's away: inode(7).
-    """
-    for way in (directory, os.path.realpath(directory)):
-        parts = way.split("/")
-        for count in range(1, len(parts) + 1):
-            info = os.lstat("/".join(parts[:count]) or "/")
-            writable = info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(info.st_mode)
-            if info.st_uid != 0 or (writable and (count == len(parts) or not info.st_mode & stat.S_ISVTX)):
-                return False
-    return True
-
-
-@contextlib.contextmanager
-def _acting_for(path: str, user: UserSpec | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """Act as the service user in a directory that others than root may write to.
-
-    There somebody could put another file in the place of the socket between two calls; the kernel then checks the
-    rights of the service user, and root's are never lent. Yields whether root still acts.
-    """
-    if user is None or os.geteuid() != 0:
-        yield False
-        return
-    if _is_roots_alone(os.path.dirname(path)):
-        yield True
-        return
-    groups = os.getgroups()
-    os.setgroups(user.groups)
-    os.setegid(user.gid)
-    os.seteuid(user.uid)
-    try:
-        yield False
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-
-
 def _open_unix(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        with _acting_for(spec.path, user) as root_acts:
-            _remove_stale(spec.path)
-            # The mode of the file is 0777 without the umask: unix(7). Set before, so that there is no moment between.
-            with _umask(0o777 & ~spec.mode):
-                sock.bind(spec.path)
-            if root_acts and user is not None:
-                os.chown(spec.path, user.uid, user.gid, follow_symlinks=False)
+        return open_unix(spec, user)
     except OSError as error:
-        sock.close()
+        where = f"listener {spec.name!r} ({spec.address})"
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            msg = f"listener {spec.name!r} ({spec.address}): no directory {os.path.dirname(spec.path)}"
+            msg = f"{where}: no directory {os.path.dirname(spec.path)}"
             raise PortUnavailableError(msg) from error
+        if error.errno == errno.ELOOP:
+            msg = (
+                f"{where}: a link on the way belongs to neither root nor the service's user; expected a way that others cannot turn"
+            )
+            raise NotPermittedError(msg) from error
         raise _refused(spec, error) from error
-    return sock
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more; leave everything else, so that bind(2) says EADDRINUSE."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except OSError:
-            return
