@@ -47,6 +47,23 @@ _NOTIFY_TYPE = ord("!") << 8
 _NO_TYPE = 1  # its low byte is masked out before the comparison
 
 
+class Scheduling(NamedTuple):
+    """The numbers of the calls by which a process changes how much of the processor or the disk another one gets."""
+
+    by_pid: tuple[int, int, int, int]  # sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr: pid first
+    setpriority: int  # which, who
+    ioprio_set: int
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """All of them."""
+        return (*self.by_pid, self.setpriority, self.ioprio_set)
+
+
+PRIO_PROCESS, PRIO_PGRP = 0, 1  # setpriority(2)
+IOPRIO_WHO_PROCESS, IOPRIO_WHO_PGRP = 1, 2  # ioprio_set(2)
+
+
 class Machine(NamedTuple):
     """The numbers of one architecture. `dup2` is -1 where it does not exist.
 
@@ -67,12 +84,20 @@ class Machine(NamedTuple):
     compat: int
     compat_ioctl: int
     compat_prlimit: int
+    scheduling: Scheduling
+    compat_scheduling: Scheduling
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 317, 56, 49, 50, 32, 33, 292, 425, 16, 302, 0x40000003, 54, 340),
-    "aarch64": Machine(0xC00000B7, 277, 220, 200, 201, 23, -1, 24, 425, 29, 261, 0x40000028, 54, 369),
-}
+    "x86_64": Machine(
+        0xC000003E, 317, 56, 49, 50, 32, 33, 292, 425, 16, 302, 0x40000003, 54, 340,
+        Scheduling((142, 144, 203, 314), 141, 251), Scheduling((154, 156, 241, 351), 97, 289),
+    ),
+    "aarch64": Machine(
+        0xC00000B7, 277, 220, 200, 201, 23, -1, 24, 425, 29, 261, 0x40000028, 54, 369,
+        Scheduling((118, 119, 122, 274), 140, 30), Scheduling((154, 156, 241, 380), 97, 314),
+    ),
+}  # fmt: skip
 _X32_IOCTL, _X32_PRLIMIT = _X32_BIT | 514, _X32_BIT | 302
 
 
@@ -111,10 +136,28 @@ def _refusals(ioctl: int, prlimit: int, notify_type: int) -> _Code:
     ]
 
 
+def _scheduling(calls: Scheduling, action: int, *, x32: bool = False) -> _Code:
+    """Return the instructions that end in `action` where one of `calls` is about another process than the caller.
+
+    A supervisor that is given SCHED_IDLE, a nice value of 19 or another's processor cannot undo it without a privilege, and
+    each worker inherits it. The number of the call is in the accumulator before and, with all other calls, after.
+    """
+    bit = _X32_BIT if x32 else 0
+    ends = [(_RET, 0, 0, action), (_RET, 0, 0, RET_ALLOW)]
+    more = len(calls.by_pid) - 1
+    code = [(_JEQ, more - i, 0 if i < more else 2 + len(ends), bit | number) for i, number in enumerate(calls.by_pid)]
+    code += [(_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 1, 0, 0), *ends]
+    for number, process in ((calls.setpriority, PRIO_PROCESS), (calls.ioprio_set, IOPRIO_WHO_PROCESS)):
+        own = [(_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 0, 2, process), (_LD_W_ABS, 0, 0, _ARG1), (_JEQ, 1, 0, 0)]
+        code += [(_JEQ, 0, len(own) + len(ends), bit | number), *own, *ends]
+    return code
+
+
 def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above_workers: bool = False) -> bytes:
     """Return the filter as an array of struct sock_filter.
 
-    Notified, unless `notify` is false: bind, listen, dup(0), and dup2 or dup3 onto 0, 1 or 2. Refused in every way in
+    Notified, unless `notify` is false: bind, listen, dup(0), dup2 or dup3 onto 0, 1 or 2, and what changes the priority of
+    another thread or process, which by a foreign interface is refused. Refused in every way in
     which this machine takes system calls: see `_refusals`. With `strict`, ways round the notification are closed: other
     architectures and the x32 interface get ENOSYS, io_uring_setup EPERM. All else is allowed. `above_workers`: for a script
     below which workers are started, who are to receive notifications of their own.
@@ -124,9 +167,12 @@ def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above
     foreign: _Code = [missing]
     x32: _Code = [missing]
     if not strict:
+        refused = RET_ERRNO | errno.EPERM
         compat = [(_LD_W_ABS, 0, 0, _NR), *_refusals(machine.compat_ioctl, machine.compat_prlimit, kind)]
+        compat += _scheduling(machine.compat_scheduling, refused) if notify else []
         foreign = [(_JEQ, 0, len(compat), machine.compat), *compat, allow]
-        x32 = [*_refusals(_X32_IOCTL, _X32_PRLIMIT, kind), allow]
+        x32 = [*_refusals(_X32_IOCTL, _X32_PRLIMIT, kind)]
+        x32 += [*_scheduling(machine.scheduling, refused, x32=True), allow] if notify else [allow]
     code: _Code = [(_LD_W_ABS, 0, 0, _ARCH), (_JEQ, len(foreign), 0, machine.audit), *foreign, (_LD_W_ABS, 0, 0, _NR)]
     if machine.audit == MACHINES["x86_64"].audit:
         code += [(_JGE, 0, len(x32), _X32_BIT), *x32]
@@ -141,6 +187,7 @@ def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above
         answer(machine.io_uring_setup, RET_ERRNO | errno.EPERM)
     code += _refusals(machine.ioctl, machine.prlimit, kind)
     if notify:
+        code += _scheduling(machine.scheduling, RET_USER_NOTIF)
         # dup: System.inheritedChannel() begins with dup(0)
         code += [(_JEQ, 0, 4, machine.dup), (_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 0, 1, 0), (_RET, 0, 0, RET_USER_NOTIF), allow]
         # dup2, dup3: closing that channel points 0, 1 and 2 at /dev/null; a new descriptor of 3 or more is nobody's business

@@ -202,10 +202,13 @@ def _beyond_repair(sock: socket.socket, spec: ListenSpec) -> list[str]:
     with contextlib.suppress(OSError):
         if sock.getsockopt(SOL_SOCKET, _LOCK_FILTER):
             problems.append("SO_LOCK_FILTER: cannot be taken back")
-    with contextlib.suppress(OSError):
-        device = sock.getsockopt(SOL_SOCKET, _BINDTODEVICE, 16).rstrip(b"\0").decode()
-        if device != spec.device and not spec.inherited:
-            problems.append(f"SO_BINDTODEVICE: bound to {device}")
+    try:
+        device = sock.getsockopt(SOL_SOCKET, _BINDTODEVICE, 16).rstrip(b"\0").decode(errors="replace")
+    except OSError as error:
+        # SO_BINDTOIFINDEX takes any number: where there is no such device, nothing ever comes.
+        device = "a device that does not exist" if error.errno == errno.ENODEV else spec.device
+    if device != spec.device and not spec.inherited:
+        problems.append(f"SO_BINDTODEVICE or SO_BINDTOIFINDEX: bound to {device}")
     if sock.type == socket.SOCK_DGRAM:
         import select  # noqa: PLC0415 - for datagram sockets alone
 

@@ -5,6 +5,7 @@ Runs in the responder, the process that shares the worker's descriptors (see `re
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from jvmbind import wire
 from jvmbind.posix import seccomp
 from jvmbind.worker.connections import half_close, somebody_waits, traffic
+from jvmbind.worker.priority import may_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +54,7 @@ class Attendant:
         self._control = control
         self._memory = memory
         self._pid = pid
+        self._machine = seccomp.this_machine()
         self._pipes = pipes
         self._report = report
         self._waiting: list[seccomp.Notification] = []  # parked calls
@@ -164,6 +167,10 @@ class Attendant:
             self._answer(call)
 
     def _answer(self, call: seccomp.Notification) -> None:
+        if call.number in self._machine.scheduling.all:
+            may = may_change(call, self._machine, self._pid)
+            seccomp.send(self._notify, call.id, error=0 if may else errno.EPERM, proceed=may)
+            return
         answer = self._handover.answer(call)
         if answer is None:
             self._waiting.append(call)

@@ -81,6 +81,26 @@ here, there = socket.socketpair()
 for command in (0x5412, 0xC0502100, 0xC0182101, 0x40182103):
     libc.ioctl(here.fileno(), ctypes.c_ulong(command), ctypes.create_string_buffer(96))
     print(hex(command), errno.errorcode[ctypes.get_errno()])
+priorities = {
+    "nice": lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 19),
+    "policy": lambda pid: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
+    "affinity": lambda pid: os.sched_setaffinity(pid, {0}),
+    "disk": lambda pid: libc.syscall(251 if os.uname().machine == "x86_64" else 30, 1, pid, 3 << 13) and os.kill(0, -1),
+}
+supervisor = int(open(f"/proc/{os.getppid()}/status").read().split("PPid:")[1].split()[0])
+for who, pid in (("own", 0), ("number", os.getpid()), ("child", victim.pid), ("supervisor", supervisor)):
+    for name, change in priorities.items():
+        try:
+            change(pid)
+            print("changed", who, name)
+        except OSError:
+            print("kept", who, name)
+for which in (os.PRIO_USER, os.PRIO_PGRP):
+    try:
+        os.setpriority(which, 0 if which == os.PRIO_USER else os.getpgid(supervisor), 19)
+        print("changed others")
+    except PermissionError:
+        print("kept others")
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 print("own limit set")
 victim.kill()
@@ -104,5 +124,11 @@ def test_harm_to_other_processes_is_refused(runner: Runner, jdk: Jdk, options: l
     assert [line for line in said if line.startswith(("limited", "refused"))] == ["refused child", "refused parent"]
     assert [line.split()[1] for line in said if line.startswith("0x")] == ["EPERM"] * 4, said
     assert "own limit set" in said
+    if "-l" in options:  # without a listener nobody answers, and there is nothing to keep
+        kinds = ("nice", "policy", "affinity", "disk")
+        assert [line for line in said if line.startswith(("changed", "kept"))] == [
+            *(f"changed {who} {kind}" for who in ("own", "number", "child") for kind in kinds),
+            *(f"kept supervisor {kind}" for kind in kinds), "kept others", "kept others",
+        ], said  # fmt: skip
     service.process.stdin.close()  # type: ignore[union-attr]
     assert service.wait() == 0, service.report()

@@ -211,7 +211,7 @@ def test_damage_to_a_udp_listener_is_undone() -> None:
 
 
 def test_what_cannot_be_undone_is_named() -> None:
-    """A datagram socket that was shut down, and a locked filter, are found and named."""
+    """A datagram socket that was shut down, a locked filter, and another device, there or not, are found and named."""
     sock, spec = listener("udp")
     with pytest.raises(OSError):
         sock.shutdown(socket.SHUT_RD)
@@ -221,6 +221,11 @@ def test_what_cannot_be_undone_is_named() -> None:
     sock.setsockopt(SOL_SOCKET, 44, 1)
     found = restore(sock.fileno(), spec)
     assert "SO_LOCK_FILTER: cannot be taken back" in found, found
+
+    for index, name in ((1, "lo"), (255, "a device that does not exist")):
+        sock, spec = listener("tcp")
+        sock.setsockopt(SOL_SOCKET, 62, index)
+        assert restore(sock.fileno(), spec) == [f"SO_BINDTODEVICE or SO_BINDTOIFINDEX: bound to {name}"]
 
 
 def test_reuseport_of_the_application_stays_its_own() -> None:

@@ -50,6 +50,13 @@ NUMBERS = {
         "compat_prlimit": 369,
     },
 }
+# sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr; setpriority; ioprio_set
+SCHEDULING = {
+    0xC000003E: ((142, 144, 203, 314), 141, 251),
+    0xC00000B7: ((118, 119, 122, 274), 140, 30),
+    AUDIT_ARCH_I386: ((154, 156, 241, 351), 97, 289),
+    AUDIT_ARCH_ARM: ((154, 156, 241, 380), 97, 314),
+}
 # linux/seccomp.h, asm-generic/ioctls.h
 NOTIFY_IOCTLS = {"RECV": 0xC0502100, "SEND": 0xC0182101, "ID_VALID": 0x40082102, "old ID_VALID": 0x80082102,
                  "ADDFD": 0x40182103, "larger ADDFD": 0x40202103, "SET_FLAGS": 0x40082104}  # fmt: skip
@@ -104,21 +111,32 @@ def harms_others(call: Call, ioctl: int, prlimit: int) -> bool:
     return call.number == prlimit and call.arguments[0] % HIGH != 0 and call.arguments[2] != 0
 
 
+def is_about_another(call: Call, *, x32: bool = False) -> bool:
+    """Whether a call changes the priority of another thread than the caller's own."""
+    by_pid, setpriority, ioprio_set = SCHEDULING[call.arch]
+    number = call.number - X32_BIT if x32 else call.number
+    first, second = (argument % HIGH for argument in call.arguments[:2])
+    own_process = {setpriority: (0, 0), ioprio_set: (1, 0)}
+    return (number in by_pid and first != 0) or (number in own_process and (first, second) != own_process[number])
+
+
 def expected(machine: str, call: Call, *, strict: bool) -> int:
     """Say in plain words what must become of a call."""
     numbers = NUMBERS[machine]
     if call.arch != numbers["arch"]:
         if strict:
             return ENOSYS
-        harms = call.arch == numbers["compat"] and harms_others(call, numbers["compat_ioctl"], numbers["compat_prlimit"])
+        harms = call.arch == numbers["compat"] and (
+            harms_others(call, numbers["compat_ioctl"], numbers["compat_prlimit"]) or is_about_another(call)
+        )
         return EPERM if harms else RET_ALLOW
     if machine == "x86_64" and call.number >= X32_BIT:
         if strict:
             return ENOSYS
-        return EPERM if harms_others(call, X32_BIT + 514, X32_BIT + 302) else RET_ALLOW
+        return EPERM if harms_others(call, X32_BIT + 514, X32_BIT + 302) or is_about_another(call, x32=True) else RET_ALLOW
     if harms_others(call, numbers["ioctl"], numbers["prlimit"]):
         return EPERM
-    if call.number in {numbers["bind"], numbers["listen"]}:
+    if call.number in {numbers["bind"], numbers["listen"]} or is_about_another(call):
         return RET_USER_NOTIF
     if strict and call.number == numbers["io_uring_setup"]:
         return EPERM
@@ -170,11 +188,12 @@ def test_every_number(machine: str, strict: bool) -> None:
 @STRICT
 @ON_EACH
 def test_what_is_notified(machine: str, strict: bool) -> None:
-    """Of all calls with harmless arguments bind and listen alone are notified, and dup and dup2/3 only onto 0, 1 and 2."""
+    """Of all calls only bind, listen and changes of a priority are notified, and dup and dup2/3 only onto 0, 1 and 2."""
     arch = NUMBERS[machine]["arch"]
     harmless = (7, 8, 0, 0, 0, 0)
     notified = {n for n in range(501) if verdict(machine, Call(n, arch, harmless), strict=strict) == RET_USER_NOTIF}
-    assert notified == {NUMBERS[machine]["bind"], NUMBERS[machine]["listen"]}
+    by_pid, setpriority, ioprio_set = SCHEDULING[arch]
+    assert notified == {NUMBERS[machine]["bind"], NUMBERS[machine]["listen"], *by_pid, setpriority, ioprio_set}
 
 
 @STRICT
