@@ -223,6 +223,7 @@ def test_what_cannot_be_undone_is_named() -> None:
     assert "SO_LOCK_FILTER: cannot be taken back" in found, found
 
     for index, name in ((1, "lo"), (255, "a device that does not exist")):
+        sock.close()
         sock, spec = listener("tcp")
         sock.setsockopt(SOL_SOCKET, 62, index)
         assert restore(sock.fileno(), spec) == [f"SO_BINDTODEVICE or SO_BINDTOIFINDEX: bound to {name}"]
