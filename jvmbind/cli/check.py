@@ -79,7 +79,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("file", metavar="FILE", help="the configuration file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
-    report = examine(load(options.file))
+    try:
+        report = examine(load(options.file))
+    except JvmbindError as error:
+        if options.json:
+            problem = {"status": error.status, "text": str(error)}
+            sys.stdout.write(json.dumps({"ok": False, "problems": [problem], "config": options.file}, indent=2) + "\n")
+        raise
     sys.stdout.write(json.dumps(as_json(report), indent=2) + "\n" if options.json else as_text(report))
     sys.stdout.flush()
     if report.problems:

@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from jvmbind.cli.view import View
 from jvmbind.errors import (
     EX_TEMPFAIL,
     JvmbindError,
@@ -222,12 +223,26 @@ def main(command: str, argv: list[str]) -> None:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="the service, by name or by the path of its control socket; default the only one"
     )
-    parser.add_argument("--json", action="store_true", help="the answer as JSON")
+    parser.add_argument("--json", action="store_true", help="the answer as JSON, that of a failure too")
     if command == "status":
         parser.add_argument("--watch", action="store_true", help="again every second")
+        parser.add_argument(
+            "--field", metavar="KEY", help="one value of the JSON, as ready or generations.0.pid; false ends with 1"
+        )
     else:
         parser.add_argument("--no-wait", action="store_true", help="return once it has begun; default: once it has happened")
     options = parser.parse_args(argv)
+    if command == "status" and options.field is not None and (options.json or options.watch):
+        parser.error("--field prints one value, once; expected neither --json nor --watch")
+    try:
+        _run(command, options)
+    except JvmbindError as error:
+        if options.json:
+            sys.stdout.write(json.dumps({"ok": False, "error": str(error), "status": error.status}) + "\n")
+        raise
+
+
+def _run(command: str, options: argparse.Namespace) -> None:
     path = find(options.name)
     while True:
         answer = ask(
@@ -237,14 +252,48 @@ def main(command: str, argv: list[str]) -> None:
             wait=command == "status" or not options.no_wait,
             progress=lambda text: _say_progress(command, text),
         )
-        done = render(answer) if command == "status" else f"{command}: {_outcome(answer)}"
-        text = json.dumps(answer) if options.json else done
         watch = command == "status" and options.watch
-        sys.stdout.write(("\033[H\033[2J" if watch and sys.stdout.isatty() else "") + text + "\n")
+        sys.stdout.write(("\033[H\033[2J" if watch and sys.stdout.isatty() else "") + _shown(command, options, answer) + "\n")
         sys.stdout.flush()
         if not watch:
-            return
+            break
         time.sleep(1)
+    if command == "status" and options.field is not None and field(answer, options.field) is False:
+        sys.exit(1)
+
+
+def _shown(command: str, options: argparse.Namespace, answer: dict[str, Any]) -> str:
+    if options.json:
+        return json.dumps(answer)
+    if command != "status":
+        return f"{command}: {_outcome(answer)}"
+    if options.field is not None:
+        value = field(answer, options.field)
+        return value if isinstance(value, str) else json.dumps(value)
+    return View(answer, time.time(), colour=_has_colour()).text()
+
+
+def field(answer: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - any value of JSON
+    """Return one value by the path of its key, with numbers for places in lists; raises UsageError."""
+    value: Any = answer
+    for word in key.split("."):
+        if isinstance(value, list) and word.isdecimal() and int(word) < len(value):
+            value = value[int(word)]
+        elif isinstance(value, dict) and word in value:
+            value = value[word]
+        else:
+            there = (
+                list(value) if isinstance(value, dict) else [f"0 to {len(value) - 1}"] if isinstance(value, list) and value else []
+            )
+            expected = f"one of {', '.join(there)}" if there else "a shorter key"
+            msg = f"status: --field {key}: no {word!r} there; expected {expected}"
+            raise UsageError(msg)
+    return value
+
+
+def _has_colour() -> bool:
+    """Whether standard output is a terminal that shows colour, and nobody has asked for none (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _say_progress(command: str, text: str) -> None:
@@ -256,69 +305,3 @@ def _outcome(answer: dict[str, Any]) -> str:
     if answer.get("begun"):
         return "begun"
     return f"done, by a restart with the listeners kept: {answer['alone']}" if answer.get("alone") else "done"
-
-
-def render(answer: dict[str, Any]) -> str:
-    """Return a status for people."""
-    supervisor = answer["supervisor"]
-    lines = [
-        f"{answer['name']}: {answer['phase']}; supervisor pid {answer['pid']}, {_memory(supervisor)}, {_privileges(supervisor)}"
-    ]
-    if answer.get("not_ready"):
-        lines.append(f"  not ready: {answer['not_ready']}")
-    for generation in answer["generations"]:
-        lines.append(
-            f"  generation {generation['number']}: {generation['role']} ({generation['stage']}), pid {generation['pid']}, "
-            f"age {_age(generation['age'])}, {_memory(generation)}, {_privileges(generation)}"
-        )
-        if generation["waits_for"]:
-            lines.append(f"    waits {generation['waits_for']}")
-        if generation["status"]:
-            lines.append(f"    says: {generation['status']}")
-    for listener in answer["listeners"]:
-        claimed = ", ".join(f"generation {number}" for number in listener["claimed_by"]) or "nobody"
-        queue = ""
-        if listener["queue"] is not None:
-            queue = f", queue {listener['queue']} of {listener['queue_limit']}, {listener['overflows']} lost to a full queue"
-        if listener.get("not_served"):
-            queue += f"; not served: {listener['not_served']}; who connects is refused"
-        lines.append(f"  listener {listener['name']}: {listener['address']}/{listener['protocol']}, held by {claimed}{queue}")
-    if answer["deaths"]:
-        death = answer["deaths"][-1]
-        how = f"killed by {death['signal']}" if death["signal"] else f"exit status {death['status']}"
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(death["time"]))
-        lines.append(f"  deaths: {len(answer['deaths'])}, the last {when}: generation {death['generation']}, {how}{_report(death)}")
-    if answer["reload"]:
-        result = answer["reload"]
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result["time"]))
-        outcome = f"generation {result['generation']} took over" if result["ok"] else result["error"]
-        by = f", by a restart ({result['alone']})" if result["ok"] and result["alone"] else ""
-        lines.append(f"  last {result['kind']} {when}: {outcome}{by}")
-    return "\n".join(lines)
-
-
-def _report(death: dict[str, Any]) -> str:
-    oom = ", out of memory" if death["oom"] else ""
-    return f"{oom}, report {death['hs_err']}" if death["hs_err"] else oom
-
-
-def _memory(process: dict[str, Any]) -> str:
-    memory = process["memory"]
-    return f"{memory['pss'] / 1024:.0f} MiB" if "pss" in memory else "memory not readable"
-
-
-def _age(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole} s" if whole < 120 else f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
-
-
-def _privileges(process: dict[str, Any]) -> str:
-    privileges = process["privileges"]
-    if not privileges:
-        return "privileges not readable"
-    capabilities = "no capability"
-    if privileges["capabilities"]:
-        capabilities = " ".join(f"{name}={bits}" for name, bits in privileges["capabilities"].items())
-    uids = ",".join(str(uid) for uid in privileges["uids"])
-    nnp = "no_new_privs" if privileges["no_new_privs"] else "no_new_privs MISSING"
-    return f"{privileges['threads']} threads: uid {uids}, {capabilities}, {nnp}"

@@ -9,6 +9,8 @@ import contextlib
 import grp
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -144,17 +146,88 @@ def test_dump_and_stop(supervised: Supervised) -> None:
 
 
 def test_status_for_people(supervised: Supervised) -> None:
-    """`status` without --json says the same in words."""
+    """`status` shows columns, what happened last and when, and what to do; without a terminal there is no colour."""
     supervised.start("http=8080")
 
     done = supervised.ask("status")
 
     assert done.returncode == 0
-    first, second, third = done.stdout.splitlines()
-    assert first.startswith("app: up; supervisor pid ")
-    assert second.startswith("  generation 1: serving (ready), pid ")
-    assert "no capability, no_new_privs" in second
-    assert third.startswith("  listener 8080: 8080/tcp, held by generation 1, queue 0 of ")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "app is ready"
+    assert "\033" not in done.stdout
+    assert re.fullmatch(r"GENERATION +ROLE +STATE +PID +AGE +MEMORY +SAYS", lines[2])
+    assert re.fullmatch(r"1 +serving +ready +\d+ +\d+ s +\d+ MiB", lines[3])
+    assert re.fullmatch(r"LISTENER +ADDRESS +SERVED BY +WAITING +LOST", lines[5])
+    assert re.fullmatch(r"8080 +8080/tcp +generation 1 +0 of \d+ +0", lines[6])
+    assert lines[8] == f"rights      uid {user(SERVICE_USER).uid}, no capability, no_new_privs, in every thread"
+    assert lines[-2:] == ["last        nothing has happened since the start", "to do       nothing"]
+
+    os.kill(supervised.serving(), 9)
+    supervised.await_generation(2)
+    supervised.config.write_text(supervised.config.read_text().replace("service.toml", "").replace("app.jar", "nosuch.jar"))
+    assert supervised.reload().returncode == 75
+
+    words = supervised.ask("status").stdout
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(\d+ s ago\)"
+    assert re.search(
+        rf"^last +{stamp}: reload failed: .*nosuch.jar.*\n +{stamp}: generation 1 died after \d+ s: killed by SIGKILL$",
+        words,
+        re.MULTILINE,
+    )
+    assert re.search(
+        r"^to do +reload: mend what it says, then jvmbind reload app; the old version serves meanwhile$", words, re.MULTILINE
+    )
+
+
+def test_status_on_a_terminal(supervised: Supervised) -> None:
+    """On a terminal there is colour, and the words are the same; NO_COLOR and a dumb terminal have none."""
+    supervised.start("http=8080")
+    command = shlex.join([*supervised.jvmbind, "status", str(supervised.socket)])
+    seen = []
+    for environment in ({"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {}):
+        words = ["script", "-qec", command, "/dev/null"]
+        done = subprocess.run(words, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=True)
+        seen.append(done.stdout.replace("\r", ""))
+    assert seen[0].startswith("\033[1mapp\033[0m is \033[32mready\033[0m\n")
+    assert re.sub(r"\033\[\d*m", "", seen[0]).splitlines()[5:7] == seen[1].splitlines()[5:7]
+    assert not any("\033" in words for words in seen[1:])
+
+
+def test_one_field_of_the_status(supervised: Supervised) -> None:
+    """`--field` prints one value for scripts; false ends with 1, a key that is none with 64 and the keys that there are."""
+    service = supervised.start("http=8080")
+
+    for key, value in (("ready", "true"), ("phase", "up"), ("generations.0.pid", str(service.worker())), ("deaths", "[]")):
+        done = supervised.ask("status", "--field", key)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{value}\n", "")
+    done = supervised.ask("status", "--field", "listeners.0.nosuch")
+    assert done.returncode == 64
+    assert re.fullmatch(
+        r"jvmbind: status: --field listeners.0.nosuch: no 'nosuch' there; expected one of name, address, .*\n", done.stderr
+    )
+
+    supervised.configure("hang=1", version="2")
+    assert supervised.ask("restart", "--no-wait").returncode == 0
+    wait_until(lambda: supervised.status()["ready"] is False, 20, "the end of the old generation")
+    done = supervised.ask("status", "--field", "ready")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "false\n", "")
+    assert supervised.ask("status", "--field", "not_ready").stdout.strip()
+
+
+def test_json_of_a_failure(supervised: Supervised) -> None:
+    """With --json a failure is an object on standard output too, with the words and the status of the command."""
+    service = supervised.start("http=8080")
+    supervised.config.write_text("x = 1")
+    for command, status, words in (("reload", 75, "unknown key"), ("restart", 75, "unknown key")):
+        done = supervised.ask(command, "--json")
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["ok"], answer["status"]) == (status, False, status)
+        assert words in answer["error"]
+        assert done.stderr == f"jvmbind: {answer['error']}\n"
+    assert json.loads(supervised.ask("stop", "--json").stdout) == {"error": "", "status": 143}
+    service.wait()
+    done = supervised.ask("status", "--json")
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (69, 69)
 
 
 def test_a_reload_does_not_change_who_may_ask(supervised: Supervised) -> None:
