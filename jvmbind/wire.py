@@ -62,10 +62,11 @@ class Notified(NamedTuple):
 
 
 class Connections(NamedTuple):
-    """Worker, while it is drained: how many connections it has, and how many clients are in the middle of an answer."""
+    """Worker, while it is drained: how many connections it has, and on how many a client is being answered, or may be asking."""
 
     total: int
     busy: int
+    asking: int
 
 
 class Moved(NamedTuple):
@@ -114,7 +115,9 @@ class Undrain(NamedTuple):
 
 
 class HalfClose(NamedTuple):
-    """Supervisor: let the application see the end of input on the connections that are left."""
+    """Supervisor: let the application see the end of input on the connections that are left (1: on idle ones, as they get so)."""
+
+    idle_only: int
 
 
 class Ending(NamedTuple):
@@ -147,7 +150,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     4: (Listening, struct.Struct("!H")),
     5: (Waiting, struct.Struct("!")),
     6: (Notified, struct.Struct("!")),
-    7: (Connections, struct.Struct("!II")),
+    7: (Connections, struct.Struct("!III")),
     8: (Heartbeat, struct.Struct("!")),
     9: (Moved, struct.Struct("!")),
     10: (Hidden, struct.Struct("!HH")),
@@ -156,7 +159,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     32: (Release, struct.Struct("!B")),
     33: (Drain, struct.Struct("!B")),
     34: (Undrain, struct.Struct("!")),
-    35: (HalfClose, struct.Struct("!")),
+    35: (HalfClose, struct.Struct("!B")),
     36: (Ending, struct.Struct("!")),
 }
 _TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status}

@@ -33,9 +33,10 @@ class Undrain(NamedTuple):
 
 
 class HalfClose(NamedTuple):
-    """Let a generation see the end of input on every connection that it has left."""
+    """Let a generation see the end of input on its connections: on all, or on each as soon as nobody asks or is answered there."""
 
     generation: int
+    idle_only: bool = False
 
 
 class Probe(NamedTuple):

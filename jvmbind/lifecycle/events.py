@@ -57,11 +57,13 @@ class Drained(NamedTuple):
     generation: int
 
 
-class Quiet(NamedTuple):
-    """A drained generation has connections at most on which no request is in work."""
+class Left(NamedTuple):
+    """A drained generation has connections left: on so many the client is in the middle of an answer, or may be of a request."""
 
     now: float
     generation: int
+    busy: int
+    asking: int
 
 
 class Reload(NamedTuple):
@@ -118,7 +120,7 @@ Event = (
     | Died
     | SpawnFailed
     | Drained
-    | Quiet
+    | Left
     | Reload
     | Restart
     | Stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, HalfClose, Report, ReportChange, SetTimer, Undrain
-from jvmbind.lifecycle.events import Died, Reload, SpawnFailed
+from jvmbind.lifecycle.events import Died, Left, Reload, SpawnFailed
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     LATE_DUMP_SECONDS,
@@ -84,7 +84,8 @@ def _begin_restart(spec: ServiceSpec, state: State, now: float, change: Change) 
             state = replace_member(state, member)
         if member.stage < Stage.CLOSING:
             # A generation that drains already counts its connections again, when it is told again.
-            actions.append(Drain(member.number))
+            # A client that keeps its connection may never be idle for long: each is ended on its own.
+            actions += [Drain(member.number), HalfClose(member.number, idle_only=True)]
             if member.role is Role.SERVING:
                 actions.append(SetTimer("drain", member.number, spec.drain_timeout))
     state, more = _next(spec, state, now)
@@ -96,14 +97,14 @@ def _next(spec: ServiceSpec, state: State, now: float) -> Step:
     return (state, ()) if state.members else spawn(spec, state, Role.INCOMING, now, parked=False)
 
 
-def quiet_restarting(_spec: ServiceSpec, state: State, event: Event) -> Step:
-    """The old generation has no request in work: it sees the end of input on its idle connections, and closes them."""
+def left_restarting(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """Once all connections of the old generation are idle, and it sees the end of input on each, it has a moment to close them."""
     member = state.get(event.generation)
-    if member is None or member.role is Role.INCOMING or member.stage >= Stage.CLOSING:
+    if not isinstance(event, Left) or member is None or member.role is Role.INCOMING or member.stage >= Stage.CLOSING:
         return state, ()
-    state = replace_member(state, member._replace(stage=Stage.CLOSING))
-    timers = (ClearTimer("drain", member.number), SetTimer("close", member.number, RESTART_CLOSE_SECONDS))
-    return state, (HalfClose(member.number), *timers)
+    if event.busy or event.asking:
+        return state, (ClearTimer("close", member.number),)
+    return state, (SetTimer("close", member.number, RESTART_CLOSE_SECONDS),)
 
 
 def drained_restarting(spec: ServiceSpec, state: State, event: Event) -> Step:

@@ -12,7 +12,7 @@ from jvmbind.lifecycle.actions import (
     Kill,
     SetTimer,
 )
-from jvmbind.lifecycle.events import Died, Event, SpawnFailed, Stop
+from jvmbind.lifecycle.events import Died, Event, Left, SpawnFailed, Stop
 from jvmbind.lifecycle.state import Change, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     SIGTERM,
@@ -36,12 +36,17 @@ def drained(spec: ServiceSpec, state: State, event: Event) -> Step:
     return terminate(spec, state, member, SIGTERM)
 
 
-def quiet(spec: ServiceSpec, state: State, event: Event) -> Step:
-    """While stopping, a generation with no client in the middle of an answer is asked to end at once."""
+def drained_stopping(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """While stopping, a generation with no connection left is asked to end at once."""
     member = state.get(event.generation)
     if member is None or member.stage is Stage.TERMINATING:
         return state, ()
     return terminate(spec, state, member, state.stop_signal)
+
+
+def left_stopping(spec: ServiceSpec, state: State, event: Event) -> Step:
+    """The same where no client is in the middle of an answer."""
+    return drained_stopping(spec, state, event) if isinstance(event, Left) and not event.busy else (state, ())
 
 
 def stop(spec: ServiceSpec, state: State, event: Event) -> Step:

@@ -21,8 +21,8 @@ from jvmbind.lifecycle.events import (
     Died,
     Drained,
     Event,
+    Left,
     Parked,
-    Quiet,
     Ready,
     Reload,
     Restart,
@@ -36,7 +36,7 @@ from jvmbind.lifecycle.events import (
 from jvmbind.lifecycle.reload import (
     died_restarting,
     drained_restarting,
-    quiet_restarting,
+    left_restarting,
     refuse,
     reload,
     restart,
@@ -44,7 +44,7 @@ from jvmbind.lifecycle.reload import (
 )
 from jvmbind.lifecycle.start import accepting, parked, ready, serves
 from jvmbind.lifecycle.state import Phase, State
-from jvmbind.lifecycle.stop import died_stopping, drained, quiet, spawn_failed_stopping, stop, stop_again
+from jvmbind.lifecycle.stop import died_stopping, drained, drained_stopping, left_stopping, spawn_failed_stopping, stop, stop_again
 from jvmbind.lifecycle.timers import ignore, standby_due, timeout, wanted
 
 if TYPE_CHECKING:
@@ -60,18 +60,18 @@ if TYPE_CHECKING:
 def _table() -> dict[tuple[Phase, type], Handler]:
     living: Handlers = {
         Parked: parked, Accepting: accepting, Serves: serves, Ready: ready, Died: died, Timeout: timeout, Drained: drained,
-        Quiet: ignore, Reload: refuse, Restart: restart, Stop: stop, SpawnFailed: spawn_failed,
+        Left: ignore, Reload: refuse, Restart: restart, Stop: stop, SpawnFailed: spawn_failed,
         StandbyDue: standby_due, Wanted: ignore,
     }  # fmt: skip
     reloading: Handlers = {**living, Restart: refuse}
     restarting: Handlers = {
         **living,
-        Died: died_restarting, SpawnFailed: spawn_failed_restarting, Drained: drained_restarting, Quiet: quiet_restarting,
+        Died: died_restarting, SpawnFailed: spawn_failed_restarting, Drained: drained_restarting, Left: left_restarting,
         Restart: refuse, StandbyDue: ignore,
     }  # fmt: skip
     stopping: Handlers = {
         **dict.fromkeys(living, ignore),
-        Timeout: timeout, Drained: quiet, Quiet: quiet, Died: died_stopping, Stop: stop_again,
+        Timeout: timeout, Drained: drained_stopping, Left: left_stopping, Died: died_stopping, Stop: stop_again,
         SpawnFailed: spawn_failed_stopping, Reload: refuse, Restart: refuse,
     }  # fmt: skip
     phases: dict[Phase, Handlers] = {

@@ -126,7 +126,7 @@ class Actions:
         elif isinstance(action, lifecycle.Undrain):
             generation.say(wire.Undrain())
         elif isinstance(action, lifecycle.HalfClose):
-            generation.say(wire.HalfClose())
+            generation.say(wire.HalfClose(int(action.idle_only)))
         elif isinstance(action, lifecycle.Drain):
             generation.say(wire.Drain(int(action.datagrams_only)))
             if action.datagrams_only:
@@ -245,8 +245,8 @@ class Actions:
         elif isinstance(message, wire.Connections):
             if message.total == 0:
                 self.events.append(lifecycle.Drained(now, generation.number))
-            elif message.busy == 0:
-                self.events.append(lifecycle.Quiet(now, generation.number))
+            else:
+                self.events.append(lifecycle.Left(now, generation.number, message.busy, message.asking))
         elif isinstance(message, wire.Claimed):
             listener = generation.spec.listeners[message.listener]
             where = f"listener {listener.name!r} ({listener.address}/{listener.protocol})"

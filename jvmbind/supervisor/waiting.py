@@ -77,8 +77,9 @@ def member_waits_for(world: Actions, member: Member, phase: Phase) -> str:
         )
     if member.role is Role.DRAINING or phase in {Phase.STOPPING, Phase.RESTARTING}:
         total, busy = generation.connections
-        if member.stage is Stage.CLOSING:
-            return f"{who}: {_count(total, 'connection')} to be closed{_left(world, 'close', member.number)}"
+        closes = _left(world, "close", member.number)
+        if closes:
+            return f"{who}: {_count(total, 'connection')} to be closed{closes}"
         left = _left(world, "drain", member.number)
         return f"{who}: {_count(busy, 'connection')} in the middle of an answer" + (
             f", {total - busy} idle{left}" if total > busy else left

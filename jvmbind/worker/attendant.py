@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from jvmbind import wire
 from jvmbind.posix import seccomp
-from jvmbind.worker.connections import half_close, somebody_waits, traffic
+from jvmbind.worker.connections import somebody_waits
+from jvmbind.worker.drained import Drained
 from jvmbind.worker.priority import may_change
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody waits on the listeners yet
 _HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that rehearses waits on its listeners
 _CONNECTING = 5  # between two looks whether the application has closed a connection of a bind-only listener
-_COUNT_AGAIN = 50  # milliseconds, while drained
+_COUNT_FIRST, _COUNT_AGAIN = 10, 50  # milliseconds, while drained; a connection that is just being accepted has no descriptor yet
 _WAKE_AGAIN = 10  # milliseconds, while it ends: whether the application has connected to a listener of its own
 
 
@@ -63,9 +64,8 @@ class Attendant:
         self._hide_again: float = _HIDE_FIRST
         self._look_again: float = _LOOK_FIRST
         self._look_at = 0.0
-        self._drained = False
+        self._drained: Drained | None = None
         self._ends = False
-        self._said: tuple[int, int] | None = None
 
     @property
     def obeys(self) -> bool:
@@ -148,7 +148,7 @@ class Attendant:
         self._hide_again = _HIDE_FIRST
         if self._control < 0:
             return None
-        if self._drained or (not self._said_waiting and self._handover.any_accepts):
+        if self._drained is not None or (not self._said_waiting and self._handover.any_accepts):
             return max(1, int((self._look_at - time.monotonic()) * 1000) + 1)
         return None
 
@@ -156,7 +156,7 @@ class Attendant:
         """Return milliseconds until the next look."""
         if self._ends:
             return _WAKE_AGAIN
-        if self._drained:
+        if self._drained is not None:
             return _COUNT_AGAIN
         self._look_again = min(self._look_again * 1.2, _LOOK_LAST)
         return self._look_again
@@ -207,19 +207,23 @@ class Attendant:
             if command.datagrams_only:
                 self._report(wire.Moved())
             else:
-                self._drained, self._said, self._look_at = True, None, 0.0
+                if self._drained is None:
+                    self._drained = Drained(self._specs, self._memory, self._pid)
+                self._drained.begin_again()
+                self._look_at = time.monotonic() + _COUNT_FIRST / 1000
                 if self._pipes is not None:
                     self._pipes.tell("DRAIN")
         elif isinstance(command, wire.Undrain):
-            self._drained = False
+            self._drained = None
             try:
                 self._handover.undrain()
             finally:
                 self._answer_parked()
         elif isinstance(command, wire.Ending):
-            self._ends, self._look_at = self._drained, 0.0
-        else:
-            half_close(self._specs, self._handover.given.known_fds())
+            self._ends, self._look_at = self._drained is not None, 0.0
+        elif self._drained is not None:
+            self._drained.close(idle_only=bool(command.idle_only))
+            self._look_at = min(self._look_at, time.monotonic() + _COUNT_FIRST / 1000)
 
     def _answer_parked(self) -> None:
         calls, self._waiting = self._waiting, []
@@ -228,20 +232,16 @@ class Attendant:
 
     def _look(self) -> None:
         """Report what nobody tells: that somebody waits for connections, and how many there are while drained."""
-        if not self._said_waiting and not self._drained:
+        if not self._said_waiting and self._drained is None:
             self._said_waiting = self._would_accept()
             if self._said_waiting:
                 self._report(wire.Waiting())
         if self._ends:
             self._handover.given.wake_who_is_called()
-        elif self._drained:
-            living = [
-                one for one in traffic(self._specs, self._handover.given.known_fds(), self._memory, self._pid) if not one.is_over
-            ]
-            count = len(living), sum(one.in_work for one in living)
-            if count != self._said:
-                self._said = count
-                self._report(wire.Connections(*count))
+        elif self._drained is not None:
+            news = self._drained.look(self._handover.given.known_fds())
+            if news is not None:
+                self._report(news)
 
     def _would_accept(self) -> bool:
         """Whether somebody waits on every listener; one that rehearses must have taken a connection on each idle socket."""

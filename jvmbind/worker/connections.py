@@ -10,6 +10,7 @@ import array
 import contextlib
 import fcntl
 import os
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ from jvmbind.posix import epoll
 from jvmbind.worker.traffic import Attention, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jvmbind.spec import ListenSpec
 
@@ -36,6 +37,7 @@ _SIOCOUTQ = 0x5411
 # struct tcp_info of linux/tcp.h: tcpi_state; tcpi_last_data_sent and _recv, milliseconds ago; tcpi_bytes_received;
 # tcpi_data_segs_in and _out
 _TCP_INFO = struct.Struct("=B43xI4xI72xQ16xII")
+_CLOSED = 7  # TCP_CLOSE of net/tcp_states.h: the other end has reset the connection
 _OPEN = {1, 4, 5}  # TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 of net/tcp_states.h: the other end may still send
 
 
@@ -45,6 +47,13 @@ class Wait(NamedTuple):
     thread: int
     fds: frozenset[int]
     epoll: int
+
+
+class Connection(NamedTuple):
+    """A connection that came through a listener: the application's descriptor of it, and what that is."""
+
+    fd: int
+    inode: int
 
 
 def waits(pid: int, memory: int) -> Iterator[Wait]:
@@ -95,21 +104,23 @@ def sleeping_threads(fds: Sequence[int], memory: int, pid: int) -> Iterator[int]
     return (wait.thread for wait in waits(pid, memory) if not wait.fds.isdisjoint(fds))
 
 
-def traffic(specs: Sequence[ListenSpec], skip: set[int], memory: int, pid: int) -> list[Traffic]:
+def traffic(specs: Sequence[ListenSpec], skip: set[int], memory: int, pid: int) -> dict[Connection, Traffic]:
     """Return what is known of each connection that came through a listener."""
-    found = []
+    found = {}
     for fd, sock in connections(specs, skip):
         with contextlib.suppress(OSError):  # closed meanwhile
-            found.append((fd, _facts(sock)))
+            found[Connection(fd, os.fstat(sock.fileno()).st_ino)] = _facts(sock)
     if not found:
-        return []
-    fds = {fd for fd, _ in found}
+        return {}
     read = {fd for wait in waits(pid, memory) for fd in wait.fds}
-    watched = {reg.fd for reg in epoll.registrations(fds) if reg.events & _EPOLLIN}
-    return [
-        facts._replace(attention=Attention.READS if fd in read else Attention.WATCHES if fd in watched else Attention.NONE)
-        for fd, facts in found
-    ]
+    watched = {reg.fd for reg in epoll.registrations({one.fd for one in found}) if reg.events & _EPOLLIN}
+    return {one: facts._replace(attention=_attention(one.fd, read, watched)) for one, facts in found.items()}
+
+
+def _attention(fd: int, read: set[int], watched: set[int]) -> Attention:
+    if fd in read:
+        return Attention.READS
+    return Attention.WATCHES if fd in watched else Attention.NONE
 
 
 def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[int, socket.socket]]:
@@ -142,10 +153,20 @@ def _facts(sock: socket.socket) -> Traffic:
     """Return what the socket says of itself; raises OSError."""
     unread, unsent = _queued(sock, _SIOCINQ), _queued(sock, _SIOCOUTQ)
     if sock.family == socket.AF_UNIX:
-        return Traffic(Attention.NONE, unread=unread, unsent=unsent)
+        ended = _ended(sock)
+        return Traffic(Attention.NONE, bool(ended), bool(ended & select.POLLHUP), unread, unsent, counted=False)
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     state, sent, received, bytes_in, segments_in, segments_out = _TCP_INFO.unpack(info)
-    return Traffic(Attention.NONE, state not in _OPEN, unread, unsent, sent, received, segments_in, segments_out, bytes_in)
+    return Traffic(
+        Attention.NONE, state not in _OPEN, state == _CLOSED, unread, unsent, sent, received, segments_in, segments_out, bytes_in
+    )
+
+
+def _ended(sock: socket.socket) -> int:
+    """Return POLLRDHUP where the other end of a Unix connection has ended its direction, and POLLHUP where it is closed."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return next((events for _, events in poll.poll(0)), 0)
 
 
 def _queued(sock: socket.socket, request: int) -> int:
@@ -154,8 +175,9 @@ def _queued(sock: socket.socket, request: int) -> int:
     return count[0]
 
 
-def half_close(specs: Sequence[ListenSpec], skip: set[int]) -> None:
-    """Shut the receiving side of every connection down: the application reads what has come, then the end of input."""
-    for _, sock in connections(specs, skip):
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RD)
+def half_close(connections: Iterable[Connection]) -> None:
+    """Shut the receiving side of connections down: the application reads what has come, then the end of input."""
+    for fd, inode in connections:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
+            if os.fstat(sock.fileno()).st_ino == inode:  # not closed meanwhile
+                sock.shutdown(socket.SHUT_RD)

@@ -196,7 +196,7 @@ class Script:
         self._read(java)
         if fd == java.pidfd:
             java.end()
-            java.connections = Connections(0, 0)
+            java.connections = Connections(0, 0, 0)
             if java.serves:
                 self._report_crash(java)
             else:  # a helper of the script, of which there may be many
@@ -228,8 +228,7 @@ class Script:
             if isinstance(message, Connections):
                 # To the supervisor all JVMs of a script are one worker.
                 java.connections = message
-                all_of_them = [each.connections for each in self._javas]
-                message = Connections(sum(one.total for one in all_of_them), sum(one.busy for one in all_of_them))
+                message = Connections(*map(sum, zip(*(each.connections for each in self._javas), strict=True)))
             self._report(message)
 
     def _report(self, message: Message) -> None:

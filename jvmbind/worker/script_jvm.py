@@ -40,7 +40,7 @@ class Java:
         self.pidfd = os.pidfd_open(pid)
         self.connection = connection
         self.serves = False  # it has bound a declared address, or waits to
-        self.connections = Connections(0, 0)
+        self.connections = Connections(0, 0, 0)
         self.ended = False
         self._lifeline = lifeline
         self.folder = ""

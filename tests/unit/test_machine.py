@@ -26,11 +26,11 @@ from jvmbind.lifecycle import (
     Exit,
     HalfClose,
     Kill,
+    Left,
     Member,
     Parked,
     Phase,
     Probe,
-    Quiet,
     Ready,
     Release,
     Reload,
@@ -285,10 +285,11 @@ class World(RuleBasedStateMachine):
         self.happen(Ready(self.now, self.a_living_one(data, self.probed & self.alive)))
 
     @precondition(lambda self: self.drained & self.alive)
-    @rule(data=st.data(), kind=st.sampled_from([Drained, Quiet]))
-    def is_drained(self, data: st.DataObject, kind: type) -> None:
-        """Let a drained worker have no connection, or no request, left."""
-        self.happen(kind(self.now, self.a_living_one(data, self.drained & self.alive)))
+    @rule(data=st.data(), left=st.sampled_from([None, (0, 0), (0, 1), (1, 0)]))
+    def is_drained(self, data: st.DataObject, left: tuple[int, int] | None) -> None:
+        """Let a drained worker have no connection left, or some, of which clients ask or are answered on so many."""
+        number = self.a_living_one(data, self.drained & self.alive)
+        self.happen(Drained(self.now, number) if left is None else Left(self.now, number, *left))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), how=st.sampled_from([(0, 0), (3, 0), (143, 0), (0, signal.SIGKILL), (0, signal.SIGSEGV)]))
@@ -539,7 +540,9 @@ def test_stop_sequence(number: int) -> None:
     state, actions = step(spec, up(spec), Stop(2.0, number))
     assert Drain(1) in actions
     assert kills(actions) == []
-    state, actions = step(spec, state, Quiet(3.0, 1))
+    state, actions = step(spec, state, Left(2.5, 1, busy=1, asking=0))
+    assert kills(actions) == []
+    state, actions = step(spec, state, Left(3.0, 1, busy=0, asking=1))
     assert kills(actions) == [number]
     assert SetTimer("stop", 1, spec.stop_timeout) in actions
     state, actions = step(spec, state, Timeout(33.0, "stop", 1))

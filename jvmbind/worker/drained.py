@@ -1,0 +1,52 @@
+"""The connections of an application that has no listeners any more: counted, and ended in order.
+
+Runs in the responder, as the service user. Source: shutdown(2).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from jvmbind.wire import Connections
+from jvmbind.worker.connections import half_close, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jvmbind.spec import ListenSpec
+
+
+class Drained:
+    """What is left of a drained application's connections."""
+
+    def __init__(self, specs: Sequence[ListenSpec], memory: int, pid: int) -> None:
+        """Know of none yet; `memory` reads the worker's memory, `pid` is the worker."""
+        self._specs, self._memory, self._pid = specs, memory, pid
+        self._since: dict[int, float] = {}  # inode of a connection -> when it was looked at for the first time
+        self._closes_idle = self._closes_all = False
+        self._said: Connections | None = None
+
+    def begin_again(self) -> None:
+        """Say once more how many there are."""
+        self._said = None
+
+    def close(self, *, idle_only: bool) -> None:
+        """End the input of each connection on which nobody asks or is answered, from now on; or that of all of them."""
+        self._closes_idle, self._closes_all = True, not idle_only
+
+    def look(self, listeners: set[int]) -> Connections | None:
+        """Return how many connections there are, if that is news; `listeners` are descriptors that are none."""
+        now = time.monotonic()
+        found = traffic(self._specs, listeners, self._memory, self._pid)
+        self._since = {one.inode: self._since.get(one.inode, now) for one in found}
+        known = {one: facts._replace(known=int((now - self._since[one.inode]) * 1000)) for one, facts in found.items()}
+        if self._closes_idle:
+            half_close(one for one, facts in known.items() if self._closes_all or not (facts.in_work or facts.is_asking))
+        left = [facts for facts in known.values() if not facts.is_over]
+        busy = [facts for facts in left if facts.in_work]
+        said = Connections(len(left), len(busy), sum(facts.is_asking for facts in left if not facts.in_work))
+        if said == self._said:
+            return None
+        self._said = said
+        return said

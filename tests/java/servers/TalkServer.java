@@ -1,0 +1,130 @@
+package servers;
+
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+
+/**
+ * Talks in lines: HOW WHERE. "ask" is answered, and the connection closed; "wait" the same after 300 ms; "more" is answered, and the
+ * talk goes on; a "note" is not answered. HOW is "threads" (one for each connection, which reads), "greeting" (the same, but the
+ * server says the first word), "pool" (as many threads as processors are usual, so that connections wait for one) or "selector".
+ */
+public final class TalkServer {
+    private TalkServer() {}
+
+    public static void main(String[] args) throws Exception {
+        boolean isPort = args[1].matches("\\d+");
+        SocketAddress address = isPort ? new InetSocketAddress(Integer.parseInt(args[1])) : UnixDomainSocketAddress.of(args[1]);
+        ServerSocketChannel server = isPort ? ServerSocketChannel.open() : ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+        server.bind(address, 1024);
+        if (args[0].equals("selector")) {
+            select(server);
+            return;
+        }
+        ExecutorService threads = args[0].equals("pool") ? Executors.newFixedThreadPool(4) : Executors.newCachedThreadPool();
+        while (true) {
+            SocketChannel connection = server.accept();
+            threads.execute(() -> talk(connection, args[0].equals("greeting")));
+        }
+    }
+
+    private static void talk(SocketChannel connection, boolean greet) {
+        try (connection) {
+            if (greet) {
+                connection.write(bytes("hello\n"));
+            }
+            StringBuilder line = new StringBuilder();
+            ByteBuffer buffer = ByteBuffer.allocate(4096);
+            boolean goesOn = true;
+            while (goesOn && connection.read(buffer.clear()) >= 0) {
+                goesOn = take(connection, line, buffer.flip());
+            }
+        } catch (Exception ended) {
+            // By the client.
+        }
+    }
+
+    private static void select(ServerSocketChannel server) throws Exception {
+        Selector selector = Selector.open();
+        server.configureBlocking(false);
+        server.register(selector, SelectionKey.OP_ACCEPT);
+        ExecutorService threads = Executors.newCachedThreadPool();
+        ByteBuffer buffer = ByteBuffer.allocate(4096);
+        while (true) {
+            selector.select();
+            for (SelectionKey key : selector.selectedKeys()) {
+                if (key.channel() == server) {
+                    SocketChannel connection = server.accept();
+                    if (connection != null) {
+                        connection.configureBlocking(false);
+                        connection.register(selector, SelectionKey.OP_READ, new StringBuilder());
+                    }
+                    continue;
+                }
+                SocketChannel connection = (SocketChannel) key.channel();
+                try {
+                    StringBuilder line = (StringBuilder) key.attachment();
+                    if (connection.read(buffer.clear()) < 0) {
+                        connection.close();
+                        continue;
+                    }
+                    String words = StandardCharsets.US_ASCII.decode(buffer.flip()).toString();
+                    key.interestOps(0); // as servers do that let another thread work on what was asked
+                    threads.execute(() -> work(selector, key, line, bytes(words)));
+                } catch (Exception ended) {
+                    connection.close();
+                }
+            }
+            selector.selectedKeys().clear();
+        }
+    }
+
+    private static void work(Selector selector, SelectionKey key, StringBuilder line, ByteBuffer words) {
+        SocketChannel connection = (SocketChannel) key.channel();
+        try {
+            if (take(connection, line, words)) {
+                key.interestOps(SelectionKey.OP_READ);
+                selector.wakeup();
+            } else {
+                connection.close();
+            }
+        } catch (Exception ended) {
+            // By the client.
+        }
+    }
+
+    /** Takes what was said, and returns whether the talk goes on. */
+    private static boolean take(SocketChannel connection, StringBuilder line, ByteBuffer words) throws Exception {
+        while (words.hasRemaining()) {
+            char next = (char) words.get();
+            if (next != '\n') {
+                line.append(next);
+                continue;
+            }
+            String said = line.toString();
+            line.setLength(0);
+            if (said.equals("ask") || said.equals("wait")) {
+                Thread.sleep(said.equals("wait") ? 300 : 0);
+                connection.write(bytes("answer\n"));
+                return false;
+            }
+            if (said.equals("more")) {
+                connection.write(bytes("more\n"));
+            }
+        }
+        return true;
+    }
+
+    private static ByteBuffer bytes(String words) {
+        return ByteBuffer.wrap(words.getBytes(StandardCharsets.US_ASCII));
+    }
+}
