@@ -79,10 +79,11 @@ def explain(generation: Generation, death: Death | None, *, probed: bool, held: 
 
 def _advice(generation: Generation, lines: Sequence[str], *, death: Death | None, held: str, restarts: bool) -> list[str]:
     found: list[str] = []
-    told = [line for line in lines if _LOCKED.search(line)]
-    if (told or held) and not restarts:
+    told = any(_LOCKED.search(line) for line in lines)
+    if not restarts and (told or (held and generation.main_runs)):
         why = held or "its last lines speak of a lock"
-        found.append(f"two instances at once are likely to be what fails ({why}): jvmbind restart, or reload = 'restart'")
+        likely = "are likely to be" if told else "may be"
+        found.append(f"two instances at once {likely} what fails ({why}): jvmbind restart, or reload = 'restart'")
     if death is None:
         found.append(f"if it only needs more time, a longer start_timeout (it is {generation.spec.start_timeout:g} s)")
     return found

@@ -58,25 +58,44 @@ def test_by_signal(supervised: Supervised) -> None:
     assert supervised.version() == "2"
 
 
+ENDED, LATE = "generation 2 ended before it was ready", r"generation 2 was not ready within {} s"
+UNBOUND = r"the application has not bound listener '8080' \(8080/tcp\)"
+PRINTED = "; the last lines of the output: .*"
+LONGER = r"if it only needs more time, a longer start_timeout \(it is {} s\)"
+GOES_ON = "; the old generation serves on$"
+
+
+def late(lacks: str, seconds: str = r"1\.5") -> str:
+    """Return what is said of a generation that was not ready in time."""
+    return f"{LATE.format(seconds)}: {lacks}; (the last lines .*; )?{LONGER.format(seconds)}{GOES_ON}"
+
+
 FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
     "broken-toml": (lambda s: s.config.write_text("listen = = 1"), r"service\.toml"),
     "unknown-key": (lambda s: s.configure("http=8080", more="redy = 'listen'"), r"supervise\.redy: unknown key"),
     "no-such-jar": (lambda s: s.configure("http=8080", jar="/nowhere/app.jar"), "/nowhere/app.jar"),
     "broken-jar": (lambda s: s.configure("http=8080", jar=broken_jar(s)), "Invalid or corrupt jarfile"),
-    "exits-at-once": (lambda s: s.configure("exit=0"), "generation 2 ended before it was ready"),
-    "never-binds": (lambda s: s.configure("hang=", more="start_timeout = 1.5"), r"generation 2 was not ready within 1\.5 s"),
-    "accepts-and-exits": (lambda s: s.configure("http=8080", "wait=300", "exit=3"), "generation 2 ended before it was ready"),
+    "exits-at-once": (lambda s: s.configure("exit=0"), f"{ENDED}: exit status 0; {UNBOUND}({PRINTED})?{GOES_ON}"),
+    "never-binds": (lambda s: s.configure("hang=", more="start_timeout = 1.5"), late(UNBOUND)),
+    "accepts-and-exits": (
+        lambda s: s.configure("http=8080", "wait=300", "exit=3"),
+        f"{ENDED}: exit status 3; (the rehearsal has not ended|the probe connection has .*|no thread of .*){PRINTED}{GOES_ON}",
+    ),
+    "throws": (
+        lambda s: s.configure("no=such"),
+        f"{ENDED}: exit status 1; {UNBOUND}{PRINTED}IllegalArgumentException: no=such{GOES_ON}",
+    ),
     "accepts-nothing": (
         lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 1.5"),
-        r"generation 2 was not ready within 1\.5 s",
+        late("no thread of the application waits for connections"),
     ),
     "never-healthy": (
         lambda s: s.configure("http=8080", more="start_timeout = 1.5\nready = 'http://127.0.0.1:8080/health'\nready_status = 204"),
-        r"generation 2 was not ready within 1\.5 s",
+        late(r"http://127\.0\.0\.1:8080/health has not answered with status 204"),
     ),
     "binds-another-port": (
-        lambda s: s.configure("http=8081", more="start_timeout = 1.5"),
-        r"generation 2 was not ready within 1\.5 s",
+        lambda s: s.configure("http=8081", more="start_timeout = 6"),
+        late(rf"{UNBOUND}; it bound \[::\]:8081/tcp \(not declared; .* -l 8080:8081\)", "6"),
     ),
     "new-privileged-listener": (
         lambda s: s.configure("http=8080", "http=443", listen="'8080', '443'"),
@@ -119,6 +138,23 @@ def test_failure(supervised: Supervised, kind: str) -> None:
     supervised.configure("http=8080", version="new")
     assert supervised.reload().returncode == 0
     assert supervised.version() == "new"
+
+
+def test_a_locked_store(supervised: Supervised) -> None:
+    """A reload that fails because of the other instance's lock says so, names the file, and what to do instead."""
+    lock = supervised.folder / "run" / "store.lck"
+    supervised.start(f"lock={lock}", "http=8080", more="reload = 'overlap'")
+
+    done = supervised.reload()
+
+    assert done.returncode == 75, done
+    why = (
+        rf"{ENDED}: exit status 1; {UNBOUND}{PRINTED}{lock} is locked by another process; two instances at once are likely to be "
+        rf"what fails \(generation 1 has {lock} locked.*\): jvmbind restart, or reload = 'restart'{GOES_ON}"
+    )
+    assert re.search(why, done.stderr.splitlines()[-1]), done.stderr
+    assert re.search(f"jvmbind: reload failed: {why}", supervised.service.stderr, re.MULTILINE), supervised.service.report()
+    assert supervised.version() == "1"
 
 
 def test_second_port_that_is_no_listener(supervised: Supervised) -> None:
