@@ -49,7 +49,7 @@ def test_hints(supervised: Supervised) -> None:
         assert LACKS in text
         assert ASKED in text
     assert status["ready"] is False
-    assert f"  not ready: {status['not_ready']}" in supervised.ask("status").stdout.splitlines()
+    assert f"  because {status['not_ready']}" in supervised.ask("status").stdout.splitlines()
 
     later.touch()
     service.expect("generation 1 is ready", stream="stderr")
