@@ -128,7 +128,7 @@ def examine(request: Request) -> Report:
         notes += step(partial(_ask, request, java_home, environ, user)) or []
         with contextlib.suppress(JvmbindError):
             command = java.understand(request, java_home, environ)
-            wanted = java.needed(request, java_home, command)
+            wanted = java.needed(request, java_home, command, environ)
             files = tuple(Needed(what, path, mode, _problem(user, what, path, mode)) for what, path, mode in wanted)
             known = {str(problem) for problem in problems}
             problems += [ConfigurationError(file.problem) for file in files if file.problem and file.problem not in known]

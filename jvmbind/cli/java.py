@@ -29,6 +29,7 @@ _F_SETSIG = 10  # linux/fcntl.h; not in Python's fcntl before 3.13
 
 def main(argv: list[str]) -> NoReturn:
     """Become a worker or the real `java`; raises JvmbindError."""
+    _unblock(os.environ.pop(facade.BLOCKED, ""))
     name = os.environ.get(facade.WRAP)
     java_home = os.environ.get(facade.REAL_HOME) or facade.real_home(find_java_home(None, os.environ))
     environ = without_coercion(facade.lead_back(os.environ))
@@ -45,6 +46,16 @@ def main(argv: list[str]) -> NoReturn:
     from jvmbind.worker.main import main as work  # noqa: PLC0415 - `java -version` is to be quick
 
     work(role)
+
+
+def _unblock(blocked: str) -> None:
+    """Take SIGINT again, which the stub has blocked; `blocked` is what was blocked before, "" where the stub has not."""
+    try:
+        mask = int(blocked, 16)
+    except ValueError:
+        return
+    if not mask >> (signal.SIGINT - 1) & 1:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _may_serve(argv: list[str], environ: dict[str, str], java_home: str) -> bool:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import jvmbind
-from jvmbind.errors import JavaLaunchError
+from jvmbind.errors import ConfigurationError, JavaLaunchError
 from jvmbind.plan import class_path
 from jvmbind.posix import role
+from jvmbind.posix.process import find_program
 from jvmbind.privileged.preflight import check_readable
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import libjvm
@@ -47,7 +48,7 @@ def examine(request: Request, java_home: str, environ: Mapping[str, str], user: 
         if isinstance(error.__cause__, PermissionError):
             check_readable(user, [("file", error.__cause__.filename, os.R_OK)])  # says which directory denies it
         raise
-    check_readable(user, needed(request, java_home, command))
+    check_readable(user, needed(request, java_home, command, environ))
     if command is None:
         return Examined(None, ())
     notes = class_path.notes(command, user.name)
@@ -66,14 +67,21 @@ def _asks(command: arguments.JavaCommand, environ: Mapping[str, str], java_home:
 
 
 def understand(request: Request, java_home: str, environ: Mapping[str, str]) -> arguments.JavaCommand | None:
-    """Return what the `java` command line says, None where a script is run; raises JavaLaunchError."""
+    """Return what the `java` command line says, None where a script is run; raises JavaLaunchError, ConfigurationError."""
     if request.template.script:
+        name, path = request.template.script[0], environ.get("PATH", os.defpath)
+        if not find_program(name, path):
+            hint = f"; expected ./{name} for the one in this directory" if os.path.isfile(name) else ""
+            msg = f"script {name}: no such command on the PATH of the service, {path}{hint}"
+            raise ConfigurationError(msg)
         return None
     home = Path(java_home)
     return arguments.parse(request.java_arguments, environ, jdk_feature=arguments.jdk_feature(home), java_home=home)
 
 
-def needed(request: Request, java_home: str, command: arguments.JavaCommand | None) -> list[tuple[str, str, int]]:
+def needed(
+    request: Request, java_home: str, command: arguments.JavaCommand | None, environ: Mapping[str, str]
+) -> list[tuple[str, str, int]]:
     """Return what the service user must be able to run or read: the interpreter, this package, the JVM, the jar or script.
 
     Each is (what it is, its path, the access mode such as os.R_OK).
@@ -88,7 +96,8 @@ def needed(request: Request, java_home: str, command: arguments.JavaCommand | No
         ("Java runtime", libjvm(java_home, command.vm if command else "server"), os.R_OK),
     ]
     if command is None:
-        found.append(("script", request.template.script[0], os.R_OK | os.X_OK))
+        script = find_program(request.template.script[0], environ.get("PATH", os.defpath))
+        found.append(("script", script, os.R_OK | os.X_OK))
     elif command.mode is arguments.Mode.JAR and command.what is not None:
         found.append(("jar", command.what, os.R_OK))
     return found

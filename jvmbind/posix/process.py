@@ -28,6 +28,14 @@ def reap_strangers(own: Iterable[int]) -> None:
                 os.waitpid(pid, os.WNOHANG | _WALL)
 
 
+def find_program(name: str, path: str) -> str:
+    """Return the file that execvp(3) runs for `name` with the PATH `path`, "" where there is none."""
+    if "/" in name:
+        return name
+    files = (os.path.join(folder or ".", name) for folder in path.split(os.pathsep))
+    return next((file for file in files if os.path.isfile(file) and os.access(file, os.X_OK)), "")
+
+
 class Ended(NamedTuple):
     """How a process ended: `signal` is 0 after an exit with `status`."""
 

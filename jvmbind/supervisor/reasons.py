@@ -61,13 +61,16 @@ def explain(generation: Generation, death: Death | None, *, probed: bool, held: 
     nothing is seen; `restarts`: nobody served beside it.
     """
     parts: list[str] = []
+    refused = generation.spec.script and not generation.main_runs and death is not None and not death.signal
     if death is not None:
-        parts.append(f"killed by {death.signal}" if death.signal else f"exit status {death.status}")
+        how = "the script ended before it started a JVM, with " if refused else ""
+        parts.append(f"killed by {death.signal}" if death.signal else f"{how}exit status {death.status}")
         if death.hs_err:
             parts.append(f"the JVM's report is {death.hs_err}")
         if death.oom:
             parts.append("the kernel was out of memory")
-    parts.append(lacks(generation, probed=probed))
+    if not refused:
+        parts.append(lacks(generation, probed=probed))
     lines = generation.output.last_lines()
     if lines:
         parts.append(f"the last lines of the output: {' | '.join(lines)}")
@@ -79,6 +82,8 @@ def explain(generation: Generation, death: Death | None, *, probed: bool, held: 
 
 def _advice(generation: Generation, lines: Sequence[str], *, death: Death | None, held: str, restarts: bool) -> list[str]:
     found: list[str] = []
+    if generation.spec.script and not generation.main_runs and death is not None and not restarts:
+        return ["a script that does not start beside one that runs (a pid file) needs reload = 'restart'; at once: jvmbind restart"]
     told = any(_LOCKED.search(line) for line in lines)
     if not restarts and (told or (held and generation.main_runs)):
         why = held or "its last lines speak of a lock"

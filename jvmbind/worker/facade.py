@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 WRAP = "JVMBIND_WRAP"  # names the socket of the worker that runs the script
 REAL_HOME = "JVMBIND_JAVA_HOME"  # the Java home behind the facade; set by its bin/java alone
+BLOCKED = "JVMBIND_BLOCKED"  # the signals that were blocked in its bin/java (SigBlk of proc(5)), before SIGINT was as well
 PLAIN = "JVMBIND_PLAIN"  # the process that is a real `java` on purpose: it prints and ends
+SAME_USER = ("su", "runuser", "sudo")  # what the service needs no privilege for where the user is its own
+_SHIMS = "shims"  # the folder of those, beside bin
 _POINTERS = ("JAVA_HOME", "JRE_HOME")
 _LAUNCHERS = ("JAVA", "JAVACMD", "_RUNJAVA")
 _MARK = ".jvmbind-java-home"
@@ -36,8 +39,22 @@ _STUB = """#!/bin/sh
 if [ $# -eq 1 ]; then
     case $1 in -version|--version|-fullversion) {plain}=$$ exec {java} "$1" ;; esac
 fi
-{variable}={home} exec {command} java "$@"
+{variable}={home}; export {variable}
+{exec} {command} java "$@"
 """
+
+_SAME_USER = """#!/bin/sh
+# Written by jvmbind wrap: the service can become no other user, and needs not to become its own.
+exec {command} {name} "$0" "$@"
+"""
+
+# The interpreter turns a SIGINT during its own start into a traceback: it is blocked until there is somebody to take it.
+_BLOCKING = """{blocked}=0
+while read -r jvmbind_name jvmbind_value; do
+    case $jvmbind_name in SigBlk:) {blocked}=$jvmbind_value ;; esac
+done </proc/self/status
+export {blocked}
+exec {env} --block-signal=INT"""
 
 
 def facade(java_home: str, environ: Mapping[str, str]) -> str:
@@ -54,7 +71,7 @@ def facade(java_home: str, environ: Mapping[str, str]) -> str:
             if os.statvfs(base).f_flag & os.ST_NOEXEC:
                 problems.append(f"{base} is mounted noexec")
                 continue
-            return _make(java_home, base)
+            return _make(java_home, base, environ)
         except OSError as error:
             problems.append(f"{base}: {error.strerror}")
     msg = f"no place for the Java home that the script is shown: {'; '.join(problems)}"
@@ -78,8 +95,8 @@ def _own_directory(path: str) -> None:
             raise PermissionError(1, "not a directory of this user alone", path) from None
 
 
-def _make(java_home: str, base: str) -> str:
-    wanted = _entries(java_home)
+def _make(java_home: str, base: str, environ: Mapping[str, str]) -> str:
+    wanted = _entries(java_home, environ)
     digest = hashlib.sha256("\0".join(f"{name}\0{what}" for name, what in sorted(wanted.items())).encode(errors="surrogateescape"))
     target = f"{base}/java-{digest.hexdigest()[:16]}"
     if _is_as_wanted(target, wanted):
@@ -87,8 +104,9 @@ def _make(java_home: str, base: str) -> str:
     made = tempfile.mkdtemp(prefix="new-", dir=base)
     try:
         os.mkdir(f"{made}/bin")
+        os.mkdir(f"{made}/{_SHIMS}")
         for name, what in wanted.items():
-            if name == "bin/java":
+            if _is_written(name):
                 fd = os.open(f"{made}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700)
                 with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
                     file.write(what)
@@ -108,23 +126,42 @@ def _make(java_home: str, base: str) -> str:
     return target
 
 
-def _entries(java_home: str) -> dict[str, str]:
-    """Return what the facade holds: path -> target of a link; for bin/java its text."""
+def _entries(java_home: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the facade holds: path -> target of a link; or the text of what `_is_written`."""
     entries = {_MARK: java_home}
     for name in os.listdir(java_home):
-        if name != "bin":
+        if name not in {"bin", _SHIMS}:
             entries[name] = f"{java_home}/{name}"
     for name in os.listdir(f"{java_home}/bin"):
         entries[f"bin/{name}"] = f"{java_home}/bin/{name}"
-    entry = os.path.join(os.path.dirname(os.path.abspath(jvmbind.__file__)), "__main__.py")
+    package = os.path.dirname(os.path.abspath(jvmbind.__file__))
+    entry = os.path.join(package, "__main__.py")
+    command = shlex.join([sys.executable, "-I", os.path.join(package, "worker", "same_user.py")])
+    entries |= {f"{_SHIMS}/{name}": _SAME_USER.format(command=command, name=name) for name in SAME_USER}
     entries["bin/java"] = _STUB.format(
         java=shlex.quote(f"{java_home}/bin/java"),
         variable=REAL_HOME,
         plain=PLAIN,
         home=shlex.quote(java_home),
         command=shlex.join([sys.executable, "-I", entry]),
+        exec=_blocking(environ),
     )
     return entries
+
+
+def _is_written(name: str) -> bool:
+    return name == "bin/java" or name.startswith(f"{_SHIMS}/")
+
+
+def _blocking(environ: Mapping[str, str]) -> str:
+    """Return how the stub starts the interpreter: with SIGINT blocked, where env(1) can do that (coreutils 8.31)."""
+    env = shutil.which("env", path=environ.get("PATH", os.defpath)) or ""
+    if env:
+        quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        pid = os.posix_spawn(env, [env, "--block-signal=INT", env], {}, file_actions=quiet)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+            return _BLOCKING.format(blocked=BLOCKED, env=shlex.quote(os.path.abspath(env)))
+    return "exec"
 
 
 def _is_as_wanted(folder: str, wanted: Mapping[str, str]) -> bool:
@@ -132,7 +169,7 @@ def _is_as_wanted(folder: str, wanted: Mapping[str, str]) -> bool:
     try:
         for name, what in wanted.items():
             path = f"{folder}/{name}"
-            if name != "bin/java":
+            if not _is_written(name):
                 if os.readlink(path) != what:
                     return False
                 continue
@@ -166,7 +203,7 @@ def lead_to(folder: str, environ: Mapping[str, str]) -> dict[str, str]:
     changed = dict(environ)
     changed |= dict.fromkeys(_POINTERS, folder)
     changed |= dict.fromkeys(_LAUNCHERS, f"{folder}/bin/java")
-    changed["PATH"] = f"{folder}/bin:{environ.get('PATH', os.defpath)}"
+    changed["PATH"] = f"{folder}/{_SHIMS}:{folder}/bin:{environ.get('PATH', os.defpath)}"
     return changed
 
 
@@ -177,7 +214,7 @@ def lead_back(environ: Mapping[str, str]) -> dict[str, str]:
     """
     changed = {}
     for name, value in environ.items():
-        if name in {WRAP, REAL_HOME, PLAIN}:
+        if name in {WRAP, REAL_HOME, BLOCKED, PLAIN}:
             continue
         if name == "PATH":
             folders = [folder for folder in value.split(":") if not os.path.lexists(f"{folder}/../{_MARK}")]

@@ -9,27 +9,27 @@ Sources: unix(7), prctl(2) on PR_SET_CHILD_SUBREAPER, fcntl(2) on F_SETSIG.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import select
 import signal
 import socket
 import struct
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
-from jvmbind.errors import EX_TEMPFAIL, ConfigurationError
-from jvmbind.posix import seccomp
+from jvmbind.errors import EX_TEMPFAIL
 from jvmbind.posix.fds import sealed_memory
+from jvmbind.posix.process import find_program
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
-from jvmbind.wire import MAX_SIZE, Claimed, Connections, Message, Note, Parked, Release, decode, decode_command, encode
+from jvmbind.wire import MAX_SIZE, Claimed, Connections, Main, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
+from jvmbind.worker.own_stop import OwnStop
 from jvmbind.worker.script_jvm import Java
+from jvmbind.worker.script_start import start
 from jvmbind.worker.unreached import Watch
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _LEFT_SECONDS = 2.0  # for processes that the script left behind, from SIGTERM t
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
+
+_ENDED_WELL = {0, *(128 + number for number in _STOPS)}
 
 
 class Script:
@@ -67,36 +69,15 @@ class Script:
         self._parked = role.parked
         self._commands: list[bytes] = []  # what the supervisor has said, for JVMs that come later
         self._status: int | None = None  # of the script, as waitpid(2) has it
+        self._left: set[int] = set()  # JVMs that have outlived the script
         self._stopping = 0
+        self._dump_waits = False  # SIGQUIT came while there was no JVM
         shown = facade.facade(self._spec.java_home, os.environ)
         self._environ = facade.lead_to(shown, os.environ) | {facade.WRAP: name}
-        self._pid = self._start()
-
-    def _start(self) -> int:
-        """Start the script; it is killed if this process dies (PR_SET_PDEATHSIG, which posix_spawn has not)."""
-        command = list(self._spec.script)
-        libc = ctypes.CDLL(None, use_errno=True)
-        parent = os.getpid()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid:
-            return pid
-        try:
-            prctl.set_pdeathsig(signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-            for number in (signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            if not seccomp.refuse(libc, above_workers=True):
-                os.write(2, b"jvmbind: no seccomp filter here: this script could type into the terminal that it was started from\n")
-            os.execvpe(command[0], command, self._environ)
-        except OSError as error:
-            os.write(2, f"jvmbind: cannot run {command[0]}: {error.strerror}\n".encode(errors="surrogateescape"))
-        finally:
-            os._exit(ConfigurationError.status)
+        path = find_program(self._spec.script[0], self._environ["PATH"])
+        self._own_stop = OwnStop(self._spec.script, path)
+        self._asked = ""  # the script's own stop command that has ended its JVM
+        self._pid = start(self._spec.script, self._environ, self._mask)
 
     def run(self) -> int:
         """Return the status of the generation, as waitpid(2) has it, once the script and its JVMs have ended."""
@@ -109,7 +90,7 @@ class Script:
                 if not waits or not self._has_children():
                     unreached = self._has_unreached()
                     self._end_what_is_left()
-                    return self._final_status(self._status, unreached=unreached)
+                    return self._as_asked(self._final_status(self._status, unreached=unreached))
             pause = None if self._served() else self._watch.pause()
             self._wait(0.2 if deadline and pause is None else pause)
             if pause is not None:
@@ -144,6 +125,8 @@ class Script:
         if self._control.fileno() >= 0:
             poll.register(self._control, select.POLLIN)
         by_fd: dict[int, Java] = {}
+        for fd in self._own_stop.fds():
+            poll.register(fd, select.POLLIN)
         for java in self._javas:
             for fd in () if java.ended else (java.connection.fileno(), java.pidfd):
                 if fd >= 0:
@@ -158,6 +141,8 @@ class Script:
             self._take_command()
         if self._signals in ready:
             self._take_signals()
+        if ready.intersection(self._own_stop.fds()):
+            self._own_stop.look()
 
     def _accept(self) -> None:
         """Give the listeners to a process of this user, and to no other."""
@@ -189,6 +174,9 @@ class Script:
         self._reached.add(pid)
         if self._stopping:
             self._send_stop(pid, java.kill, self._stopping, sent=False)
+        elif self._dump_waits:
+            self._dump_waits = False
+            java.pass_on(signal.SIGQUIT)
 
     def _serve(self, java: Java, fd: int) -> None:
         if java.ended:
@@ -198,6 +186,9 @@ class Script:
             java.end()
             java.connections = Connections(0, 0, 0)
             if java.serves:
+                if self._status is not None:
+                    self._left.add(java.pid)
+                self._asked = "" if self._stopping else self._own_stop.asked()
                 self._report_crash(java)
             else:  # a helper of the script, of which there may be many
                 os.close(java.pidfd)
@@ -221,6 +212,8 @@ class Script:
                 java.serves = True
                 for command in self._commands:
                     java.tell(command)
+            if isinstance(message, Main):
+                java.begin_main()
             if isinstance(message, Note):
                 if message.text in self._notes:
                     continue  # each JVM of the script says it
@@ -292,8 +285,10 @@ class Script:
         if self._status is None and disposition(self._pid, number) is Disposition.CAUGHT:
             os.kill(self._pid, number)
             return
-        for java in self._javas:
-            java.kill(number)
+        running = [java for java in self._javas if not java.ended]
+        for java in running:
+            java.pass_on(number)
+        self._dump_waits |= number == signal.SIGQUIT and not running
 
     def _reap(self) -> None:
         while True:
@@ -308,6 +303,11 @@ class Script:
                 self._status = status
             elif any(java.pid == pid for java in self._javas):
                 self._statuses[pid] = status
+                if self._script_has_ended():  # and has not waited for it, which then is this process's child
+                    self._left.add(pid)
+
+    def _script_has_ended(self) -> bool:
+        return self._status is not None or os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _end_what_is_left(self) -> None:
         """End what the script left behind, so that nothing of a generation outlives it; JVMs have ended already."""
@@ -325,16 +325,26 @@ class Script:
                 number = signal.SIGKILL
 
     def _final_status(self, script: int, *, unreached: bool) -> int:
-        """Return how the generation ended: as the last JVM that served if that crashed, else as the script.
+        """Return how the generation ended: as the script, whose status is its own.
 
-        Scripts hide how their JVM died, and one that left its JVM in the background ended long before it.
+        But as the last JVM that served where that crashed, which scripts hide, or where it has outlived the script, which
+        had said nothing but that the start went well.
         """
         served = [java for java in self._javas if java.serves]
         if served:
-            status = self._statuses.get(served[-1].pid, served[-1].status())
-            if status is not None and (script == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL)):
+            pid = served[-1].pid
+            status = self._statuses.get(pid, served[-1].status())
+            crashed = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL
+            if status is not None and (crashed or (script == 0 and pid in self._left)):
                 return status
         return EX_TEMPFAIL << 8 if unreached and script == 0 else script
+
+    def _as_asked(self, status: int) -> int:
+        """Return `status`, but that of a stop where the script's own command has ended the JVM in a way that looks like a crash."""
+        if not self._asked or (os.WIFEXITED(status) and os.WEXITSTATUS(status) in _ENDED_WELL):
+            return status
+        self._report(Note(f"the end was asked for by the script's own stop command: {self._asked}"))
+        return (128 + signal.SIGTERM) << 8
 
     def _report_crash(self, java: Java) -> None:
         for folder in (java.folder, "/tmp"):  # noqa: S108 - HotSpot's own default, only looked at

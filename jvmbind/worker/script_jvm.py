@@ -40,6 +40,8 @@ class Java:
         self.pidfd = os.pidfd_open(pid)
         self.connection = connection
         self.serves = False  # it has bound a declared address, or waits to
+        self.main_runs = False
+        self._dump_waits = False  # SIGQUIT came before the JVM could answer it
         self.connections = Connections(0, 0, 0)
         self.ended = False
         self._lifeline = lifeline
@@ -56,6 +58,23 @@ class Java:
                 signal.pidfd_send_signal(self.pidfd, number)
             except ProcessLookupError:
                 return
+
+    def pass_on(self, number: int) -> None:
+        """Send a signal that is the application's business.
+
+        Before its main runs the JVM may have no handler, and would end: a request for a thread dump waits for it.
+        """
+        if self.main_runs:
+            self.kill(number)
+        elif number == signal.SIGQUIT:
+            self._dump_waits = True
+
+    def begin_main(self) -> None:
+        """Note that the application's main runs."""
+        self.main_runs = True
+        if self._dump_waits:
+            self._dump_waits = False
+            self.kill(signal.SIGQUIT)
 
     def status(self) -> int | None:
         """Return how the process ended, as waitpid(2) has it; None where this kernel does not tell.
