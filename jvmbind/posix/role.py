@@ -8,6 +8,7 @@ environment string may be (MAX_ARG_STRLEN, execve(2)). Listeners travel on 3, 4,
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NamedTuple
 
@@ -38,19 +39,25 @@ def command(role: str, words: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-I", os.path.join(package, role, "__main__.py"), *words]
 
 
-def announce(spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool = False) -> dict[str, str]:
-    """Return the environment variable that tells a role how it was started."""
-    return {_VARIABLE: f"{spec_fd}:{control}:{parent}:{int(parked)}"}
+def announce(spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool = False, unblock: bool = False) -> dict[str, str]:
+    """Return the environment variable that tells a role how it was started.
+
+    `unblock`: SIGINT is blocked until the role has found out what it is, so that the interpreter's own start, which turns
+    it into a traceback, is not interrupted.
+    """
+    return {_VARIABLE: f"{spec_fd}:{control}:{parent}:{int(parked)}:{int(unblock)}"}
 
 
 def take_role() -> Role:
     """Read and remove what `announce` set; raises SystemFailureError where this process was not started by jvmbind."""
     try:
-        spec_fd, control, parent, parked = (int(number) for number in os.environ.pop(_VARIABLE).split(":"))
+        spec_fd, control, parent, parked, unblock = (int(number) for number in os.environ.pop(_VARIABLE).split(":"))
         spec = ServiceSpec.from_json(read_memory(spec_fd))
     except (KeyError, ValueError, TypeError, OSError) as error:
         msg = f"this process is started by jvmbind itself, not by hand ({error})"
         raise SystemFailureError(msg) from error
+    if unblock:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if control >= 0:
         os.set_inheritable(control, False)
     given = without_coercion(dict(os.environ))

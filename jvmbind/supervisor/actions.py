@@ -53,6 +53,7 @@ class Actions:
         self.generations: dict[int, Generation] = {}
         self.events: list[lifecycle.Event] = []
         self.keys: set[int] = set()  # signals that came from a key of the terminal
+        self.dump_waits = False  # SIGQUIT came before there was a JVM that could answer it
         self._mask = mask
         self.phase = lifecycle.Phase.STARTING
         self.serving = 0  # the number of the generation that serves
@@ -238,7 +239,10 @@ class Actions:
 
     def _take_message(self, generation: Generation, message: wire.Message) -> None:
         now = time.monotonic()
-        if isinstance(message, wire.Moved):
+        if isinstance(message, wire.Main) and self.dump_waits and generation.number in self.generations:
+            self.dump_waits = False
+            generation.kill(signal.SIGQUIT)
+        elif isinstance(message, wire.Moved):
             self._moved(generation.number)
         elif isinstance(message, wire.Parked):
             self.events.append(lifecycle.Parked(now, generation.number))
@@ -291,7 +295,11 @@ class Actions:
         self.last_death = generation, death
         if self._is_news(generation, ended):
             fields = fields_of("died", generation.number)
-            self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, death.text, extra=fields)
+            # Scripts stop their JVM in this way too, which cannot always be seen.
+            meant = death.signal == "SIGKILL" and not death.oom and generation.spec.script
+            hint = f"; where it was meant to end the service: jvmbind stop {self.spec.name}" if meant else ""
+            text = f"{death.text}{hint}"
+            self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, text, extra=fields)
 
     def _is_news(self, generation: Generation, ended: Ended) -> bool:
         """Whether an end is one that nobody has asked for, and that Java may have said nothing of."""

@@ -92,9 +92,10 @@ class Generation:
             for fd in (*listeners, memory, theirs.fileno()):
                 above.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2))  # noqa: PERF401 - closed if a later one fails
             fds = dict(enumerate(above, LISTEN_FDS_START))
-            announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked)
+            blocked = {*mask, signal.SIGINT}
+            announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked, unblock=blocked != set(mask))
             command = role.command("worker", spec.script or spec.java_arguments)
-            self.process = Process(command, {**environ, **announced}, fds, mask=mask, session=True)
+            self.process = Process(command, {**environ, **announced}, fds, mask=blocked, session=True)
         except OSError:
             self.socket.close()
             raise

@@ -215,8 +215,9 @@ class Loop:
                 self._world.skip(suspend(received.number, workers))
             elif received.number == signal.SIGCONT:
                 resume(one.process for one in self._world.generations.values())
-            elif by_key or not received.from_kernel:
-                self._world.pass_on(received.number, by_key=by_key)
+            elif (by_key or not received.from_kernel) and not self._world.pass_on(received.number, by_key=by_key):
+                # Of the signals that are passed on, this is the one that every JVM answers, with nothing of the application's.
+                self._world.dump_waits |= received.number == signal.SIGQUIT
 
     def _begin(self, asked: Change) -> str:
         """Begin a reload or a restart by reading the configuration again; return why not, or ""."""

@@ -1,4 +1,4 @@
-"""9.13: Ctrl-C and `kill -INT` stop a script's JVM at once, with its hooks, however the script has started it.
+"""Ctrl-C and `kill -INT` stop a script's JVM at once, with its hooks, however the script has started it.
 
 Run by pytest as root. Must not import jvmbind.
 """
