@@ -194,6 +194,81 @@ def _short(words: str) -> bytes:
     return struct.pack("!H", len(words)) + words.encode()
 
 
+class Ldap:
+    """One entry for each record, added as the administrator of ApacheDS; the check searches for all."""
+
+    def __call__(self, client: Client) -> None:
+        """Write one record."""
+        name = number()
+        with client.connected() as connection:
+            self._bind(connection)
+            values = {"objectClass": ["top", "person"], "cn": [name], "sn": [name]}
+            attributes = b"".join(
+                _tlv(0x30, _octets(kind) + _tlv(0x31, b"".join(map(_octets, many)))) for kind, many in values.items()
+            )
+            connection.sendall(_ldap(2, _tlv(0x68, _octets(f"cn={name},ou=system") + _tlv(0x30, attributes))))
+            self._expect_success(connection, 0x69)
+            client.acknowledged.append(name)
+            connection.sendall(_ldap(3, _tlv(0x42, b"")))
+
+    def verify(self, client: Client) -> list[str]:
+        """Return the names of all entries."""
+        with client.connected() as connection:
+            self._bind(connection)
+            scope = _tlv(0x0A, b"\1") + _tlv(0x0A, b"\0") + 2 * _tlv(2, b"\0") + _tlv(1, b"\0")
+            equal = _tlv(0xA3, _octets("objectClass") + _octets("person"))
+            connection.sendall(_ldap(2, _tlv(0x63, _octets("ou=system") + scope + equal + _tlv(0x30, _octets("cn")))))
+            names = []
+            while (body := self._answer(connection))[:1] == b"\x64":
+                _, entry, _ = _parts(body)
+                _, name, _ = _parts(entry)
+                names.append(name.decode().partition(",")[0].partition("=")[2])
+            return [name for name in names if name.startswith(number().partition("-")[0])]
+
+    def _bind(self, connection: socket.socket) -> None:
+        words = _tlv(2, b"\3") + _octets("uid=admin,ou=system") + _tlv(0x80, b"secret")
+        connection.sendall(_ldap(1, _tlv(0x60, words)))
+        self._expect_success(connection, 0x61)
+
+    def _expect_success(self, connection: socket.socket, kind: int) -> None:
+        answer = self._answer(connection)
+        _, result, _ = _parts(answer)
+        expect(answer[0] == kind and result[:3] == b"\x0a\1\0", answer)
+
+    @staticmethod
+    def _answer(connection: socket.socket) -> bytes:
+        """Return the operation of the next message."""
+        head = receive(connection, 2)
+        size = head[1]
+        if size & 128:
+            size = int.from_bytes(receive(connection, size & 127), "big")
+        _, _, operation = _parts(receive(connection, size))
+        return operation
+
+
+def _tlv(kind: int, value: bytes) -> bytes:
+    """Encode as BER has it: ITU-T X.690."""
+    size = len(value)
+    return bytes([kind]) + (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")) + value
+
+
+def _octets(words: str) -> bytes:
+    return _tlv(4, words.encode())
+
+
+def _ldap(number_of_message: int, operation: bytes) -> bytes:
+    return _tlv(0x30, _tlv(2, bytes([number_of_message])) + operation)
+
+
+def _parts(data: bytes) -> tuple[int, bytes, bytes]:
+    """Return the kind and the value of the first element, and what follows it."""
+    size, begin = data[1], 2
+    if size & 128:
+        begin += size & 127
+        size = int.from_bytes(data[2:begin], "big")
+    return data[0], data[begin : begin + size], data[begin + size :]
+
+
 def lines_of(name: str) -> Exchange:
     """Send a syslog datagram and wait until the server has written it to the file of that name."""
 

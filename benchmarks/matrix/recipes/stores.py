@@ -9,7 +9,7 @@ import struct
 
 from exchanges import http_get, ldap_search, say
 from recipe import Recipe, Site
-from records import JavaClient, Mqtt, Stomp, ZooKeeper
+from records import JavaClient, Ldap, Mqtt, Stomp, ZooKeeper
 
 from recipes.web import main, own
 
@@ -76,6 +76,15 @@ RECIPES = [
     ),
     Recipe("moquette", "Moquette (MQTT)", own("MoquetteMain"), Mqtt(), ("io.moquette:moquette-broker:0.17",)),
     Recipe(
+        "hivemq",
+        "HiveMQ CE (MQTT), embedded",
+        own("HiveMqMain"),
+        Mqtt(),
+        ("com.hivemq:hivemq-community-edition-embedded:2025.5",),
+        listen=("0.0.0.0:80",),
+        oldest=21,
+    ),
+    Recipe(
         "kafka",
         "Kafka 3.9, KRaft",
         kafka,
@@ -141,7 +150,7 @@ RECIPES = [
         "apacheds",
         "ApacheDS 2 (LDAP)",
         apacheds,
-        ldap_search,
+        Ldap(),
         ("org.apache.directory.server:apacheds-service:2.0.0.AM27:jar",),
         listen=("389:10389", "636:10636"),
         plain_port=10389,
