@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
 
 from jvmbind.config.schema import build, read_document
@@ -211,7 +212,9 @@ class RunningService:
         self._patience = request.template.stop_timeout + request.template.stop_drain_timeout + _MARGIN
         self._changed = threading.Condition()
         self._state, self._text = "starting", ""
-        self._reloads, self._reload_failure = 0, ""
+        self._reload = threading.Lock()  # one at a time
+        self._reloads, self._reload_failure = 0, ""  # those that this program has asked for
+        self._others = 0  # those that somebody else has
         self._ended: int | None = None
         notify, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -246,15 +249,29 @@ class RunningService:
     def reload(self, timeout: float | None = None) -> ServiceStatus:
         """Start a new generation beside the old one (SIGHUP) and wait until it serves; return the status then.
 
-        Raises ReloadFailedError, with the reason, where the old one serves on; TimeoutError, ServiceEndedError.
+        A call from another thread begins when that has ended. Raises ReloadFailedError, with the reason, where the old
+        one serves on, or where somebody else's reload is on its way; TimeoutError, ServiceEndedError.
         """
-        with self._changed:
-            before = self._reloads
-        self.send_signal(signal.SIGHUP)
-        self._wait(lambda: self._reloads > before, timeout, "reloaded")
-        with self._changed:
-            if self._reload_failure:
-                raise ReloadFailedError(self._reload_failure)
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self._reload.acquire(timeout=-1 if timeout is None else timeout):
+            msg = f"service {self._pid}: another reload has not ended within {timeout:g} s"
+            raise TimeoutError(msg)
+        try:
+            with self._changed:
+                before = self._reloads
+            while self._reloads == before:
+                others = self._others
+                self.send_signal(signal.SIGHUP)
+                left = None if until is None else max(0.0, until - time.monotonic())
+                # A signal that is sent while the same one waits to be read is lost: signal(7). So the end of what somebody
+                # else has asked for is followed by another.
+                self._wait(lambda: self._reloads > before or self._others > others, left, "reloaded")  # noqa: B023 - called here
+            with self._changed:
+                failure = self._reload_failure
+        finally:
+            self._reload.release()
+        if failure:
+            raise ReloadFailedError(failure)
         return self.status()
 
     def stop(self, timeout: float | None = None) -> int:
@@ -346,9 +363,13 @@ class RunningService:
                 self._text = value
             elif name == "RELOADING" and value == "1":
                 self._state = "reloading"
-            elif name == "X_JVMBIND_RELOAD":
-                self._reloads += 1
-                self._reload_failure = "" if value == "done" else value
+            elif name in {"X_JVMBIND_RELOAD", "X_JVMBIND_RELOAD_REFUSED"}:
+                by, _, result = value.partition(" ")
+                if by == str(os.getpid()):
+                    self._reloads += 1
+                    self._reload_failure = "" if result == "done" else result
+                elif name == "X_JVMBIND_RELOAD":
+                    self._others += 1
             elif name in {"READY", "STOPPING"} and value == "1":
                 self._state = {"READY": "ready", "STOPPING": "stopping"}[name]
 

@@ -109,9 +109,16 @@ class Notifier:
         """Say that a reload begins; `ready` ends it. MONOTONIC_USEC is what Type=notify-reload asks for."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
-    def reloaded(self, failure: str) -> None:
-        """Say how a reload ended, for `jvmbind.Service`; sd_notify(3) leaves names that begin with X_ to us."""
-        self._send(f"X_JVMBIND_RELOAD={_one_line(failure) or 'done'}")
+    def reloaded(self, failure: str, by: int) -> None:
+        """Say how a reload ended, for `jvmbind.Service`; sd_notify(3) leaves names that begin with X_ to us.
+
+        `by` is the process that asked for it by a signal, 0 where it was none.
+        """
+        self._send(f"X_JVMBIND_RELOAD={by} {_one_line(failure) or 'done'}")
+
+    def reload_refused(self, failure: str, by: int) -> None:
+        """Say why a reload was not begun; another may be on its way."""
+        self._send(f"X_JVMBIND_RELOAD_REFUSED={by} {_one_line(failure)}")
 
     def stopping(self) -> None:
         """Say that the service ends."""

@@ -29,6 +29,7 @@ class Changes:
         """Nothing has been asked for yet."""
         self._world = world
         self.asked = Change.NONE  # what was asked for
+        self._by = 0  # the process that asked by a signal
         self.alone = ""  # why a reload is done by a restart
         self.next_spec: ServiceSpec | None = None
         self.next_listeners: Listeners = {}
@@ -39,12 +40,12 @@ class Changes:
         """Return what the next generation runs, and on which listeners."""
         return (self.next_spec, self.next_listeners) if self.next_spec else (world_spec, listeners)
 
-    def take(self, asked: Change, plan: Plan) -> str:
+    def take(self, asked: Change, plan: Plan, by: int = 0) -> str:
         """Take what the next generation is to run; return why it cannot be used, or ""."""
         failure, spec, chosen = plan
-        self.asked, self.alone = asked, ""
         if failure:
             return failure
+        self.asked, self.alone, self._by = asked, "", by
         world = self._world
         for listener, fd in chosen.values():
             if all(fd != known for _, known in world.listeners.values()):
@@ -54,13 +55,14 @@ class Changes:
             world.notifier.reloading()
         return ""
 
-    def refuse(self, asked: Change, failure: str) -> None:
+    def refuse(self, asked: Change, failure: str, by: int = 0) -> None:
         """Say why nothing was begun; what is on its way is not touched, and its result is the one to be kept."""
         world = self._world
         world.log.error("%s refused: %s", asked.value, failure, extra=fields_of(f"{asked.value}-refused"))
         if asked is Change.RELOAD:
-            world.notifier.reloaded(failure)
+            world.notifier.reload_refused(failure, by)
         if self.next_spec is None:
+            self.alone = ""
             self._keep(asked, failure, 0)
 
     def _keep(self, asked: Change, failure: str, number: int) -> None:
@@ -76,12 +78,9 @@ class Changes:
     def report(self, number: int, failure: str) -> None:
         """Tell whoever asked how it ended, and keep the result for `status`."""
         world, asked = self._world, self.asked
-        if failure and not number:  # the service ends
-            self.refuse(Change.RELOAD if asked is Change.NONE else asked, failure)
-            self.answer_waiting({"ok": False, "error": failure})
-            return
         if failure:
-            failure = f"{failure}{self._why(number)}{self._what_now()}"
+            # Without a number nothing has been started for it, or the service ends.
+            failure = f"{failure}{self._why(number)}{self._what_now()}" if number else failure
             world.log.error("%s failed: %s", asked.value, failure, extra=fields_of(f"{asked.value}-failed", number))
             self._close_unused(self.next_listeners, world.listeners)
         else:
@@ -93,12 +92,12 @@ class Changes:
                 world.spec = self.next_spec
         self.next_spec, self.next_listeners = None, {}
         self._keep(asked, failure, number)
-        self.answer_waiting({"ok": not failure, "error": failure, "generation": number, "alone": self.alone})
+        self.answer_waiting(asked, {"ok": not failure, "error": failure, "generation": number, "alone": self.alone})
         if world.phase is lifecycle.Phase.UP:
             world.notifier.ready(world.status_line())
         if asked is Change.RELOAD:
-            world.notifier.reloaded(failure)
-        self.asked = Change.NONE
+            world.notifier.reloaded(failure, self._by)
+        self.asked, self._by = Change.NONE, 0
 
     def _why(self, number: int) -> str:
         world = self._world
@@ -119,10 +118,10 @@ class Changes:
             return "; the version of before is started again, and clients wait meanwhile"
         return ""
 
-    def answer_waiting(self, answer: dict[str, Any]) -> None:
-        """Tell everybody who has asked how it ended."""
+    def answer_waiting(self, asked: Change, answer: dict[str, Any]) -> None:
+        """Tell everybody who has asked for it how it ended."""
         if self.tell is not None:
-            self.tell((Change.RELOAD if self.asked is Change.NONE else self.asked).value, answer)
+            self.tell(asked.value, answer)
 
     def _swap_listeners(self, chosen: Listeners) -> None:
         from jvmbind.supervisor.replan import adjust  # noqa: PLC0415 - a reload alone needs it

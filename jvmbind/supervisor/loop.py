@@ -64,7 +64,7 @@ class Loop:
             self._world.changes.tell = self._requests.done
         self._dump: Dump | None = None  # that somebody waits for
         self._planning: Planning | None = None  # what a reload or a restart is to run is being read
-        self._asked = Change.NONE  # which of the two
+        self._asked, self._asked_by = Change.NONE, 0  # which of the two, and the process that asked for it by a signal
 
     def _delegated(self) -> tuple[int, tuple[str, ...]]:
         return self._world.spec.control_gid, self._world.spec.control_allow
@@ -207,7 +207,7 @@ class Loop:
                     self._world.keys.add(received.number)
                 self._world.events.append(lifecycle.Stop(now, received.number))
             elif received.number == signal.SIGHUP:
-                self._begin(Change.RELOAD)
+                self._begin(Change.RELOAD, received.sender)
             elif received.number == signal.SIGCHLD:
                 reap_strangers(self._world.own_pids())
             elif received.number in SUSPENDS:
@@ -219,13 +219,15 @@ class Loop:
                 # Of the signals that are passed on, this is the one that every JVM answers, with nothing of the application's.
                 self._world.dump_waits |= received.number == signal.SIGQUIT
 
-    def _begin(self, asked: Change) -> str:
+    def _begin(self, asked: Change, by: int = 0) -> str:
         """Begin a reload or a restart by reading the configuration again; return why not, or ""."""
-        phase, word = self._state.phase, asked.value
+        phase, change, word = self._state.phase, self._state.change, asked.value
         if self._planning is not None:
             failure = f"the service is {'reloading' if self._asked is Change.RELOAD else 'restarting'}; one at a time"
         elif phase in {Phase.RELOADING, Phase.RESTARTING, Phase.STOPPING, Phase.ENDED}:
             failure = f"the service is {phase.value}; one at a time"
+        elif change is not Change.NONE:  # its old generation has died
+            failure = f"the service is {phase.value}, and a {change.value} is on its way; one at a time"
         elif asked is Change.RELOAD and phase is not Phase.UP:
             waits = waits_for(self._world, self._state)
             failure = f"the service is {phase.value}; a reload needs one that is up{unclaimed(self._world)}; it waits {waits}"
@@ -235,11 +237,11 @@ class Loop:
 
                 self._planning, failure = Planning(self._world.spec, self._world.environ), ""
                 self._world.planning_pid = self._planning.pid
-                self._asked = asked
+                self._asked, self._asked_by = asked, by
             except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
                 failure = f"the configuration could not be read: {type(error).__name__}: {error}"
         if failure:
-            self._world.changes.refuse(asked, failure)
+            self._world.changes.refuse(asked, failure, by)
         else:
             self._world.log.info("%s: the configuration is read", word, extra={"EVENT": word})
         return failure
@@ -248,9 +250,9 @@ class Loop:
         self._planning, self._world.planning_pid = None, 0
         world, asked, phase = self._world, self._asked, self._state.phase
         needs = {Phase.UP} if asked is Change.RELOAD else {Phase.UP, Phase.STARTING, Phase.BACKING_OFF}
-        if phase in needs:
+        if phase in needs and self._state.change is Change.NONE:
             try:
-                failure = world.changes.take(asked, planning.result(world.listeners))
+                failure = world.changes.take(asked, planning.result(world.listeners), self._asked_by)
             except Exception as error:  # noqa: BLE001 - see _begin
                 failure = f"the configuration could not be used: {type(error).__name__}: {error}"
         else:
@@ -258,8 +260,8 @@ class Loop:
             failure = f"the service is {phase.value}"
             failure += "; a reload needs one that is up" if asked is Change.RELOAD else ""
         if failure:
-            world.changes.refuse(asked, failure)
-            world.changes.answer_waiting({"ok": False, "error": failure})
+            world.changes.refuse(asked, failure, self._asked_by)
+            world.changes.answer_waiting(asked, {"ok": False, "error": failure})
             return
         if self._requests is not None:
             self._requests.begun(asked.value)

@@ -73,6 +73,18 @@ with jvmbind.Service.from_file(config).start() as running:
     print("reloaded", running.reload(60).state, flush=True)
 """
 
+OTHERS = """
+with service.start() as running:
+    running.wait_ready(60)
+    print("ready", running.pid, flush=True)
+    sys.stdin.readline()
+    try:
+        print("reloaded", running.reload(60).state, flush=True)
+    except jvmbind.ReloadFailedError as error:
+        print("failed", error, flush=True)
+    print("again", running.reload(60).state, flush=True)
+"""
+
 REFUSED = """
 import socket
 blocker = socket.create_server(("", 80))
@@ -113,6 +125,28 @@ def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
     service.send_line("")
     service.expect(r"^ended ended 143 143$")
     service.expect(r"^error 143$")
+    assert service.wait() == 0
+    service.assert_nothing_left()
+
+
+def test_reload_that_others_disturb(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """A reload that somebody else asks for meanwhile is refused, and the program's own one goes on to its end."""
+    service = start(runner, program(jdk, probes, OTHERS))
+    supervisor = int(service.expect(r"^ready (\d+)$").group(1))
+
+    def jvms() -> set[int]:
+        return {pid for pid in runner.network.processes() if procfs.parent(pid) == supervisor and procfs.is_jvm(pid)}
+
+    (first,) = jvms()
+    service.send_line("")
+    (worker,) = wait_until(lambda: jvms() - {first}, 30, "the second generation")
+    os.kill(worker, signal.SIGSTOP)
+    subprocess.run(["kill", "-HUP", str(supervisor)], check=True)
+    service.expect(r"reload refused: the service is reloading", stream="stderr")
+    os.kill(worker, signal.SIGCONT)
+
+    service.expect(r"^reloaded ready$")
+    service.expect(r"^again ready$")
     assert service.wait() == 0
     service.assert_nothing_left()
 

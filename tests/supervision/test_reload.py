@@ -231,6 +231,33 @@ def test_death_during_the_rehearsal(supervised: Supervised) -> None:
     supervised.await_only()
 
 
+def test_nothing_else_after_a_death(supervised: Supervised) -> None:
+    """When the serving generation dies during a reload that goes on: a restart is refused, and its version never runs."""
+    go = supervised.folder / "go"
+    supervised.start("http=8080", version="1")
+    supervised.configure(f"await={go}", "http=8080", version="2")
+    results: list[subprocess.CompletedProcess[str]] = []
+    reload = threading.Thread(target=lambda: results.append(supervised.reload()))
+    reload.start()
+    wait_until(lambda: supervised.status()["phase"] == "reloading", 20, "the reload")
+    os.kill(supervised.serving(), signal.SIGKILL)
+    wait_until(lambda: supervised.status()["phase"] == "starting", 20, "the end of the first generation")
+
+    supervised.configure("http=8080", version="3")
+    for command in ("restart", "reload"):
+        done = supervised.ask(command)
+        assert done.returncode == 75
+        assert "a reload is on its way; one at a time" in done.stderr
+    go.touch()
+    reload.join()
+
+    assert results[0].returncode == 0, results[0]
+    assert supervised.version() == "2"
+    os.kill(supervised.serving(), signal.SIGKILL)
+    supervised.await_generation(3)
+    assert supervised.version() == "2"
+
+
 def test_hung_configuration(supervised: Supervised) -> None:
     """While a reload waits for an argument file to be written, the supervisor answers, and replaces a dead generation."""
     supervised.start("http=8080", version="old")

@@ -37,7 +37,7 @@ def test_a_program_that_reads_nothing_is_not_waited_for() -> None:
         for number in range(5000):
             notifier.status(f"busy {number}")
         notifier.reloading()
-        notifier.reloaded("")
+        notifier.reloaded("", 7)
         notifier.ready("served")
         notifier.status("the last")
         said = heard(theirs)
@@ -50,7 +50,7 @@ def test_a_program_that_reads_nothing_is_not_waited_for() -> None:
 
     notifier._program.close()  # type: ignore[union-attr]
     changes = [line for text in said for line in text.splitlines() if not line.startswith(("STATUS", "MONOTONIC"))]
-    assert changes == ["RELOADING=1", "X_JVMBIND_RELOAD=done", "READY=1"]
+    assert changes == ["RELOADING=1", "X_JVMBIND_RELOAD=7 done", "READY=1"]
     assert said[-1] == "STATUS=the last"
 
 
