@@ -5,6 +5,7 @@ Run by pytest as root. Programs that use the API run in child processes, in a ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -135,7 +136,11 @@ def test_reload_that_others_disturb(runner: Runner, jdk: Jdk, probes: Path) -> N
     supervisor = int(service.expect(r"^ready (\d+)$").group(1))
 
     def jvms() -> set[int]:
-        return {pid for pid in runner.network.processes() if procfs.parent(pid) == supervisor and procfs.is_jvm(pid)}
+        found = set()
+        for pid in runner.network.processes():
+            with contextlib.suppress(OSError):  # it has ended
+                found |= {pid} if procfs.parent(pid) == supervisor and procfs.is_jvm(pid) else set()
+        return found
 
     (first,) = jvms()
     service.send_line("")
