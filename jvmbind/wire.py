@@ -104,10 +104,12 @@ class Release(NamedTuple):
 class Drain(NamedTuple):
     """Supervisor: put idle sockets in the place of the listeners and report connections.
 
-    1: of datagram listeners only, and let the next generation bind what is no listener; answered by Moved.
+    `datagrams_only`: of datagram listeners only, and let the next generation bind what is no listener; answered by Moved.
+    `last`: of the others only, as no generation follows.
     """
 
     datagrams_only: int
+    last: int
 
 
 class Undrain(NamedTuple):
@@ -157,7 +159,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     11: (ResponderStarted, struct.Struct("!I")),
     12: (TooWide, struct.Struct("!H")),
     32: (Release, struct.Struct("!B")),
-    33: (Drain, struct.Struct("!B")),
+    33: (Drain, struct.Struct("!BB")),
     34: (Undrain, struct.Struct("!")),
     35: (HalfClose, struct.Struct("!B")),
     36: (Ending, struct.Struct("!")),

@@ -20,10 +20,14 @@ class Release(NamedTuple):
 
 
 class Drain(NamedTuple):
-    """Take the listeners away from a generation without its noticing, and tell how many connections it has."""
+    """Take the listeners away from a generation without its noticing, and tell how many connections it has.
+
+    `last`: none follows it. It keeps its datagram listeners then, from which the answers are sent that it still makes.
+    """
 
     generation: int
     datagrams_only: bool = False
+    last: bool = False
 
 
 class Undrain(NamedTuple):

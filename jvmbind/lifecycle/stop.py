@@ -63,7 +63,7 @@ def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
         if member.stage is Stage.TERMINATING:
             continue
         if member.serves or member.role in {Role.SERVING, Role.DRAINING}:
-            actions += [Drain(member.number), SetTimer("drain", member.number, spec.stop_drain_timeout)]
+            actions += [Drain(member.number, last=True), SetTimer("drain", member.number, spec.stop_drain_timeout)]
         else:
             state, more = terminate(spec, state, member, event.signal)
             actions += more

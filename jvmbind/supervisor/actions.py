@@ -129,7 +129,7 @@ class Actions:
         elif isinstance(action, lifecycle.HalfClose):
             generation.say(wire.HalfClose(int(action.idle_only)))
         elif isinstance(action, lifecycle.Drain):
-            generation.say(wire.Drain(int(action.datagrams_only)))
+            generation.say(wire.Drain(int(action.datagrams_only), int(action.last)))
             if action.datagrams_only:
                 self._moving = generation.number
             if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):

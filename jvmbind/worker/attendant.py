@@ -203,7 +203,7 @@ class Attendant:
             self._handover.release(rehearse=bool(command.rehearse))
             self._answer_parked()
         elif isinstance(command, wire.Drain):
-            self._handover.drain(datagrams_only=bool(command.datagrams_only))
+            self._handover.drain(datagrams_only=bool(command.datagrams_only), last=bool(command.last))
             if command.datagrams_only:
                 self._report(wire.Moved())
             else:

@@ -89,8 +89,7 @@ class HandOver:
         self._libc = libc
         self._strict = strict
         self._report = report
-        names = [spec.name for spec in specs]
-        self._inherited = names.index(inherit) if inherit else (0 if specs else -1)
+        self._inherited = [spec.name for spec in specs].index(inherit) if inherit else (0 if specs else -1)
         self._claimed = [False] * len(specs)
         self._channel_given = False
         self._jvm_starts = True
@@ -144,9 +143,7 @@ class HandOver:
         except (OSError, OverflowError):
             return PROCEED  # the kernel says EFAULT
         answer = self._bind_address(fd, raw)
-        if self._strict and answer is PROCEED:
-            return Answer(error=strict.bind(self._libc, fd, raw))
-        return answer
+        return Answer(error=strict.bind(self._libc, fd, raw)) if self._strict and answer is PROCEED else answer
 
     def _bind_address(self, fd: int, raw: bytes) -> Answer | None:
         protocol, v6only, ipv4 = kind_of(fd)
@@ -279,10 +276,13 @@ class HandOver:
         self.given.put(index, fd)
         self._claim(index, fd)
 
-    def drain(self, *, datagrams_only: bool) -> None:
-        """Put an idle socket in the place of each listener; with `datagrams_only`, begin to share the rest with the next."""
+    def drain(self, *, datagrams_only: bool, last: bool = False) -> None:
+        """Put an idle socket in the place of each listener; with `datagrams_only`, begin to share the rest with the next.
+
+        With `last` none follows, and datagram listeners stay: answers can leave by them alone.
+        """
         for index, spec in enumerate(self._specs):
-            if not spec.bind_only and (not datagrams_only or spec.protocol == "udp"):
+            if not spec.bind_only and not (last if spec.protocol == "udp" else datagrams_only):
                 self.given.drain(index)
         if datagrams_only:
             self.undeclared.begin_to_share()
@@ -362,11 +362,11 @@ class HandOver:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
         index = self.given.index_of(fd)
         if index < 0:
-            error = strict.listen(self._libc, fd, backlog) if self._strict else None
-            if self._strict and error is None:
+            error = strict.listen(self._libc, fd, backlog) if self._strict else 0
+            if error is None:
                 self._hints.say("listen on a socket that is no listener: refused, strict_binds")
-                return Answer(error=errno.EACCES)
-            return PROCEED if error is None else Answer(error=error)
+                error = errno.EACCES
+            return Answer(error=error) if self._strict else PROCEED
         spec = self._specs[index]
         if not spec.listens:
             return Answer(error=errno.EOPNOTSUPP if spec.protocol == "udp" else errno.EACCES)

@@ -167,7 +167,10 @@ def test_other_addresses_are_the_kernels() -> None:
 
     stage.play(application)
     assert (stage.claimed, stage.listening) == ([], [])
-    assert stage.tried == ["[::]:81/tcp", "127.0.0.1:80/udp"]
+    assert stage.tried == [
+        "[::]:81/tcp: not declared; if listener '80' (80/tcp) is meant, declare it as -l 80:81",
+        "127.0.0.1:80/udp: not declared, listener '80' (80/tcp) is for TCP; for UDP declare -l 127.0.0.1:80/udp as well",
+    ]
 
 
 @pytest.mark.parametrize(("backlog", "expected"), [("", 4096), (",backlog=77", 77)])
@@ -508,7 +511,14 @@ def test_strict() -> None:
 
     stage.play(application)
     assert stage.claimed == [0]
-    assert len([text for text in stage.tried if "strict_binds" in text]) == 6
+    declare = "refused, strict_binds and no listener has that address; declare it as -l"
+    assert stage.tried == [  # each thing once: two sockets listened
+        f"[::]:81/tcp: {declare} 81",
+        f"127.0.0.1:81/tcp: {declare} 127.0.0.1:81",
+        f"[::]:54/udp: {declare} 54/udp",
+        f"[::]:80/udp: {declare} 80/udp",
+        "listen on a socket that is no listener: refused, strict_binds",
+    ]
 
 
 @pytest.mark.parametrize(

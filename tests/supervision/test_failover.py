@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -149,6 +150,22 @@ def test_stop_waits_for_a_request(supervised: Supervised) -> None:
     assert service.wait() == 143
     assert "STOPPED" in service.stdout
     service.assert_nothing_left()
+
+
+def test_datagram_in_work_at_a_stop(supervised: Supervised) -> None:
+    """The answer to a datagram that is being made when the service is stopped is sent, where the JVM lives long enough."""
+    service = supervised.start("hook=3000", "udp=8053", listen="'8053/udp'")
+    with supervised.network.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(20)
+        client.connect(("127.0.0.1", 8053))
+        client.send(b"sleep 1000")
+        service.expect("SLEEPS sleep 1000")
+
+        service.process.send_signal(signal.SIGTERM)
+        service.expect("STOPPING")
+
+        assert client.recv(100).endswith(b" sleep 1000"), service.report()
+    assert service.wait() == 143
 
 
 def test_second_sigterm_waits_no_longer(supervised: Supervised) -> None:

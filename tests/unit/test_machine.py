@@ -538,7 +538,7 @@ def test_stop_sequence(number: int) -> None:
     """A stop drains, sends its signal, SIGQUIT for a thread dump after the stop time-out, then SIGKILL."""
     spec = service()
     state, actions = step(spec, up(spec), Stop(2.0, number))
-    assert Drain(1) in actions
+    assert Drain(1, last=True) in actions
     assert kills(actions) == []
     state, actions = step(spec, state, Left(2.5, 1, busy=1, asking=0))
     assert kills(actions) == []

@@ -23,7 +23,7 @@ import java.util.List;
  * hook=MS (a shutdown hook that takes so long), wait=MS, check=PORT (binds, listens and closes), http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
  * at=HOST:PORT (the same as http, on one address; says why where it cannot), try=PORT (binds it twice, and says what came of it), await=FILE (waits for it),
  * lock=FILE (locks it, and fails where another process has), say=TEXT, chat=TEXT (never stops telling jvmbind its status), exit=STATUS, hang=anything.
- * It answers with its process id and its -Dversion; GET /sleep/MS answers after so many milliseconds. Connections are kept
+ * It answers with its process id and its -Dversion; GET /sleep/MS, and the datagram "sleep MS", after so many milliseconds. Connections are kept
  * alive unless the client says "Connection: close".
  */
 public final class App {
@@ -158,9 +158,22 @@ public final class App {
             while (true) {
                 DatagramPacket packet = new DatagramPacket(room, room.length);
                 socket.receive(packet);
-                String text = NAME + " " + new String(room, 0, packet.getLength(), StandardCharsets.US_ASCII);
-                byte[] answer = text.getBytes(StandardCharsets.US_ASCII);
-                socket.send(new DatagramPacket(answer, answer.length, packet.getSocketAddress()));
+                String asked = new String(room, 0, packet.getLength(), StandardCharsets.US_ASCII);
+                byte[] answer = (NAME + " " + asked).getBytes(StandardCharsets.US_ASCII);
+                DatagramPacket reply = new DatagramPacket(answer, answer.length, packet.getSocketAddress());
+                if (asked.startsWith("sleep ")) {
+                    say("SLEEPS " + asked);
+                    start(() -> {
+                        sleep(Long.parseLong(asked.substring(6)));
+                        try {
+                            socket.send(reply);
+                        } catch (IOException e) {
+                            say("SEND-FAILED " + e);
+                        }
+                    }, true);
+                } else {
+                    socket.send(reply);
+                }
             }
         } catch (IOException e) {
             say("RECEIVE-FAILED " + e);
