@@ -17,6 +17,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jvmbind.posix.passed_files import reading
 from jvmbind.supervisor.quota import Quota
 from jvmbind.supervisor.root_socket import RootSocket
 
@@ -88,7 +89,9 @@ class Control:
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
         listening = [self._root.socket] if self._root is not None else []
-        if self._socket is not None and time.monotonic() >= self.paused_until:
+        if time.monotonic() < self.paused_until:
+            return [*(fd for fd, peer in self._peers.items() if peer.kind == _ROOT), *(sock.fileno() for sock in listening)]
+        if self._socket is not None:
             listening.append(self._socket)
         return [*self._clients, *(sock.fileno() for sock in listening)]
 
@@ -97,7 +100,13 @@ class Control:
 
         Of others than root a few requests are read at once: the rest stays readable, and root's next is not behind it.
         """
-        ready = set(ready)
+        with reading() as cost:
+            found = self._take_requests(set(ready))
+        if cost.pause:
+            self.paused_until = time.monotonic() + cost.pause
+        return found
+
+    def _take_requests(self, ready: set[int]) -> list[tuple[int, str]]:
         if self._root is not None and self._root.socket.fileno() in ready:
             ready |= self._accept_root(self._root.socket)
         if self._socket is not None and self._socket.fileno() in ready:
@@ -252,7 +261,8 @@ class Control:
 
     def _forget(self, fd: int) -> None:
         self._peers.pop(fd)
-        self._clients.pop(fd).close()
+        with reading():
+            self._clients.pop(fd).close()
 
     def close(self) -> None:
         """Stop listening and remove the socket; who waits sees the end of its connection with that of this process."""

@@ -19,6 +19,7 @@ from jvmbind import wire
 from jvmbind.errors import printable
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
+from jvmbind.posix.passed_files import reading
 from jvmbind.posix.process import Process
 from jvmbind.supervisor.output import Output
 from jvmbind.supervisor.quota import Quota
@@ -137,12 +138,18 @@ class Generation:
     def messages(self) -> list[wire.Message]:
         """Return what the worker has said since the last call; raises ValueError on what no worker of ours says."""
         found: list[wire.Message] = []
+        dear = False  # it passes files along, which take long to close
         for _ in range(_MESSAGES_MAX):
+            if dear:
+                return found
             if not self._messages.take():
                 self.paused_until = time.monotonic() + _PAUSE
                 return found
             try:
-                packet = self.socket.recv(wire.MAX_SIZE + 1)
+                with reading() as cost:
+                    packet = self.socket.recv(wire.MAX_SIZE + 1)
+                if cost.pause:
+                    self.paused_until, dear = time.monotonic() + cost.pause, True
             except BlockingIOError:
                 return found
             except ConnectionResetError:
@@ -152,7 +159,7 @@ class Generation:
                     return found  # what was read is not lost, and the rest stays readable
                 raise
             if not packet:
-                self.socket.close()
+                self.close()
                 return found
             message = wire.decode(packet)
             if isinstance(message, wire.Tried | wire.Note | wire.Status):
@@ -264,4 +271,5 @@ class Generation:
 
     def close(self) -> None:
         """Close the socket to the worker."""
-        self.socket.close()
+        with reading():
+            self.socket.close()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -264,6 +265,57 @@ while not count[0]:
 print("connecting", flush=True)
 time.sleep(600)
 """
+
+
+# Passes connections with unsent data and SO_LINGER along with requests. Who does so exits at once, which waits for nothing,
+# so that the last of each connection is the one that was passed.
+LINGER = """
+import array, os, socket, struct, sys
+sink = socket.socket()
+sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+sink.bind(("127.0.0.1", 0))
+sink.listen(64)
+for turn in range(20):
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        continue
+    end = socket.create_connection(sink.getsockname())
+    end.setblocking(False)
+    try:
+        while True:
+            end.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30000))
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control.connect(sys.argv[1])
+    for _ in range(2):
+        control.sendmsg([b"status"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [end.fileno()]))])
+    os._exit(0)
+print("passed", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("who", [OTHER_USER, SERVICE_USER])
+def test_files_that_are_passed_along(supervised: Supervised, who: str) -> None:
+    """A connection that lingers, passed to the control socket by any user, stops neither answers to root nor supervision."""
+    service = supervised.start("http=8080")
+    command = [sys.executable, "-I", "-c", LINGER, str(supervised.socket)]
+    with supervised.network.entered():
+        sender = subprocess.Popen([*as_user(who), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert sender.stdout is not None
+        assert sender.stdout.readline() == "passed\n"
+        for _ in range(10):
+            ask_as_root(supervised)
+        os.kill(service.worker(), signal.SIGKILL)
+        service.expect("generation 2 is ready", stream="stderr")
+    finally:
+        sender.kill()
+        sender.communicate()
+    assert service.stop() == 143
 
 
 @pytest.mark.parametrize(("word", "way"), [("", "blocking"), ("status", "blocking"), ("status", "at-once")])
