@@ -113,7 +113,7 @@ def start_jvm(
         raise UsageError(msg)
     library = libjvm(home, command.vm)
     if not os.path.isfile(library):
-        msg = f"start_jvm: no {library}"
+        msg = f"start_jvm: {library} is missing; expected a Java runtime"
         raise ConfigurationError(msg)
     prctl.set_no_new_privs(1)
     _kept.extend(pairs)

@@ -80,6 +80,6 @@ def _dispatch(argv: list[str]) -> None:
     elif word in COMMANDS:
         import_module(f"jvmbind.cli.{word}").main(argv[1:])
     else:
-        what = f"{word!r} is no command" if word else "no command given"
+        what = f"{word!r} is not a command" if word else "no command given"
         msg = f"{what}; expected one of {', '.join(COMMANDS)} (jvmbind --help)"
         raise UsageError(msg)

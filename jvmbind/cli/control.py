@@ -191,7 +191,7 @@ def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[
         try:
             answer: dict[str, Any] = _printable(json.loads(data))
         except ValueError as error:
-            msg = f"{path}: the answer is no JSON"
+            msg = f"{path}: the answer is not JSON; expected the control socket of a service"
             raise SystemFailureError(msg) from error
         if "ok" in answer or (answer.get("begun") and not wait):
             return answer
@@ -204,7 +204,7 @@ def _check_server(sock: socket.socket, path: str) -> None:
     uid = _peer(sock)[1]
     owner = os.stat(os.path.dirname(os.path.abspath(path))).st_uid
     if uid != owner and os.geteuid() != uid:
-        msg = f"{path}: uid {uid} answers there, but the directory is that of uid {owner}; not asked"
+        msg = f"{path}: uid {uid} answers there, but the directory belongs to uid {owner}; nothing was asked"
         raise NotPermittedError(msg)
 
 

@@ -140,7 +140,7 @@ def to_do(answer: dict[str, Any]) -> list[str]:
         found.append("give the service more memory, or the JVM less (-Xmx, -XX:MaxRAMPercentage): the kernel ended it")
     for one in answer["listeners"]:
         if one.get("not_served"):
-            found.append(f"listener {one['name']!r}: {one['not_served']}; clients are refused until then")
+            found.append(f"listener {one['name']!r}: {one['not_served']}; until it is bound, clients are refused")
         if one["overflows"]:
             found.append(f"listener {one['name']!r}: its queue was full; a larger backlog, or an application that accepts sooner")
     for one in (answer["supervisor"], *answer["generations"]):

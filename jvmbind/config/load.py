@@ -127,7 +127,7 @@ def _check_way(path: str, opened: os.stat_result) -> None:
             here = "/"
     found = os.lstat(here)
     if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
-        msg = f"configuration {path}: was replaced while it was read; expected a file that stays"
+        msg = f"configuration {path}: was replaced while it was being read; expected a file that stays in place"
         raise NotPermittedError(msg)
 
 

@@ -179,7 +179,7 @@ def _java_arguments(found: Values, source: str) -> tuple[str, ...]:
     if not given:
         raise refuse(source, "java", f"nothing to run; expected one of {', '.join(_PROGRAMS)}")
     if len(given) > 1:
-        raise refuse(source, f"java.{given[1]}", f"java.{given[0]} says already what is run; expected one of the two")
+        raise refuse(source, f"java.{given[1]}", f"java.{given[0]} already says what is run; expected only one of the two")
     program = given[0]
     for word in _ALONE.get(program, ()):
         if f"java.{word}" in found:
@@ -206,7 +206,9 @@ def _check_together(request: Request, found: Values, source: str) -> None:
     spec = request.template
     if spec.backoff_max < spec.backoff_first:
         key = "supervise.backoff.max" if "supervise.backoff.max" in found else "supervise.backoff.first"
-        raise refuse(source, key, f"first ({spec.backoff_first:g} s) is longer than max ({spec.backoff_max:g} s)")
+        raise refuse(
+            source, key, f"first ({spec.backoff_first:g} s) is longer than max ({spec.backoff_max:g} s); expected at most max"
+        )
     if spec.ready_status and "://" not in spec.ready:
         raise refuse(
             source, "supervise.ready_status", f"has no meaning with ready = {spec.ready!r}; expected an http(s) address there"

@@ -62,7 +62,7 @@ def reload(spec: ServiceSpec, state: State, event: Event) -> Step:
 
 def refuse(_spec: ServiceSpec, state: State, event: Event) -> Step:
     """Say why there is no reload or restart now."""
-    what = "a reload needs one that is up" if isinstance(event, Reload) else "one change at a time"
+    what = "a reload needs a service that is up" if isinstance(event, Reload) else "one change at a time"
     return state, (ReportChange(0, f"the service is {state.phase.value}; {what}"),)
 
 

@@ -167,7 +167,7 @@ def _refused(spec: ListenSpec, error: OSError | OverflowError) -> Exception:
     if number == errno.EADDRINUSE:
         return PortUnavailableError(f"{where}: address already in use{holder_of(spec)}")
     if number == errno.EADDRNOTAVAIL:
-        return PortUnavailableError(f"{where}: no such address on this machine (the option freebind binds it all the same)")
+        return PortUnavailableError(f"{where}: no such address on this machine (the option freebind binds it anyway)")
     if number == errno.ENODEV:
         return PortUnavailableError(f"{where}: no network device {spec.device!r}")
     if number in {errno.EACCES, errno.EPERM}:
@@ -204,8 +204,6 @@ def _open_unix(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
             msg = f"{where}: no directory {os.path.dirname(spec.path)}"
             raise PortUnavailableError(msg) from error
         if error.errno == errno.ELOOP:
-            msg = (
-                f"{where}: a link on the way belongs to neither root nor the service's user; expected a way that others cannot turn"
-            )
+            msg = f"{where}: a symbolic link in the path belongs to neither root nor the service's user; expected a path of theirs"
             raise NotPermittedError(msg) from error
         raise _refused(spec, error) from error

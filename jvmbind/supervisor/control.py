@@ -79,7 +79,9 @@ class Control:
             self._socket = sock
         except OSError as error:
             sock.close()
-            log.warning("no control socket at %s: %s", path, error.strerror)
+            log.warning(
+                "no control socket at %s: %s; status, reload, restart, stop and dump cannot reach the service", path, error.strerror
+            )
             return
         try:
             self._root = RootSocket(path)
@@ -214,7 +216,7 @@ class Control:
                 fd,
                 {
                     "ok": False,
-                    "error": f"not permitted: uid {uid} is neither root nor the owner of the service, and may not by its groups",
+                    "error": f"not permitted: uid {uid} is neither root nor the service's owner, and none of its groups may ask",
                     "status": 77,
                 },
             )
@@ -223,7 +225,7 @@ class Control:
                 fd,
                 {
                     "ok": False,
-                    "error": f"{word[:_REQUEST_MAX]!r} is no request; expected one of {', '.join(COMMANDS)}",
+                    "error": f"{word[:_REQUEST_MAX]!r} is not a request; expected one of {', '.join(COMMANDS)}",
                     "status": 64,
                 },
             )

@@ -72,7 +72,9 @@ class Dump:
         for generation in self._generations:
             pid = generation.process.pid
             if not generation.spec.script and not _catches(pid):
-                self.refused = f"generation {generation.number} does not handle SIGQUIT (-Xrs), and would end by it"
+                self.refused = (
+                    f"generation {generation.number} does not handle SIGQUIT (-Xrs): the signal for a thread dump would end it"
+                )
             self._jvms.append(_jvms_of([pid, *descendants(pid)] if generation.spec.script else [pid]))
 
     def result(self) -> str | None:
@@ -91,7 +93,7 @@ class Dump:
     def _late(self, number: int) -> str | None:
         if time.monotonic() < self.deadline:
             return None
-        why = "the JVM does not come to it, or nobody reads its output"
+        why = "the JVM has not come to it, or nobody reads its output"
         return f"generation {number} has not written the thread dump within {_PATIENCE:g} s: {why}"
 
 

@@ -230,7 +230,7 @@ class Loop:
             failure = f"the service is {phase.value}, and a {change.value} is on its way; one at a time"
         elif asked is Change.RELOAD and phase is not Phase.UP:
             waits = waits_for(self._world, self._state)
-            failure = f"the service is {phase.value}; a reload needs one that is up{unclaimed(self._world)}; it waits {waits}"
+            failure = f"the service is {phase.value}; a reload needs a service that is up{unclaimed(self._world)}; it waits {waits}"
         else:
             try:
                 from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload or restart alone needs it
@@ -258,7 +258,7 @@ class Loop:
         else:
             planning.close()
             failure = f"the service is {phase.value}"
-            failure += "; a reload needs one that is up" if asked is Change.RELOAD else ""
+            failure += "; a reload needs a service that is up" if asked is Change.RELOAD else ""
         if failure:
             world.changes.refuse(asked, failure, self._asked_by)
             world.changes.answer_waiting(asked, {"ok": False, "error": failure})

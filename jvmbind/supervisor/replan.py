@@ -103,7 +103,7 @@ class Planning:
         except NotPermittedError as error:
             what = str(error).partition(": ")[0]
             ways = "stop the service and start it as root, or pass the socket from a systemd socket unit"
-            return f"{what} is new and needs a privilege, which a running service has no more: {ways}", spec, {}
+            return f"{what} is new and needs a privilege, which a running service no longer has: {ways}", spec, {}
         except JvmbindError as error:
             return str(error), spec, {}
         fresh = fresh._replace(

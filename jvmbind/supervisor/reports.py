@@ -38,7 +38,7 @@ def report(world: Actions, said: Report) -> None:
     elif said.what == "dump":
         world.log.warning("thread dump of generation %d, then SIGKILL", number, extra=fields)
     elif said.what == "alone":
-        text = "no standby is started: %s; reload = 'overlap' is your word that two instances may live at once"
+        text = "no standby is started: %s; set reload = 'overlap' if two instances may run at once"
         world.log.warning(text, world.alone(), extra=fields)
     elif said.what == "start-limit":
         world.log.error("%d starts in a row failed; giving up", world.spec.start_limit, extra=fields)

@@ -147,7 +147,7 @@ def test_links_that_stay(workspace: Path, service_user: User) -> None:
     assert [one.name for one in wanted.iterdir()] == ["x.sock"]
 
     link(workspace / "foreign", wanted, user(OTHER_USER))
-    with pytest.raises(NotPermittedError, match="a link on the way belongs to neither root nor the service's user"):
+    with pytest.raises(NotPermittedError, match="a symbolic link in the path belongs to neither root nor the service's user"):
         bind_listeners([parse_listen(f"x=unix:{workspace}/foreign/y.sock")], user=as_spec(service_user))
 
 

@@ -124,7 +124,7 @@ INPUTS: dict[str, tuple[str, int, str]] = {
     "no user": (text().replace(f'user = "{SERVICE_USER}"', ""), USAGE, "--user"),
     # What is run.
     "nothing": (text(program=""), CONFIGURATION, "java: nothing to run"),
-    "two things": (text(program='jar = "a.jar"\nmain = "M"'), CONFIGURATION, "java.main: java.jar says already"),
+    "two things": (text(program='jar = "a.jar"\nmain = "M"'), CONFIGURATION, "java.main: java.jar already says"),
     "a class path of a jar": (text(program='jar = "a.jar"\nclasspath = "x"'), CONFIGURATION, "java.classpath"),
     "a script and direct": (text(program='script = ["x"]', top="direct = true"), CONFIGURATION, "a script needs a supervisor"),
     "no such home": (text(home='"/nosuch"'), CONFIGURATION, "/nosuch: no Java runtime there"),

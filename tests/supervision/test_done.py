@@ -97,7 +97,7 @@ def test_dump_that_would_end_the_service(supervised: Supervised) -> None:
     done = supervised.ask("dump")
 
     assert done.returncode == 75
-    assert done.stderr == "jvmbind: dump: generation 1 does not handle SIGQUIT (-Xrs), and would end by it\n"
+    assert done.stderr == "jvmbind: dump: generation 1 does not handle SIGQUIT (-Xrs): the signal for a thread dump would end it\n"
     assert supervised.serving() == before
 
 

@@ -235,7 +235,7 @@ def test_mistakes(text: str) -> None:
     ("text", "pattern"),
     [
         ("name = 'x'", "java: nothing to run"),
-        ("[java]\njar = 'a'\nmain = 'b'", r"java\.main: java\.jar says already"),
+        ("[java]\njar = 'a'\nmain = 'b'", r"java\.main: java\.jar already says"),
         ("[java]\njar = 'a'\nclasspath = 'b'", r"java\.classpath: has no meaning beside java\.jar"),
         ("[java]\narguments = ['a']\nargs = ['b']", r"java\.args: has no meaning beside java\.arguments"),
         ("[java]\narguments = []", r"java\.arguments: expected an array of at least one"),
