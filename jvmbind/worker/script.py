@@ -138,7 +138,8 @@ class Script:
         for fd in ready & by_fd.keys():
             self._serve(by_fd[fd], fd)
         if self._control.fileno() in ready:
-            self._take_command()
+            while self._take_command():  # all of them: what was said before a signal was sent is passed on before it
+                pass
         if self._signals in ready:
             self._take_signals()
         if ready.intersection(self._own_stop.fds()):
@@ -230,16 +231,16 @@ class Script:
         except OSError:
             return  # the supervisor is gone; PR_SET_PDEATHSIG ends this process in a moment
 
-    def _take_command(self) -> None:
-        """Pass on what the supervisor says to every JVM that serves, also to those that come later."""
+    def _take_command(self) -> bool:
+        """Pass on what the supervisor says to every JVM that serves, also to those that come later; return whether it spoke."""
         try:
             packet = self._control.recv(MAX_SIZE + 1, socket.MSG_DONTWAIT)
             command = decode_command(packet)
         except BlockingIOError:
-            return
+            return False
         except (OSError, ValueError):
             self._control.close()
-            return
+            return False
         if isinstance(command, Release):
             self._parked = False
         else:
@@ -247,6 +248,7 @@ class Script:
         for java in self._javas:
             if java.serves or isinstance(command, Release):
                 java.tell(packet)
+        return True
 
     def _take_signals(self) -> None:
         for received in read_signals(self._signals):

@@ -36,3 +36,9 @@ def server_classes(shared_directory: Path) -> dict[str, str]:
     mains = [sources / "JdkServer.java", sources / "DnsServer.java"]
     found["jdk"] = str(compile_java(mains, shared_directory / "jdk-server"))
     return found
+
+
+@pytest.fixture(scope="session")
+def talk_classes(shared_directory: Path) -> Path:
+    """The class path of TalkServer."""
+    return compile_java([JAVA_SOURCES / "servers" / "TalkServer.java"], shared_directory / "talk")

@@ -6,14 +6,18 @@ Run by pytest as root. Must not import jvmbind.
 from __future__ import annotations
 
 import contextlib
+import shlex
+import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support import jdks
 from support.artifacts import artifact
 from support.clients import http_get_when_served
-from support.runner import PLAIN, as_user
+from support.runner import PLAIN, QUICK_JVM, as_user
 from support.servers import Tomcat
 from support.users import SERVICE_USER, User
 
@@ -61,3 +65,66 @@ def test_tomcat_stops_as_quickly_as_under_java(
     plain = _stopped_after(runner.start([*as_user(SERVICE_USER), jdk.java, *tomcat.java_arguments()]), network)
 
     assert supervised < plain + _MARGIN, (supervised, plain)
+
+
+class Sender:
+    """A client that sends what is not answered, again and again, until the server has ended."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Begin."""
+        self._connection = connection
+        self._thread = threading.Thread(target=self._send, daemon=True)
+        self._thread.start()
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._connection.sendall(b"note of some words\n")
+                time.sleep(0.005)
+
+
+def _exchange(client: socket.socket) -> None:
+    client.sendall(b"more\n")
+    assert client.recv(100) == b"more\n"
+
+
+@pytest.mark.parametrize("how", ["threads", "selector", "keeper"])
+def test_a_stop_does_not_wait_for_who_is_not_answered(runner: Runner, network: Network, talk_classes: Path, how: str) -> None:
+    """Clients that only send (MQTT at QoS 0, STOMP, syslog), keep their connection, or have gone, hold no stop."""
+    options = ["-l", "80", "-u", SERVICE_USER, "--stop-drain-timeout", "200"]
+    java = [*QUICK_JVM, "-cp", str(talk_classes), "servers.TalkServer", how, "80"]
+    service = runner.run(options, jdks.tested_jdks()[-1], java)
+    service.expect("generation 1 is ready", stream="stderr")
+    clients = [network.connect("127.0.0.1", 80) for _ in range(4)]
+    for client in clients[1:]:
+        _exchange(client)
+    for client in clients[:2]:
+        Sender(client)
+    clients[2].shutdown(socket.SHUT_WR)
+    time.sleep(0.3)  # none of them has just connected, or said a first word
+
+    assert service.stop(timeout=100) == 143, service.report()
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("command", ["run", "wrap"])
+def test_a_program_wakes_its_own_accepting_thread(
+    runner: Runner, jvmbind: list[str], network: Network, workspace: Path, talk_classes: Path, command: str
+) -> None:
+    """A program that wakes its accepting thread by a connection to its own port does so at a stop too, below a script as well."""
+    jdk = jdks.tested_jdks()[-1]
+    java = [*QUICK_JVM, "-cp", str(talk_classes), "servers.TalkServer", "unlock", "80"]
+    if command == "wrap":
+        script = workspace / "start.sh"
+        script.write_text(f"#!/bin/sh\njava {shlex.join(java)}\n")
+        script.chmod(0o755)
+        java = [str(script)]
+    options = ["-l", "80", "-u", SERVICE_USER, "--java-home", str(jdk.home)]
+    service = runner.start([*jvmbind, command, *options, "--", *java])
+    service.expect("generation 1 is ready", stream="stderr")
+    with network.connect("127.0.0.1", 80) as client:
+        assert client.recv(100) == b"answer\n"
+
+    service.stop(timeout=100)
+    assert "acceptor ended" in service.stdout, service.report()

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import jdks
-from support.jdks import JAVA_SOURCES, compile_java
 from support.runner import PLAIN, QUICK_JVM, Runner, as_user
 from support.users import SERVICE_USER, User
 
@@ -34,12 +33,6 @@ RELOADS = int(os.environ.get("JVMBIND_TEST_RELOADS", "2"))
 JVMBIND = [sys.executable, "-I", "-m", "jvmbind"]
 _CLIENTS = 12
 _PAUSE = 0.2  # seconds at most, between two things that a client says
-
-
-@pytest.fixture(scope="session")
-def talk_classes(shared_directory: Path) -> Path:
-    """The class path of the server."""
-    return compile_java([JAVA_SOURCES / "servers" / "TalkServer.java"], shared_directory / "talk")
 
 
 def _think() -> None:

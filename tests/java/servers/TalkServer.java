@@ -16,7 +16,9 @@ import java.util.concurrent.Executors;
 /**
  * Talks in lines: HOW WHERE. "ask" is answered, and the connection closed; "wait" the same after 300 ms; "more" is answered, and the
  * talk goes on; a "note" is not answered. HOW is "threads" (one for each connection, which reads), "greeting" (the same, but the
- * server says the first word), "pool" (as many threads as processors are usual, so that connections wait for one) or "selector".
+ * server says the first word), "pool" (as many threads as processors are usual, so that connections wait for one), "selector" or
+ * "keeper" (the same, but a connection that its client has ended is kept). "unlock" serves nobody; when it ends, it wakes its
+ * accepting thread by a connection to its own port, as Tomcat does, and says whether that thread has ended.
  */
 public final class TalkServer {
     private TalkServer() {}
@@ -26,8 +28,12 @@ public final class TalkServer {
         SocketAddress address = isPort ? new InetSocketAddress(Integer.parseInt(args[1])) : UnixDomainSocketAddress.of(args[1]);
         ServerSocketChannel server = isPort ? ServerSocketChannel.open() : ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         server.bind(address, 1024);
-        if (args[0].equals("selector")) {
-            select(server);
+        if (args[0].equals("selector") || args[0].equals("keeper")) {
+            select(server, args[0].equals("keeper"));
+            return;
+        }
+        if (args[0].equals("unlock")) {
+            unlock(server);
             return;
         }
         ExecutorService threads = args[0].equals("pool") ? Executors.newFixedThreadPool(4) : Executors.newCachedThreadPool();
@@ -53,7 +59,32 @@ public final class TalkServer {
         }
     }
 
-    private static void select(ServerSocketChannel server) throws Exception {
+    private static volatile boolean ends;
+
+    private static void unlock(ServerSocketChannel server) throws Exception {
+        Thread accepting = new Thread(() -> {
+            while (!ends) {
+                try (SocketChannel connection = server.accept()) {
+                    connection.write(bytes("answer\n"));
+                } catch (Exception ended) {
+                    // By the client.
+                }
+            }
+        });
+        accepting.start();
+        SocketAddress address = server.getLocalAddress();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            ends = true;
+            try (SocketChannel connection = SocketChannel.open(address)) {
+                accepting.join(20_000);
+            } catch (Exception e) {
+                System.out.println(e);
+            }
+            System.out.println(accepting.isAlive() ? "acceptor sleeps" : "acceptor ended");
+        }));
+    }
+
+    private static void select(ServerSocketChannel server, boolean keeps) throws Exception {
         Selector selector = Selector.open();
         server.configureBlocking(false);
         server.register(selector, SelectionKey.OP_ACCEPT);
@@ -74,7 +105,11 @@ public final class TalkServer {
                 try {
                     StringBuilder line = (StringBuilder) key.attachment();
                     if (connection.read(buffer.clear()) < 0) {
-                        connection.close();
+                        if (keeps) {
+                            key.interestOps(0);
+                        } else {
+                            connection.close();
+                        }
                         continue;
                     }
                     String words = StandardCharsets.US_ASCII.decode(buffer.flip()).toString();
