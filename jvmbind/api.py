@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from jvmbind.config.schema import build, read_document
 from jvmbind.errors import EX_TEMPFAIL, JvmbindError, SystemFailureError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jvmbind.config.request import Request
+    from jvmbind.config.tables import Control, Java, Security, Supervise
     from jvmbind.spec import ListenSpec
 
 _REQUEST_FD, _NOTIFY_FD = 3, 4
@@ -34,74 +35,6 @@ _ABOVE = 10  # descriptors are moved above those that they get in the child
 _LARGEST = 65536  # bytes of one notification
 _AT_ONCE = 64  # notifications between two looks whether the service has ended
 _MARGIN = 10.0  # seconds beyond the service's own time-outs
-
-
-class Java(TypedDict, total=False):
-    """The table [java] of the configuration file."""
-
-    arguments: Sequence[str]
-    jar: str
-    main: str
-    module: str
-    daemon: str
-    script: Sequence[str]
-    classpath: str | Sequence[str]
-    modulepath: str | Sequence[str]
-    options: Sequence[str]
-    args: Sequence[str]
-    home: str
-
-
-class Backoff(TypedDict, total=False):
-    """The table [supervise.backoff], in seconds."""
-
-    first: float
-    max: float
-    waiting: float
-    reset: float
-
-
-class Watchdog(TypedDict, total=False):
-    """The table [supervise.watchdog], times in seconds."""
-
-    queue: float
-    heartbeat: float
-    actions: Sequence[str]
-
-
-class Supervise(TypedDict, total=False):
-    """The table [supervise], times in seconds."""
-
-    ready: str
-    ready_status: int
-    start_timeout: float
-    stop_timeout: float
-    drain_timeout: float
-    reload: str
-    stop_drain_timeout: float
-    restart: str
-    backoff: Backoff
-    start_limit: int
-    standby: int
-    watchdog: Watchdog
-
-
-class Control(TypedDict, total=False):
-    """The table [control]."""
-
-    socket: str
-    group: str
-    allow: Sequence[str]
-
-
-class Security(TypedDict, total=False):
-    """The table [security]."""
-
-    isolate_network: bool
-    strict_binds: bool
-    no_new_privs: bool
-    limits: Mapping[str, int | str | Sequence[int | str]]
-    umask: str
 
 
 class ServiceEndedError(JvmbindError):
