@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import prctl
 
-from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError
+from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
 from jvmbind.listen import number_names
 from jvmbind.posix import seccomp
 from jvmbind.posix.socket_options import as_bound
@@ -202,4 +202,4 @@ def _own_memory() -> int:
 
 def _report(message: Message) -> None:
     if isinstance(message, Note) or (isinstance(message, Tried) and "refused" in message.text):
-        os.write(2, f"jvmbind: {message.text}\n".encode("utf-8", "replace"))
+        os.write(2, f"jvmbind: {printable(message.text)}\n".encode("utf-8", "replace"))

@@ -1,10 +1,12 @@
 """Exceptions of jvmbind, each with the exit status it ends a command with.
 
-Imported by every other module, also by what runs with privilege; imports nothing.
+Imported by every other module, also by what runs with privilege; imports nothing but errno.
 The statuses are those of sysexits.h (EX_USAGE and so on); status 1 is what the `java` launcher itself uses.
 """
 
 from __future__ import annotations
+
+import errno
 
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
@@ -20,8 +22,8 @@ class JvmbindError(Exception):
     status: int = EX_OSERR
 
     def __str__(self) -> str:
-        """Return the message on one line, whatever was put into it."""
-        return " ".join(super().__str__().split())
+        """Return the message on one line that commands no terminal, whatever was put into it."""
+        return printable(" ".join(super().__str__().split()))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -88,6 +90,17 @@ _EVERY_TIME = ("Error: Could not create the Java Virtual Machine", "Error: A fat
 
 def _lines(text: str) -> str:
     return "".join(f"{printable(line.expandtabs())}\n" for line in text.splitlines())
+
+
+# By errno: the resource limit that may be the reason, by its name in [security.limits].
+_LIMITS = {errno.EMFILE: "nofile", errno.EAGAIN: "nproc", errno.ENOMEM: "as or data", errno.EFBIG: "fsize"}
+
+
+def in_words(error: OSError) -> str:
+    """Return what the kernel said, with the resource limit that may have been met: getrlimit(2)."""
+    what = f"{error.filename}: " if error.filename else ""
+    limit = f" (resource limit {_LIMITS[error.errno]}?)" if error.errno in _LIMITS else ""
+    return f"{what}{error.strerror or error}{limit}"
 
 
 def printable(text: str) -> str:

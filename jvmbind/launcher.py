@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec, ServiceSpec, UserSpec
 
 
+_LEAST = {"as": 256 << 20, "data": 32 << 20, "stack": 128 << 10}  # the same numbers are in scripts/jvmbind
+
 # What the service manager tells its main process: sd_notify(3), sd_watchdog_enabled(3). For the supervisor alone.
 _MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
@@ -66,6 +68,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     notes = [*environment_notes(request, environ, service_environ), ignored_java_home(request.java_home, environ, java_home)]
     notes += answer["notes"]
     set_limits(request.limits)
+    _check_limits()
     name, control = request.name or safe_name(answer["name"]), request.template.control
     named = not request.template.direct and not control
     if named:
@@ -181,6 +184,17 @@ def set_limits(limits: tuple[Limit, ...]) -> None:
             # ValueError is what the module makes of EPERM: "not allowed to raise maximum limit".
             msg = f"limit {limit.name}: cannot be set to {limit.soft}:{limit.hard}: {error}; a hard limit is raised as root only"
             raise NotPermittedError(msg) from error
+
+
+def _check_limits() -> None:
+    """Check that a JVM can say what it lacks: below these limits it ends by a signal and without a word."""
+    import resource  # noqa: PLC0415 - before anything else is loaded that is not needed for a command
+
+    for name, least in _LEAST.items():
+        soft, _ = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
+        if soft != resource.RLIM_INFINITY and soft < least:
+            msg = f"resource limit {name}: {soft} bytes; a JVM needs at least {least}"
+            raise SystemFailureError(msg)
 
 
 def default_name(request: Request, command: arguments.JavaCommand | None) -> str:

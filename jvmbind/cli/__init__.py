@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import jvmbind
-from jvmbind.errors import JavaLaunchError, JavaRefusedError, JvmbindError, SystemFailureError, UsageError
+from jvmbind.errors import JavaLaunchError, JavaRefusedError, JvmbindError, SystemFailureError, UsageError, in_words, printable
 
 COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
@@ -52,7 +52,9 @@ def main() -> NoReturn:
     except JvmbindError as error:
         _end(error)
     except OSError as error:
-        _end(SystemFailureError(f"{error.filename or 'system call'}: {error.strerror or error}"))
+        _end(SystemFailureError(in_words(error)))
+    except MemoryError:
+        _end(SystemFailureError("no memory (resource limit as or data?)"))
     except KeyboardInterrupt:
         os._exit(130)
     sys.exit(0)
@@ -66,7 +68,7 @@ def _end(error: JvmbindError) -> NoReturn:
         sys.stderr.write(error.err)
         sys.exit(error.status)
     text = str(error) if isinstance(error, JavaLaunchError) else f"jvmbind: {error}"
-    lines = [*getattr(error, "__notes__", ()), text]
+    lines = [*map(printable, getattr(error, "__notes__", ())), text]
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.exit(error.status)
 

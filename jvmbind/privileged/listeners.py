@@ -70,8 +70,9 @@ def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = ()
 
 def release(listeners: Sequence[Listener], user: UserSpec | None) -> None:
     """Close listeners, and remove the names of Unix sockets that were bound here: a start that fails leaves nothing."""
-    for spec, sock in listeners:
-        sock.close()
+    for _, sock in listeners:
+        sock.close()  # all first: to find a directory takes descriptors, of which there may be none left
+    for spec, _ in listeners:
         if spec.protocol == "unix" and not spec.inherited:
             with contextlib.suppress(OSError):
                 remove_unix(spec.path, user)

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle, wire
-from jvmbind.errors import EX_OSERR
+from jvmbind.errors import EX_OSERR, in_words
 from jvmbind.lifecycle.death import ENDED_WELL
 from jvmbind.posix.notify import Notifier
 from jvmbind.supervisor.changes import Changes
@@ -22,7 +22,7 @@ from jvmbind.supervisor.generation import Generation
 from jvmbind.supervisor.held import look, streams_of
 from jvmbind.supervisor.listeners import end_connections, set_back
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
-from jvmbind.supervisor.log import fields_of, open_log
+from jvmbind.supervisor.log import fields_of, format_first_lines, open_log
 from jvmbind.supervisor.orphans import end_holders
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 from jvmbind.supervisor.reports import report
@@ -76,6 +76,7 @@ class Actions:
         self.stopping = self.notifier.stopping  # tell the manager that the service ends
         self.environ = self.notifier.environ_for_worker(os.environ)
         self.log = logging.getLogger("jvmbind")
+        format_first_lines()
         self._liveness = Liveness(self.log)
 
     @property
@@ -153,7 +154,7 @@ class Actions:
             set_back(listeners.values() if number > 1 and not self.generations else ())
             self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked, excused=excused, mask=self._mask)
         except OSError as error:
-            self.log.error("cannot start generation %d: %s", number, error, extra=fields_of("spawn-failed", number))
+            self.log.error("cannot start generation %d: %s", number, in_words(error), extra=fields_of("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
 
     def _start_probe(self, generation: Generation, *, rehearsal: bool) -> None:

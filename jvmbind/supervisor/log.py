@@ -65,6 +65,12 @@ def _stderr_is_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
 
 
+def format_first_lines() -> None:
+    """Give what is said before the log is opened the form of all other lines."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Formatter())
+
+
 def open_log(*, quiet: bool) -> logging.Logger:
     """Return the logger of the supervisor; with `quiet` only warnings and errors are written."""
     logger = logging.getLogger("jvmbind")

@@ -66,6 +66,11 @@ class Loop:
         self._planning: Planning | None = None  # what a reload or a restart is to run is being read
         self._asked, self._asked_by = Change.NONE, 0  # which of the two, and the process that asked for it by a signal
 
+    @property
+    def never_started(self) -> bool:
+        """Whether there has been no worker at all."""
+        return not self._world.deaths and not self._world.generations
+
     def _delegated(self) -> tuple[int, tuple[str, ...]]:
         return self._world.spec.control_gid, self._world.spec.control_allow
 

@@ -6,13 +6,14 @@ user can trace it, and no exec may follow that would change it. Must not import 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
-from jvmbind.errors import JvmbindError, SystemFailureError
+from jvmbind.errors import JvmbindError, SystemFailureError, in_words
 from jvmbind.posix.signals import block_and_open, inherited_mask
 from jvmbind.posix.socket_options import with_options
 from jvmbind.supervisor.loop import FORWARDED, Loop
@@ -31,12 +32,25 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         signals = block_and_open(FORWARDED)
         prctl.set_name("jvmbind")
         adopt_orphans()
-        status = Loop(with_options(spec, fds), fds, signals, mask).run()
+        loop = Loop(with_options(spec, fds), fds, signals, mask)
+        status = loop.run()
     except JvmbindError as error:
+        _remove_unix_sockets(spec)
         _fail(error)
     except OSError as error:
-        _fail(SystemFailureError(f"supervisor: {error}"))
+        _remove_unix_sockets(spec)
+        _fail(SystemFailureError(f"supervisor: {in_words(error)}"))
+    if loop.never_started:
+        _remove_unix_sockets(spec)
     os._exit(status)
+
+
+def _remove_unix_sockets(spec: ServiceSpec) -> None:
+    """Remove the names of sockets that no JVM has ever had, where this user may: a start that fails leaves nothing."""
+    for listener in spec.listeners:
+        if listener.protocol == "unix" and not listener.inherited:
+            with contextlib.suppress(OSError):
+                os.unlink(listener.path)
 
 
 def _fail(error: JvmbindError) -> NoReturn:

@@ -80,22 +80,42 @@ def test_the_next_start_works(runner: Runner, place: Path, what: str) -> None:
     assert service.stop() == 143
 
 
-@pytest.mark.parametrize(
-    ("options", "status"),
-    [(["--inherit", "nope"], 64), (["-l", "other=unix:/nonexistent/x"], 69)],
-    ids=["inherit", "second-listener"],
-)
-def test_a_failed_start_leaves_nothing(runner: Runner, workspace: Path, options: list[str], status: int) -> None:
-    """10.13: a start that fails after its first bind leaves neither a Unix socket nor a directory."""
+FAILS: dict[str, tuple[list[str], list[str], int]] = {  # what is added in front and to the options, and the status
+    "inherit": ([], ["--inherit", "nope"], 64),
+    "second-listener": ([], ["-l", "other=unix:/nonexistent/x"], 69),
+    "second-port": ([], ["-l", "192.0.2.1:81"], 69),
+    "device": ([], ["-l", "81,device=nosuch0"], 69),
+    "descriptors": (["prlimit", "--nofile=64:64"], [word for port in range(100, 200) for word in ("-l", str(port))], 71),
+    # With 20 sockets no descriptor is left with which the drop could look at its own threads.
+    "drop": (
+        ["prlimit", "--nofile=20:20"],
+        [*(word for port in range(100, 106) for word in ("-l", str(port))), "-l", "[::1]:90"],
+        71,
+    ),
+    "process": (["prlimit", "--nproc=0:0"], [], 71),
+    "descriptors-of-the-supervisor": (["prlimit", "--nofile=14:14"], [], 71),
+}
+
+
+@pytest.mark.parametrize("what", FAILS)
+def test_a_failed_start_leaves_nothing(runner: Runner, workspace: Path, what: str) -> None:
+    """10.13: a start that fails after its first bind leaves neither a Unix socket nor a directory nor a process."""
     shutil.rmtree(PLACE, ignore_errors=True)
-    path = workspace / "app.sock"
+    prefix, options, status = FAILS[what]
+    own = workspace / "own"
+    own.mkdir()
+    os.chown(own, OWNER.uid, OWNER.gid)
     newest = jdks.tested_jdks()[-1]
-    more = ["-l", f"app=unix:{path}", "-l", "80", *options, "-u", SERVICE_USER, "-n", "left"]
-    service = runner.probe(more, newest, "ChannelServer", "*", "80")
+    more = ["-l", f"app=unix:{own}/app.sock", "-l", f"mine=unix:{workspace}/app.sock", "-l", "80", *options]
+    service = runner.probe([*more, "-u", SERVICE_USER, "-n", "left"], newest, "ChannelServer", "*", "80", prefix=prefix)
 
     assert service.wait() == status, service.report()
     assert len(service.stderr.splitlines()) == 1
-    assert not path.exists()
+    assert list(own.iterdir()) == []
+    assert ("/proc/self/task" in service.stderr) == (what == "drop")
+    if "cannot start generation" in service.stderr:
+        return  # the supervisor has failed: what lies in a directory of root's is beyond its reach, a dead socket
+    assert not (workspace / "app.sock").exists()
     assert not PLACE.exists()
     service.assert_nothing_left()
 

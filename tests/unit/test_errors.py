@@ -30,5 +30,8 @@ def test_status(name: str) -> None:
 
 @given(st.text())
 def test_one_line(text: str) -> None:
-    """Whatever is put into a message, it is shown on one line."""
-    assert len(str(JvmbindError(text)).splitlines()) <= 1
+    """10.13: whatever is put into a message, it is shown on one line, and no character of it commands a terminal."""
+    shown = str(JvmbindError(text))
+
+    assert len(shown.splitlines()) <= 1
+    assert shown.isprintable()
