@@ -120,6 +120,7 @@ def ask(
             sock.settimeout(timeout)
             if found_by_name:
                 _check_server(sock, path)
+            _check_ancestors(sock, path)
             sock.send(command.encode())
             answer = _receive(sock, path, wait=wait, progress=progress)
             if command == "stop" and "begun" not in answer and answer["ok"]:
@@ -189,14 +190,22 @@ def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[
             msg = f"{path}: the service ended before it answered"
             raise RefusedError(msg)
         try:
-            answer: dict[str, Any] = _printable(json.loads(data))
-        except ValueError as error:
+            answer = _printable(json.loads(data, parse_constant=_no_constant))
+        except (ValueError, RecursionError) as error:
             msg = f"{path}: the answer is not JSON; expected the control socket of a service"
             raise SystemFailureError(msg) from error
+        if not isinstance(answer, dict):
+            msg = f"{path}: the answer is no object of JSON; expected the control socket of a service"
+            raise SystemFailureError(msg)
         if "ok" in answer or (answer.get("begun") and not wait):
             return answer
         if "waits_for" in answer:
             progress(answer["waits_for"])
+
+
+def _no_constant(name: str) -> None:
+    msg = f"{name} is no number of JSON"
+    raise ValueError(msg)
 
 
 def _check_server(sock: socket.socket, path: str) -> None:
@@ -208,13 +217,38 @@ def _check_server(sock: socket.socket, path: str) -> None:
         raise NotPermittedError(msg)
 
 
+def _check_ancestors(sock: socket.socket, path: str) -> None:
+    """Refuse an answer of a process below a supervisor: a hijacked JVM can put a socket of its own in the place of its.
+
+    All that a JVM starts stays below its supervisor, the parent of orphans; and no process can change another's name.
+    """
+    pid, uid = _peer(sock)
+    while pid > 1:
+        fields = _status_of(pid)
+        pid = int(fields.get("PPid", "0"))
+        above = _status_of(pid)
+        # The supervisor is not dumpable, so that its files in /proc are root's: proc(5).
+        if above.get("Name") == "jvmbind" and above["Uid"].split()[0] == str(uid) and os.stat(f"/proc/{pid}/status").st_uid != uid:
+            msg = f"{path}: answered by a process of the service, below its supervisor (process {pid}); nothing was asked"
+            raise NotPermittedError(msg)
+
+
+def _status_of(pid: int) -> dict[str, str]:
+    """Return the fields of /proc/PID/status, none where it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
+    except OSError:
+        return {}
+
+
 def _printable(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
     """Return an answer with every text printable: a service owns what it says, but not the terminal of who asks."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):
         return [_printable(item) for item in value]
-    return {key: _printable(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return {printable(key): _printable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def main(command: str, argv: list[str]) -> None:
@@ -270,7 +304,11 @@ def _shown(command: str, options: argparse.Namespace, answer: dict[str, Any]) ->
     if options.field is not None:
         value = field(answer, options.field)
         return value if isinstance(value, str) else json.dumps(value)
-    return View(answer, time.time(), colour=_has_colour()).text()
+    try:
+        return View(answer, time.time(), colour=_has_colour()).text()
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        msg = f"status: the answer has another form than that of this version of jvmbind ({type(error).__name__}: {error})"
+        raise SystemFailureError(msg) from error
 
 
 def field(answer: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - any value of JSON

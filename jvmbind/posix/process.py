@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ def find_program(name: str, path: str) -> str:
         return name
     files = (os.path.join(folder or ".", name) for folder in path.split(os.pathsep))
     return next((file for file in files if os.path.isfile(file) and os.access(file, os.X_OK)), "")
+
+
+_PAUSE = 0.02  # seconds
 
 
 class Ended(NamedTuple):
@@ -96,12 +101,28 @@ class Process:
             return
 
     def reap(self) -> Ended | None:
-        """Collect the end of the process once it has come, and close the pidfd; None while it runs."""
+        """Collect the end of the process once it has come, and close the pidfd; None while it runs.
+
+        Where another process traces it, its end belongs to that one first (ptrace(2)): a tracer of this user is ended, as
+        it could keep the death from this process for ever.
+        """
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         if result is None:
+            self._end_tracer()
             return None
         with contextlib.suppress(OSError):  # the end is known now, and must not be lost
             os.close(self.pidfd)
         if result.si_code == os.CLD_EXITED:
             return Ended(result.si_status, 0, core=False)
         return Ended(0, result.si_status, core=result.si_code == os.CLD_DUMPED)
+
+    def _end_tracer(self) -> None:
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if not poll.poll(0):
+            return  # it runs
+        time.sleep(_PAUSE)  # a debugger of root's takes the end and goes on; the pidfd stays readable meanwhile
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{self.pid}/status", encoding="utf-8", errors="replace") as file:
+            tracer = next((int(line.split()[1]) for line in file if line.startswith("TracerPid:")), 0)
+            if tracer > 1:
+                os.kill(tracer, signal.SIGKILL)  # refused where it is of another user

@@ -60,6 +60,7 @@ class Scheduling(NamedTuple):
         return (*self.by_pid, self.setpriority, self.ioprio_set)
 
 
+PR_SET_PDEATHSIG = 1  # prctl(2)
 PRIO_PROCESS, PRIO_PGRP = 0, 1  # setpriority(2)
 IOPRIO_WHO_PROCESS, IOPRIO_WHO_PGRP = 1, 2  # ioprio_set(2)
 
@@ -86,16 +87,18 @@ class Machine(NamedTuple):
     compat_prlimit: int
     scheduling: Scheduling
     compat_scheduling: Scheduling
+    prctl: int
+    compat_prctl: int
 
 
 MACHINES = {
     "x86_64": Machine(
         0xC000003E, 317, 56, 49, 50, 32, 33, 292, 425, 16, 302, 0x40000003, 54, 340,
-        Scheduling((142, 144, 203, 314), 141, 251), Scheduling((154, 156, 241, 351), 97, 289),
+        Scheduling((142, 144, 203, 314), 141, 251), Scheduling((154, 156, 241, 351), 97, 289), 157, 172,
     ),
     "aarch64": Machine(
         0xC00000B7, 277, 220, 200, 201, 23, -1, 24, 425, 29, 261, 0x40000028, 54, 369,
-        Scheduling((118, 119, 122, 274), 140, 30), Scheduling((154, 156, 241, 380), 97, 314),
+        Scheduling((118, 119, 122, 274), 140, 30), Scheduling((154, 156, 241, 380), 97, 314), 167, 172,
     ),
 }  # fmt: skip
 _X32_IOCTL, _X32_PRLIMIT = _X32_BIT | 514, _X32_BIT | 302
@@ -153,11 +156,25 @@ def _scheduling(calls: Scheduling, action: int, *, x32: bool = False) -> _Code:
     return code
 
 
+def _parent_death(prctl: int, action: int) -> _Code:
+    """Return the instructions that end in `action` where prctl sets the signal at the death of the parent.
+
+    It is by that signal that a killed supervisor takes its workers along. The number of the call is in the accumulator.
+    """
+    return [
+        (_JEQ, 0, 4, prctl),
+        (_LD_W_ABS, 0, 0, _ARG0),
+        (_JEQ, 0, 1, PR_SET_PDEATHSIG),
+        (_RET, 0, 0, action),
+        (_RET, 0, 0, RET_ALLOW),
+    ]
+
+
 def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above_workers: bool = False) -> bytes:
     """Return the filter as an array of struct sock_filter.
 
     Notified, unless `notify` is false: bind, listen, dup(0), dup2 or dup3 onto 0, 1 or 2, and what changes the priority of
-    another thread or process, which by a foreign interface is refused. Refused in every way in
+    another thread or process or the signal at the parent's death, which by a foreign interface is refused. Refused in every way in
     which this machine takes system calls: see `_refusals`. With `strict`, ways round the notification are closed: other
     architectures and the x32 interface get ENOSYS, io_uring_setup EPERM. All else is allowed. `above_workers`: for a script
     below which workers are started, who are to receive notifications of their own.
@@ -169,10 +186,13 @@ def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above
     if not strict:
         refused = RET_ERRNO | errno.EPERM
         compat = [(_LD_W_ABS, 0, 0, _NR), *_refusals(machine.compat_ioctl, machine.compat_prlimit, kind)]
-        compat += _scheduling(machine.compat_scheduling, refused) if notify else []
+        compat += (
+            [*_scheduling(machine.compat_scheduling, refused), *_parent_death(machine.compat_prctl, refused)] if notify else []
+        )
         foreign = [(_JEQ, 0, len(compat), machine.compat), *compat, allow]
         x32 = [*_refusals(_X32_IOCTL, _X32_PRLIMIT, kind)]
-        x32 += [*_scheduling(machine.scheduling, refused, x32=True), allow] if notify else [allow]
+        x32 += _scheduling(machine.scheduling, refused, x32=True) if notify else []
+        x32 += [*_parent_death(_X32_BIT | machine.prctl, refused), allow] if notify else [allow]
     code: _Code = [(_LD_W_ABS, 0, 0, _ARCH), (_JEQ, len(foreign), 0, machine.audit), *foreign, (_LD_W_ABS, 0, 0, _NR)]
     if machine.audit == MACHINES["x86_64"].audit:
         code += [(_JGE, 0, len(x32), _X32_BIT), *x32]
@@ -187,7 +207,7 @@ def filter_program(machine: Machine, *, strict: bool, notify: bool = True, above
         answer(machine.io_uring_setup, RET_ERRNO | errno.EPERM)
     code += _refusals(machine.ioctl, machine.prlimit, kind)
     if notify:
-        code += _scheduling(machine.scheduling, RET_USER_NOTIF)
+        code += [*_scheduling(machine.scheduling, RET_USER_NOTIF), *_parent_death(machine.prctl, RET_USER_NOTIF)]
         # dup: System.inheritedChannel() begins with dup(0)
         code += [(_JEQ, 0, 4, machine.dup), (_LD_W_ABS, 0, 0, _ARG0), (_JEQ, 0, 1, 0), (_RET, 0, 0, RET_USER_NOTIF), allow]
         # dup2, dup3: closing that channel points 0, 1 and 2 at /dev/null; a new descriptor of 3 or more is nobody's business

@@ -167,7 +167,7 @@ class Attendant:
             self._answer(call)
 
     def _answer(self, call: seccomp.Notification) -> None:
-        if call.number in self._machine.scheduling.all:
+        if call.number in {*self._machine.scheduling.all, self._machine.prctl}:
             may = may_change(call, self._machine, self._pid)
             seccomp.send(self._notify, call.id, error=0 if may else errno.EPERM, proceed=may)
             return

@@ -1,7 +1,8 @@
 """Whose priority the application may change: that of its own threads, and of the processes below the worker.
 
 Runs in the responder as the service user. The kernel would let it change that of the supervisor too, which has the same
-user, and which could not undo it. Sources: sched_setscheduler(2), setpriority(2), ioprio_set(2), proc(5).
+user, and which could not undo it. Nor may it, beside its children, outlive a killed supervisor.
+Sources: sched_setscheduler(2), setpriority(2), ioprio_set(2), prctl(2) on PR_SET_PDEATHSIG, proc(5).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ _DEPTH = 100  # of a tree of processes
 
 
 def may_change(call: Notification, machine: Machine, worker: int) -> bool:
-    """Whether one of the calls of `machine.scheduling` is about the caller's own process or one below the worker.
+    """Whether one of the calls of `machine.scheduling` is about the worker or a process below it; or prctl about a child.
 
     The arguments are in registers: nobody changes them between this look and the call.
     """
+    if call.number == machine.prctl:
+        return _field(call.tid, "Tgid") != worker
     which, who = call.args[0] & 0xFFFFFFFF, call.args[1] & 0xFFFFFFFF
     if call.number in machine.scheduling.by_pid:
         return _is_below(which, worker)

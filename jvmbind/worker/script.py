@@ -23,6 +23,7 @@ import prctl
 
 from jvmbind.errors import EX_TEMPFAIL
 from jvmbind.posix.fds import sealed_memory
+from jvmbind.posix.passed_files import reading
 from jvmbind.posix.process import find_program
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Main, Message, Note, Parked, Release, decode, decode_command, encode
@@ -154,7 +155,8 @@ class Script:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, _ = _CREDENTIALS.unpack(credentials)
         if uid != os.getuid():
-            connection.close()
+            with reading():
+                connection.close()
             return
         alive, lifeline = os.pipe()
         memory = sealed_memory("jvmbind-spec", self._spec._replace(script=()).to_json())
@@ -199,7 +201,8 @@ class Script:
         """Pass on what a JVM says; the supervisor checks it as it would that of any worker."""
         while java.connection.fileno() >= 0:
             try:
-                packet = java.connection.recv(MAX_SIZE + 1)
+                with reading():
+                    packet = java.connection.recv(MAX_SIZE + 1)
             except BlockingIOError:
                 return
             except OSError:
@@ -207,7 +210,8 @@ class Script:
             try:
                 message = decode(packet)
             except ValueError:
-                java.connection.close()  # its end, or what no worker of ours says
+                with reading():
+                    java.connection.close()  # its end, or what no worker of ours says
                 return
             if isinstance(message, Claimed | Parked) and not java.serves:
                 java.serves = True

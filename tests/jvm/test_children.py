@@ -101,6 +101,7 @@ for which in (os.PRIO_USER, os.PRIO_PGRP):
         print("changed others")
     except PermissionError:
         print("kept others")
+print("parent's death", libc.prctl(1, 15, 0, 0, 0))  # a child may, about its own
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 print("own limit set")
 victim.kill()
@@ -124,6 +125,7 @@ def test_harm_to_other_processes_is_refused(runner: Runner, jdk: Jdk, options: l
     assert [line for line in said if line.startswith(("limited", "refused"))] == ["refused child", "refused parent"]
     assert [line.split()[1] for line in said if line.startswith("0x")] == ["EPERM"] * 4, said
     assert "own limit set" in said
+    assert "parent's death 0" in said
     if "-l" in options:  # without a listener nobody answers, and there is nothing to keep
         kinds = ("nice", "policy", "affinity", "disk")
         assert [line for line in said if line.startswith(("changed", "kept"))] == [

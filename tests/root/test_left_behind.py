@@ -6,8 +6,10 @@ Run by pytest as root. Must not import jvmbind.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from support import procfs
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.network import Network
-from support.runner import PLAIN, Runner
+from support.runner import PLAIN, Runner, as_user
 from support.service import Service
 from support.users import SERVICE_USER
 from support.waiting import wait_until
@@ -32,6 +34,7 @@ SOURCE = r"""
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -86,6 +89,10 @@ int Agent_OnLoad(void *vm, char *ways, void *reserved) {
                     pause();
             }
             _exit(0);
+        }
+        if (*ways == 'p') { /* would outlive the supervisor */
+            printf("PDEATHSIG %ld\n", syscall(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0));
+            fflush(stdout);
         }
         if (*ways == 'z')
             for (int i = 0; i < 100; i++)
@@ -174,3 +181,84 @@ def test_dead_children_are_collected(runner: Runner, network: Network, jdk: Jdk,
     children = [pid for pid in network.processes() if procfs.parent(pid) == service.pid]
     assert children == [worker(service)]
     assert service.stop() == 143
+
+
+def test_no_worker_outlives_its_supervisor(runner: Runner, network: Network, jdk: Jdk, agent: Path) -> None:
+    """A JVM cannot take back that it is killed when its supervisor is, so the port is free then."""
+    service = start(runner, jdk, agent, "p")
+    assert "PDEATHSIG -1" in service.stdout
+
+    os.kill(service.pid, signal.SIGKILL)
+    service.wait()
+    wait_until(lambda: not network.bound(), 20, "the release of the port")
+
+
+# Takes the end of a worker for itself, and never collects it.
+TRACER = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+worker = int(sys.argv[1])
+if libc.ptrace(0x4206, worker, None, None):  # PTRACE_SEIZE
+    print(os.strerror(ctypes.get_errno()), flush=True)
+else:
+    os.kill(worker, signal.SIGKILL)
+    print("killed", flush=True)
+signal.pause()
+"""
+
+
+def test_a_tracer_hides_no_death(runner: Runner, network: Network, jdk: Jdk, agent: Path) -> None:
+    """The death of a worker that another process of its user traces is noticed; where Yama is, there is no such tracer."""
+    service = start(runner, jdk, agent, "")
+    with network.entered():
+        command = [*as_user(SERVICE_USER), sys.executable, "-I", "-c", TRACER, str(worker(service))]
+        tracer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert tracer.stdout is not None
+        said = tracer.stdout.readline().strip()
+        assert said in {"killed", "Operation not permitted"}
+        if said == "killed":
+            service.expect("generation 2 is ready", stream="stderr")
+    finally:
+        tracer.kill()
+        tracer.communicate()
+    assert http_get_when_served(network, 80).body.startswith("channel")
+    assert service.stop() == 143
+
+
+# Puts a socket of its own in the place of the supervisor's, and answers as one.
+IMPOSTOR = """
+import os, socket, sys
+path = sys.argv[1]
+for name in (path, path + ".root"):
+    os.unlink(name)
+server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+server.bind(path)
+server.listen()
+os.symlink(f"/proc/{os.getpid()}/fd/{server.fileno()}", path + ".root")
+print("listens", flush=True)
+while True:
+    client, _ = server.accept()
+    try:
+        client.recv(100)
+        client.send(b'{"ok": true}')
+    except OSError:
+        pass
+    client.close()
+"""
+
+
+def test_an_impostor_below_the_jvm_is_not_believed(runner: Runner, jdk: Jdk) -> None:
+    """Who asks is told that a process of the service answers in its supervisor's place, and no `done` of its is passed on."""
+    runner.workspace.chmod(0o777)
+    control = str(runner.workspace / "control")
+    options = ["-l", "80", "-u", SERVICE_USER, "--control-socket", control]
+    service = runner.probe(options, jdk, "Children", sys.executable, "-I", "-c", IMPOSTOR, control, stdin=subprocess.PIPE)
+    service.expect("CHILD listens")
+
+    for command in ("status", "stop", "reload"):
+        asked = [sys.executable, "-I", "-m", "jvmbind", command, control]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (77, ""), done
+        assert re.search(r"below its supervisor \(process \d+\); nothing was asked", done.stderr), done.stderr
+    assert service.running()

@@ -21,7 +21,7 @@ from support.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Supervised
+    from supervision.conftest import Supervised
 
 
 class Command:

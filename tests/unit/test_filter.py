@@ -57,6 +57,7 @@ SCHEDULING = {
     AUDIT_ARCH_I386: ((154, 156, 241, 351), 97, 289),
     AUDIT_ARCH_ARM: ((154, 156, 241, 380), 97, 314),
 }
+PRCTL = {0xC000003E: 157, 0xC00000B7: 167, AUDIT_ARCH_I386: 172, AUDIT_ARCH_ARM: 172}
 # linux/seccomp.h, asm-generic/ioctls.h
 NOTIFY_IOCTLS = {"RECV": 0xC0502100, "SEND": 0xC0182101, "ID_VALID": 0x40082102, "old ID_VALID": 0x80082102,
                  "ADDFD": 0x40182103, "larger ADDFD": 0x40202103, "SET_FLAGS": 0x40082104}  # fmt: skip
@@ -112,11 +113,13 @@ def harms_others(call: Call, ioctl: int, prlimit: int) -> bool:
 
 
 def is_about_another(call: Call, *, x32: bool = False) -> bool:
-    """Whether a call changes the priority of another thread than the caller's own."""
+    """Whether a call changes the priority of another thread than the caller's own, or the signal at the parent's death."""
     by_pid, setpriority, ioprio_set = SCHEDULING[call.arch]
     number = call.number - X32_BIT if x32 else call.number
     first, second = (argument % HIGH for argument in call.arguments[:2])
     own_process = {setpriority: (0, 0), ioprio_set: (1, 0)}
+    if number == PRCTL[call.arch]:
+        return first == 1
     return (number in by_pid and first != 0) or (number in own_process and (first, second) != own_process[number])
 
 

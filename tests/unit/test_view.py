@@ -61,7 +61,7 @@ def text(colour: bool = False, **more: Any) -> str:
 
 def test_columns_are_aligned() -> None:
     """Whatever is in them, the columns of a table begin in the same places, with colour and without."""
-    more = {"generations": [generation(9), generation(12345, "draining", "terminating")]}
+    more: dict[str, Any] = {"generations": [generation(9), generation(12345, "draining", "terminating")]}
     plain, coloured = text(**more), text(colour=True, **more)
     rows = plain.splitlines()[2:5]
     assert {row.index(word) for row, word in zip(rows, ("PID", "109", "12445"), strict=True)} == {rows[0].index("PID")}

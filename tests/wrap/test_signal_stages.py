@@ -10,6 +10,7 @@ import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def gate(workspace: Path) -> Path:
 
 
 @pytest.fixture
-def at(wrap: Wrap, script: Script, runner: Runner, network: Network, probes: Path, workspace: Path, jdk: Jdk, gate: Path):  # noqa: ANN201
+def at(wrap: Wrap, script: Script, runner: Runner, network: Network, probes: Path, workspace: Path, jdk: Jdk, gate: Path) -> Any:
     """Start a script and return when it has come to a stage, at which it waits for the gate."""
     del network
     jar = write_jar(workspace / "gate.jar", probes, {"Premain-Class": "probe.Gate"}, only="probe/")
