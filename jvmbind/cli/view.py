@@ -50,8 +50,9 @@ class View:
         lines = [f"{self._paint(answer['name'], _HEAD)} is {state}"]
         if why:
             lines.append(f"  because {why}")
-        if answer["waits_for"] and answer["waits_for"] not in why:
-            lines.append(f"  waits {answer['waits_for']}")
+        waits = answer["waits_for"].replace(f": {why}", "") if why else answer["waits_for"]
+        if waits and waits not in why:
+            lines.append(f"  waits {waits}")
         return "\n".join(lines)
 
     def _generations(self) -> str:

@@ -199,6 +199,7 @@ class HandOver:
             why = match.refusal or f"strict_binds and no listener has that address; declare it as {option_for(wanted)}"
             self._hints.say(f"{wanted}: refused, {why}")
             if match.wider >= 0:
+                self._hints.asked_for.add(self._specs[self._declared(match.wider)].name)
                 self._report(TooWide(self._declared(match.wider)))
             return Answer(error=errno.EACCES)
         if wanted.protocol == "tcp":

@@ -47,6 +47,7 @@ class Hints:
         """Nothing has been said yet; `pid` is the process that binds."""
         self._specs, self._pid, self._report = specs, pid, report
         self._said: set[str] = set()
+        self.asked_for: set[str] = set()  # names of listeners of which it asked for a narrower address: no other is meant
 
     def say(self, text: str) -> None:
         """Report what became of a bind."""
@@ -60,7 +61,9 @@ class Hints:
 
         What an agent binds while the JVM starts is in no listener's place.
         """
-        missing = [] if of_an_agent else [one for one in self._specs if one.required and one.name not in claimed]
+        missing = (
+            [] if of_an_agent else [one for one in self._specs if one.required and one.name not in {*claimed, *self.asked_for}]
+        )
         hint = undeclared(wanted, self._specs, missing, refused=is_out_of_reach(wanted.port, self._pid))
         self.say(f"{wanted}: {hint}" if hint else str(wanted))
 

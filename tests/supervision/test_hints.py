@@ -33,7 +33,7 @@ def test_hints(supervised: Supervised) -> None:
     """Each bind that misses its listener is answered once with the option to declare, a slow start and `status` say the same."""
     later = supervised.folder / "later"
     service = supervised.launch(
-        *HINTS, *list(HINTS)[:-1], f"await={later}", "http=8080", "udp=5300", "try=9007",
+        *HINTS, *list(HINTS)[:-1], "try=9008", f"await={later}", "http=8080", "udp=5300", "try=9007",
         listen="'web=8080', 'dns=5300/udp'", jvm=("-Djboss-modules=1",),
     )  # fmt: skip
 
@@ -55,6 +55,8 @@ def test_hints(supervised: Supervised) -> None:
     service.expect("generation 1 is ready", stream="stderr")
     status = supervised.status()
     assert (status["ready"], status["not_ready"], status["generations"][0]["not_ready"]) == (True, "", "")
+    # What it asked for of 'web' is known by then, so no other port is meant to be that one.
+    assert "bind of [::]:9008" not in service.stderr
     assert "9007" not in service.stderr  # a second port beside those that are declared is nobody's mistake
 
 

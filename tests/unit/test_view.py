@@ -100,6 +100,15 @@ def test_columns_are_aligned() -> None:
             {"phase": "starting", "ready": False, "not_ready": "no JVM", "waits_for": "for generation 1"},
             "  waits for generation 1$",
         ),
+        (
+            {
+                "phase": "starting",
+                "ready": False,
+                "not_ready": "no JVM",
+                "waits_for": "for generation 1 to get ready: no JVM, 9 s left",
+            },
+            "  because no JVM\n  waits for generation 1 to get ready, 9 s left$",
+        ),
         ({"supervisor": process(privileges={})}, "rights      supervisor: not readable; generation 1: uid 33"),
         (
             {"supervisor": process(privileges=CLEAN | {"capabilities": {"CapEff": "400"}})},
