@@ -123,7 +123,7 @@ class Generation:
         """Whether a client would be accepted, by what the specification's way of being ready goes by."""
         if self.spec.ready == "notify":
             return self.main_runs and self.notified
-        if self.spec.ready == "listen" or not any(listener.listens for listener in self.spec.listeners):
+        if self.spec.ready == "listen" or all(listener.bind_only for listener in self.spec.listeners):
             return self.listens_on_all
         return self.listens_on_all and self.waiting
 

@@ -38,7 +38,8 @@ def lacks(generation: Generation, *, probed: bool) -> str:
     if silent:
         return f"the application does not listen on {', '.join(silent)} yet"
     if not generation.would_accept:
-        return "no thread of the application waits for connections"
+        only_datagrams = all(one.protocol == "udp" for _, one in required)
+        return f"no thread of the application waits for {'datagrams' if only_datagrams else 'connections'}"
     if "://" in spec.ready:
         return f"{spec.ready} has not answered with status {spec.ready_status or '200 to 399'}"
     return "the probe connection has not been taken" if probed else "the rehearsal has not ended"

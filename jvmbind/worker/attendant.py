@@ -248,7 +248,7 @@ class Attendant:
         fds, given = self._handover.accepting_fds(), self._handover.given
         if self._knocked:
             return given.answered()
-        expected = sum(spec.listens and not spec.optional for spec in self._specs)
+        expected = sum(spec.required for spec in self._specs)
         if self._handover.hides or len(fds) < expected or not all(somebody_waits(one, self._memory, self._pid) for one in fds):
             return False
         self._knocked, self._look_again = True, _LOOK_FIRST

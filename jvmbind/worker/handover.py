@@ -344,12 +344,12 @@ class HandOver:
 
     @property
     def any_accepts(self) -> bool:
-        """Whether the application has claimed a listener that takes connections."""
-        return any(claimed and spec.listens for claimed, spec in zip(self._claimed, self._specs, strict=True))
+        """Whether the application has claimed a listener that clients come to."""
+        return any(claimed and not spec.bind_only for claimed, spec in zip(self._claimed, self._specs, strict=True))
 
     def accepting_fds(self) -> list[list[int]]:
-        """Return for each claimed listener that takes connections the descriptors on which the application has it."""
-        return [self.given.of(i) for i, spec in enumerate(self._specs) if self._claimed[i] and spec.listens]
+        """Return for each claimed listener that clients come to the descriptors on which the application has it."""
+        return [self.given.of(i) for i, spec in enumerate(self._specs) if self._claimed[i] and not spec.bind_only]
 
     def _claim(self, index: int, fd: int) -> None:
         declared = self._declared(index)

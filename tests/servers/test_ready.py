@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.artifacts import artifact
-from support.runner import PLAIN
+from support.jdks import tested_jdks
+from support.runner import PLAIN, QUICK_JVM
 from support.users import SERVICE_USER
 
 if TYPE_CHECKING:
@@ -48,3 +51,28 @@ def test_no_connection_at_a_start(runner: Runner, network: Network, jdk: Jdk, na
         if name == "greenmail":
             assert client.recv(100).startswith(b"* OK")
     assert service.stop() == 143, service.report()
+
+
+def test_a_server_is_ready_when_it_waits_and_hears_nothing_before(
+    runner: Runner, network: Network, workspace: Path, talk_classes: Path
+) -> None:
+    """A server that says each connection and datagram hears none until a client comes, and is ready once it waits on both ports."""
+    gate = workspace / "gate"
+    java = [*QUICK_JVM, "-cp", str(talk_classes), "servers.TalkServer", "threads", "80", str(gate)]
+    service = runner.run(["-l", "80", "-l", "80/udp", "-u", SERVICE_USER], tested_jdks()[-1], java)
+    service.expect(r"80/udp\) handed over", stream="stderr")
+    service.expect(r"80/tcp\) handed over", stream="stderr")
+    time.sleep(0.5)
+    assert "ready" not in service.stderr
+    gate.touch()
+    service.expect(r"generation 1 is ready", stream="stderr")
+    assert service.stdout == ""
+
+    with network.connect("127.0.0.1", 80) as client:
+        client.sendall(b"ask\n")
+        assert client.recv(100) == b"answer\n"
+    assert service.stdout == "ACCEPTED\n"
+    with network.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"", ("127.0.0.1", 80))
+    service.expect("RECEIVED")
+    assert service.stop() == 143

@@ -5,11 +5,14 @@ import java.net.SocketAddress;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 
@@ -18,7 +21,8 @@ import java.util.concurrent.Executors;
  * talk goes on; a "note" is not answered. HOW is "threads" (one for each connection, which reads), "greeting" (the same, but the
  * server says the first word), "pool" (as many threads as processors are usual, so that connections wait for one), "selector" or
  * "keeper" (the same, but a connection that its client has ended is kept). "unlock" serves nobody; when it ends, it wakes its
- * accepting thread by a connection to its own port, as Tomcat does, and says whether that thread has ended.
+ * accepting thread by a connection to its own port, as Tomcat does, and says whether that thread has ended. With a third argument, a
+ * file, it binds the port for UDP too, and reads from there once the file exists.
  */
 public final class TalkServer {
     private TalkServer() {}
@@ -36,9 +40,13 @@ public final class TalkServer {
             unlock(server);
             return;
         }
+        if (args.length > 2) {
+            new Thread(() -> receive(address, Path.of(args[2]))).start();
+        }
         ExecutorService threads = args[0].equals("pool") ? Executors.newFixedThreadPool(4) : Executors.newCachedThreadPool();
         while (true) {
             SocketChannel connection = server.accept();
+            System.out.println("ACCEPTED");
             threads.execute(() -> talk(connection, args[0].equals("greeting")));
         }
     }
@@ -56,6 +64,20 @@ public final class TalkServer {
             }
         } catch (Exception ended) {
             // By the client.
+        }
+    }
+
+    private static void receive(SocketAddress address, Path gate) {
+        try (DatagramChannel channel = DatagramChannel.open().bind(address)) {
+            while (!Files.exists(gate)) {
+                Thread.sleep(20);
+            }
+            while (true) {
+                channel.receive(ByteBuffer.allocate(4096));
+                System.out.println("RECEIVED");
+            }
+        } catch (Exception e) {
+            e.printStackTrace();
         }
     }
 
