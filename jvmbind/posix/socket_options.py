@@ -35,6 +35,7 @@ _LEAST_SEGMENT = 88  # TCP_MIN_MSS, the least that can be set: include/net/tcp.h
 _Known = tuple[list[tuple[Option, int, int, int]], dict[Option, "int | bytes"]]
 _fresh: dict[tuple[int, int, int], _Known] = {}  # by kind of socket: its options, and their defaults
 _READABLE = tuple(one for one in OPTIONS if one.fate in {"carried", "reset"} and one.size)
+_FAMILY = "SO_DOMAIN"  # no option that can be set, but IPV6_ADDRFORM changes what it says
 _SET_BACK = tuple(one for one in OPTIONS if one.fate in {"carried", "reset"})
 
 
@@ -124,7 +125,8 @@ def as_bound(fd: int, spec: ListenSpec) -> tuple[tuple[str, str], ...]:
     with _borrowed(fd) as sock:
         defaults = _defaults(sock)
         values = _values(sock).items()
-        return tuple((one.name, _hex(value)) for one, value in values if value != defaults.get(one) and one.name not in declared)
+        found = [(one.name, _hex(value)) for one, value in values if value != defaults.get(one) and one.name not in declared]
+        return (*found, (_FAMILY, _hex(sock.family)))
 
 
 def restore(fd: int, spec: ListenSpec) -> list[str]:
@@ -199,6 +201,8 @@ def _restore_filter(sock: socket.socket) -> list[str]:
 def _beyond_repair(sock: socket.socket, spec: ListenSpec) -> list[str]:
     """Find what no call takes back without a privilege."""
     problems = []
+    if dict(spec.options).get(_FAMILY, _hex(sock.family)) != _hex(sock.family):
+        problems.append("IPV6_ADDRFORM: the socket has become an IPv4 one")
     with contextlib.suppress(OSError):
         if sock.getsockopt(SOL_SOCKET, _LOCK_FILTER):
             problems.append("SO_LOCK_FILTER: cannot be taken back")

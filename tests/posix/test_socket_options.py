@@ -5,6 +5,7 @@ Run in child processes (see conftest.py).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -227,6 +228,80 @@ def test_what_cannot_be_undone_is_named() -> None:
         sock, spec = listener("tcp")
         sock.setsockopt(SOL_SOCKET, 62, index)
         assert restore(sock.fileno(), spec) == [f"SO_BINDTODEVICE or SO_BINDTOIFINDEX: bound to {name}"]
+
+
+def powerless() -> None:
+    """Have no more rights than a service."""
+    os.setgroups([])
+    os.setresgid(33, 33, 33)
+    os.setresuid(33, 33, 33)
+
+
+def answers(host: str = "127.0.0.1") -> bool:
+    """Whether a client gets a connection."""
+    try:
+        with socket.create_connection((host, 77), 3):
+            return True
+    except OSError:
+        return False
+
+
+PEER = struct.pack("=HHI16sI100x", V6, 0, 0, socket.inet_pton(V6, "::ffff:127.0.0.1"), 0)  # a struct sockaddr_storage
+MD5_KEY = PEER + struct.pack("=BBHi80s", 1, 32, 3, 0, b"key")
+AO_KEY = PEER + struct.pack("=64siIHBBBBBB80s", b"hmac(sha1)", 0, 0, 0, 32, 1, 1, 12, 0, 3, b"key")
+UNDONE, NAMED, KERNELS, HARMLESS, STAYS = "undone", "named", "refused by the kernel", "harmless", "stays"
+GUARDED = {  # what a hijacked worker sets on a listener that lives, and what comes of it
+    ("tcp", "SO_BINDTODEVICE"): (b"lo\0", NAMED),
+    ("udp", "SO_BINDTODEVICE"): (b"lo\0", UNDONE),
+    ("tcp", "SO_BINDTOIFINDEX"): (struct.pack("i", 1), NAMED),
+    ("tcp", "SO_LOCK_FILTER"): (struct.pack("i", 1), NAMED),
+    ("tcp", "IPV6_ADDRFORM"): (struct.pack("i", V4), KERNELS),
+    ("udp", "IPV6_ADDRFORM"): (struct.pack("i", V4), NAMED),
+    ("tcp", "IPV6_FLOWLABEL_MGR"): (struct.pack("=16sIBBHHHI", b"\0" * 15 + b"\1", 0, 0, 255, 1, 6, 0, 0), HARMLESS),
+    ("tcp", "TCP_ULP"): (b"tls", KERNELS),
+    ("tcp", "TCP_FASTOPEN_KEY"): (b"k" * 16, HARMLESS),
+    ("tcp", "TCP_MD5SIG"): (MD5_KEY, STAYS),
+    ("tcp", "TCP_MD5SIG_EXT"): (MD5_KEY, STAYS),
+    ("tcp", "TCP_AO_ADD_KEY"): (AO_KEY, STAYS),
+    ("tcp", "TCP_AO_DEL_KEY"): (struct.pack("i", 0), KERNELS),  # there is no key
+    ("tcp", "TCP_AO_INFO"): (struct.pack("=IHBB6Q", 0, 0, 0, 0, *[0] * 6), HARMLESS),
+}
+
+
+def test_no_guarded_option_is_left_out() -> None:
+    """10.7: each option that cannot be set back is in the list above."""
+    assert {name for _, name in GUARDED} == {one.name for one in OPTIONS if one.fate == "guarded"}
+
+
+@pytest.mark.parametrize("what", GUARDED, ids="-".join)
+def test_guarded_options_on_a_living_listener(what: tuple[str, str]) -> None:
+    """10.7: what nobody can set back is found by its name before the next generation, or does no harm; or it is a key."""
+    protocol, name = what
+    value, fate = GUARDED[what]
+    sock, spec = listener(protocol)
+    option = next(one for one in OPTIONS if one.name == name)
+    powerless()
+    if protocol == "udp" and name == "IPV6_ADDRFORM":
+        sock.connect(("::ffff:127.0.0.1", 9))
+    number = 0
+    try:
+        sock.setsockopt(option.level, option.number, value)
+    except OSError as error:
+        number = error.errno or -1
+    if number:
+        assert fate == KERNELS or number == errno.ENOPROTOOPT, os.strerror(number)  # the kernel may lack signatures
+        assert restore(sock.fileno(), spec) == []
+        return
+    assert fate != KERNELS
+
+    problems = restore(sock.fileno(), spec)
+
+    named = "SO_BINDTODEVICE" if name == "SO_BINDTOIFINDEX" else name
+    assert [problem for problem in problems if named not in problem] == []
+    assert bool(problems) == (fate == NAMED), problems
+    if protocol == "tcp" and fate in {HARMLESS, STAYS}:
+        assert answers("::1")
+        assert answers() == (fate == HARMLESS)
 
 
 def test_reuseport_of_the_application_stays_its_own() -> None:
