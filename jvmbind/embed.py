@@ -201,5 +201,6 @@ def _own_memory() -> int:
 
 
 def _report(message: Message) -> None:
-    if isinstance(message, Note) or (isinstance(message, Tried) and "refused" in message.text):
-        os.write(2, f"jvmbind: {printable(message.text)}\n".encode("utf-8", "replace"))
+    if isinstance(message, Note) or (isinstance(message, Tried) and ": " in message.text):
+        what = "bind of " if isinstance(message, Tried) else ""
+        os.write(2, f"jvmbind: {what}{printable(message.text)}\n".encode("utf-8", "replace"))

@@ -365,7 +365,7 @@ class HandOver:
         if index < 0:
             error = strict.listen(self._libc, fd, backlog) if self._strict else 0
             if error is None:
-                self._hints.say("listen on a socket that is no listener: refused, strict_binds")
+                self._hints.say("any free port, by listen: refused, strict_binds")
                 error = errno.EACCES
             return Answer(error=error) if self._strict else PROCEED
         spec = self._specs[index]

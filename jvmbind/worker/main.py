@@ -120,8 +120,10 @@ def _report_to_stderr(spec: ServiceSpec, message: Message) -> None:
     if isinstance(message, Claimed) and not spec.quiet:
         listener = spec.listeners[message.listener]
         _say(f"jvmbind: listener {listener.name!r} ({listener.address}/{listener.protocol}) handed over, fd {message.fd}")
-    elif isinstance(message, Note) or (isinstance(message, Tried) and ": " in message.text):
+    elif isinstance(message, Note):
         _say(f"jvmbind: {message.text}")
+    elif isinstance(message, Tried) and ": " in message.text:
+        _say(f"jvmbind: bind of {message.text}")
 
 
 def _delegate(role: Role) -> NoReturn:

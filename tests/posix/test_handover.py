@@ -517,7 +517,7 @@ def test_strict() -> None:
         f"127.0.0.1:81/tcp: {declare} 127.0.0.1:81",
         f"[::]:54/udp: {declare} 54/udp",
         f"[::]:80/udp: {declare} 80/udp",
-        "listen on a socket that is no listener: refused, strict_binds",
+        "any free port, by listen: refused, strict_binds",
     ]
 
 
