@@ -73,6 +73,10 @@ class Moved(NamedTuple):
     """Worker: the answer to Drain(1): its datagram listeners are out of the application's hands."""
 
 
+class LetGo(NamedTuple):
+    """Worker: the answer to Drain(0): its listeners are out of the application's hands."""
+
+
 class Heartbeat(NamedTuple):
     """Worker: the JVM has answered just now."""
 
@@ -85,6 +89,18 @@ class Tried(NamedTuple):
 
 class Note(NamedTuple):
     """Worker: something for the log."""
+
+    text: str
+
+
+class DrainFailed(NamedTuple):
+    """Worker: the answer to Drain where the application has listeners still, and why."""
+
+    text: str
+
+
+class UndrainFailed(NamedTuple):
+    """Worker: the answer to Undrain where the application has not got each listener, and why."""
 
     text: str
 
@@ -138,6 +154,9 @@ Message = (
     | Notified
     | Connections
     | Moved
+    | LetGo
+    | DrainFailed
+    | UndrainFailed
     | Heartbeat
     | Tried
     | Note
@@ -158,20 +177,21 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     10: (Hidden, struct.Struct("!HH")),
     11: (ResponderStarted, struct.Struct("!I")),
     12: (TooWide, struct.Struct("!H")),
+    13: (LetGo, struct.Struct("!")),
     32: (Release, struct.Struct("!B")),
     33: (Drain, struct.Struct("!BB")),
     34: (Undrain, struct.Struct("!")),
     35: (HalfClose, struct.Struct("!B")),
     36: (Ending, struct.Struct("!")),
 }
-_TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status}
+_TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status, 19: DrainFailed, 20: UndrainFailed}
 _KINDS = {cls: kind for kind, (cls, _) in _NUMBERS.items()} | {cls: kind for kind, cls in _TEXTS.items()}
 
 
 def encode(message: Message | Command) -> bytes:
     """Return the packet of a message; text that is too long is cut."""
     kind = _KINDS[type(message)]
-    if isinstance(message, Tried | Note | Status):
+    if isinstance(message, Tried | Note | Status | DrainFailed | UndrainFailed):
         text = message.text.encode("utf-8", "replace")[: MAX_SIZE - 1]
         return bytes([kind]) + text.decode("utf-8", "ignore").encode()
     return bytes([kind]) + _NUMBERS[kind][1].pack(*message)

@@ -1,6 +1,6 @@
 """What happens to a service and what is done about it, as pure values: states, events, actions and the table of them.
 
-Used by the supervisor. `table` decides; `start`, `death`, `reload`, `stop`, `timers` and `steps` hold its entries.
+Used by the supervisor. `table` decides; `start`, `death`, `handing`, `reload`, `stop`, `timers` and `steps` hold its entries.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from jvmbind.lifecycle.events import (
     Accepting,
     Died,
     Drained,
+    DrainFailed,
     Event,
     Left,
+    LetGo,
     Parked,
     Ready,
     Reload,
@@ -35,6 +37,7 @@ from jvmbind.lifecycle.events import (
     StandbyDue,
     Stop,
     Timeout,
+    UndrainFailed,
     Wanted,
 )
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
@@ -46,12 +49,14 @@ __all__ = [
     "ClearTimer",
     "Died",
     "Drain",
+    "DrainFailed",
     "Drained",
     "Event",
     "Exit",
     "HalfClose",
     "Kill",
     "Left",
+    "LetGo",
     "Member",
     "Parked",
     "Phase",
@@ -73,5 +78,6 @@ __all__ = [
     "Stop",
     "Timeout",
     "Undrain",
+    "UndrainFailed",
     "Wanted",
 ]

@@ -81,10 +81,11 @@ class Report(NamedTuple):
 
 
 class ReportChange(NamedTuple):
-    """How a reload or a restart ended: `failure` is "" when the new generation serves."""
+    """How a reload or a restart ended: `failure` is "" when the new generation serves; `why` is the reason where it is known."""
 
     generation: int
     failure: str
+    why: str = ""
 
 
 class Exit(NamedTuple):

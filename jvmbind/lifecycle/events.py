@@ -57,6 +57,29 @@ class Drained(NamedTuple):
     generation: int
 
 
+class LetGo(NamedTuple):
+    """A generation that was to be drained has its listeners no more, whatever connections it has left."""
+
+    now: float
+    generation: int
+
+
+class DrainFailed(NamedTuple):
+    """A generation could not be drained, or not on each of its listeners."""
+
+    now: float
+    generation: int
+    why: str
+
+
+class UndrainFailed(NamedTuple):
+    """A generation could not be given its listeners back, or not each of them."""
+
+    now: float
+    generation: int
+    why: str
+
+
 class Left(NamedTuple):
     """A drained generation has connections left: on so many the client is in the middle of an answer, or may be of a request."""
 
@@ -121,6 +144,9 @@ Event = (
     | SpawnFailed
     | Drained
     | Left
+    | LetGo
+    | DrainFailed
+    | UndrainFailed
     | Reload
     | Restart
     | Stop

@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 RESTART_CLOSE_SECONDS = 1.0  # for idle connections to end in order while the next generation waits for the end of the old
 
 
-def keep_old(state: State, old: Member, failed: int, why: str) -> Step:
+def keep_old(state: State, old: Member, failed: int, failure: str, why: str = "") -> Step:
     """A reload has failed: the old generation gets its listeners back and serves on."""
-    state = replace_member(state, old)._replace(phase=Phase.UP, change=Change.NONE)
-    return state, (Undrain(old.number), ReportChange(failed, failure=why))
+    state = replace_member(state, old._replace(let_go=False))._replace(phase=Phase.UP, change=Change.NONE)
+    return state, (Undrain(old.number), ReportChange(failed, failure, why))
 
 
-def abort_reload(state: State, why: str) -> Step:
+def abort_reload(state: State, failure: str, why: str = "") -> Step:
     """End the new generation of a reload; the old one serves on."""
     incoming, old = state.one(Role.INCOMING), state.one(Role.SERVING)
     if incoming is None or old is None:
         return state, ()
     # Gone from its role at once; its death is then that of a drained generation.
     state = replace_member(state, incoming._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
-    state, actions = keep_old(state, old, incoming.number, why)
+    state, actions = keep_old(state, old, incoming.number, failure, why)
     timers = tuple(ClearTimer(name, incoming.number) for name in START_TIMERS)
     # It may have the listeners already, and must not take what waits in them into its end.
     actions = (Drain(incoming.number), *actions)

@@ -93,6 +93,8 @@ def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
         state = replace_member(state, member._replace(stage=Stage.REHEARSED))
         timers = (ClearTimer("start", member.number), ClearTimer("slow", member.number))
         return state, (*timers, SetTimer("settle", member.number, SETTLE_SECONDS))
+    if old is not None and not old.let_go:  # the probe may have reached the old one
+        return replace_member(state, member._replace(stage=Stage.READY)), ()
     actions: list[Action] = []
     if old is not None:
         state = replace_member(state, old._replace(role=Role.DRAINING))
@@ -127,6 +129,8 @@ def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, no
     if state.phase is Phase.RELOADING:
         seconds = PROBE_SECONDS if name == "probe" else spec.start_timeout
         what = "did not take the probe connection" if name == "probe" else "was not ready"
+        if member.stage is Stage.READY:
+            what = "was ready, but the old one did not give its listeners up"
         state, actions = abort_reload(state, f"generation {member.number} {what} within {seconds:g} s")
         return state, (Report("unclaimed", member.number), *actions)
     if name == "probe":

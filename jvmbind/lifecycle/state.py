@@ -57,6 +57,7 @@ class Member(NamedTuple):
     started: float
     ready_at: float = 0.0
     serves: bool = False  # takes clients, on one listener at least
+    let_go: bool = False  # of a reload's old generation: it has idle sockets in the place of its listeners
 
 
 class State(NamedTuple):

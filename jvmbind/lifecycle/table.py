@@ -20,8 +20,10 @@ from jvmbind.lifecycle.events import (
     Accepting,
     Died,
     Drained,
+    DrainFailed,
     Event,
     Left,
+    LetGo,
     Parked,
     Ready,
     Reload,
@@ -31,8 +33,10 @@ from jvmbind.lifecycle.events import (
     StandbyDue,
     Stop,
     Timeout,
+    UndrainFailed,
     Wanted,
 )
+from jvmbind.lifecycle.handing import drain_failed, let_go, undrain_failed
 from jvmbind.lifecycle.reload import (
     died_restarting,
     drained_restarting,
@@ -61,7 +65,7 @@ def _table() -> dict[tuple[Phase, type], Handler]:
     living: Handlers = {
         Parked: parked, Accepting: accepting, Serves: serves, Ready: ready, Died: died, Timeout: timeout, Drained: drained,
         Left: ignore, Reload: refuse, Restart: restart, Stop: stop, SpawnFailed: spawn_failed,
-        StandbyDue: standby_due, Wanted: ignore,
+        StandbyDue: standby_due, Wanted: ignore, LetGo: let_go, DrainFailed: drain_failed, UndrainFailed: undrain_failed,
     }  # fmt: skip
     reloading: Handlers = {**living, Restart: refuse}
     restarting: Handlers = {

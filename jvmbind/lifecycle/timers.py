@@ -69,7 +69,9 @@ def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
     if event.name == "served":
         return state._replace(served=True), ()
     if event.name == "settle":
-        return state, take_over(state, number) if member.role is Role.INCOMING and member.stage is Stage.REHEARSED else ()
+        return state, take_over(
+            state, number
+        ) if member.role is Role.INCOMING and Stage.REHEARSED <= member.stage <= Stage.READY else ()
     if event.name == "slow":
         return state, (Report("slow", number, SLOW_SECONDS),) if member.role is Role.INCOMING and member.stage < Stage.READY else ()
     if event.name in {"start", "late", "probe"}:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
-import os
 import socket
 import struct
 from typing import TYPE_CHECKING
 
+from jvmbind.posix.listening import held
 from jvmbind.posix.socket_options import disconnect
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def _number(spec: ListenSpec) -> int:
 
 def prepare(fd: int) -> None:
     """Let the port be bound again while a connection of this socket is in TIME-WAIT, which keeps the flag: socket(7)."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def release(fd: int) -> None:
     """Take a socket out of its connection, at once, and keep others from its port: see `prepare`."""
     disconnect(fd)
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
@@ -72,7 +72,7 @@ def waits_for_peer(fd: int) -> bool:
 
 
 def _state(fd: int) -> int:
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
@@ -81,7 +81,7 @@ def end(fd: int) -> bool:
 
     That is so where SO_LINGER says it, and where something was received that nobody has read (RFC 2525, 2.17).
     """
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         unread = array.array("i", [0])
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, _SIOCINQ, unread)

@@ -11,6 +11,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.posix.shortage import gone_meanwhile
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Set as AbstractSet
@@ -39,16 +41,13 @@ def registrations(fds: Collection[int], skip: AbstractSet[str] = frozenset()) ->
     """Return every registration of one of `fds` in the epoll instances of this process.
 
     `skip` holds names in /proc/self/fd that are known to be none. The listing costs about a microsecond a descriptor.
+    Raises OSError for a shortage: what was not seen would be lost.
     """
     found = []
     for name in set(os.listdir("/proc/self/fd")) - skip:
-        epoll = int(name)
-        try:
-            if os.readlink(f"/proc/self/fd/{name}") != "anon_inode:[eventpoll]":
-                continue
-            found += [reg for reg in _of_instance(epoll) if reg.fd in fds]
-        except OSError:
-            continue  # closed meanwhile
+        with gone_meanwhile:
+            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventpoll]":
+                found += [reg for reg in _of_instance(int(name)) if reg.fd in fds]
     return found
 
 
@@ -62,12 +61,11 @@ def parse_line(epoll: int, line: str) -> Registration | None:
 
 
 def again(registration: Registration) -> Registration | None:
-    """Return a registration as it is now, None where it is no more."""
+    """Return a registration as it is now, None where it is no more; raises OSError for a shortage."""
     key = (registration.fd, registration.inode)
-    try:
+    with gone_meanwhile:
         return next((reg for reg in _of_instance(registration.epoll) if (reg.fd, reg.inode) == key), None)
-    except OSError:
-        return None
+    return None
 
 
 def _of_instance(epoll: int) -> list[Registration]:

@@ -6,12 +6,13 @@ tcpi_unacked is the length of the accept queue and tcpi_sacked its limit.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import socket
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.spec import is_wildcard
 
 if TYPE_CHECKING:
@@ -32,9 +33,19 @@ class Queue(NamedTuple):
     limit: int
 
 
+@contextlib.contextmanager
+def held(fd: int) -> Iterator[socket.socket]:
+    """Yield a socket object for a descriptor of our own, which stays open. A duplicate might not be had: EMFILE."""
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
 def accept_queue(fd: int) -> Queue | None:
     """Return the accept queue of a listening TCP socket, None where the kernel does not say."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         try:
             return Queue(*_QUEUE.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size)))
         except (OSError, struct.error):
@@ -43,7 +54,7 @@ def accept_queue(fd: int) -> Queue | None:
 
 def dropped(fd: int) -> int | None:
     """Return how many connections a listener has lost to a full queue (sk_drops, by SO_MEMINFO), None if unknown."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         try:
             return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8])
         except (OSError, struct.error):
@@ -51,18 +62,20 @@ def dropped(fd: int) -> int | None:
 
 
 def tcp_rows() -> Iterator[list[str]]:
-    """Yield the fields of every TCP socket of this network namespace: /proc/net/tcp and tcp6, proc(5)."""
+    """Yield the fields of every TCP socket of this network namespace: /proc/net/tcp and tcp6, proc(5).
+
+    Raises OSError for a shortage.
+    """
     for table in ("tcp", "tcp6"):
-        try:
+        lines: list[str] = []
+        with gone_meanwhile:  # no IPv6 here, or no such file in this sandbox
             lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue
         yield from (line.split() for line in lines)
 
 
 def is_listening(fd: int) -> bool:
     """Whether a stream socket listens: SO_ACCEPTCONN of socket(7)."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
@@ -70,7 +83,7 @@ def reach(fd: int) -> bool:
     """Make a connection to a TCP socket and end it at once; return whether it listens and this machine can reach it."""
     if not is_listening(fd):
         return False
-    with socket.socket(fileno=os.dup(fd)) as listener:
+    with held(fd) as listener:
         family, address = listener.family, listener.getsockname()
     host = address[0]
     if is_wildcard(host):

@@ -16,6 +16,7 @@ from jvmbind import lifecycle, wire
 from jvmbind.errors import EX_OSERR, in_words
 from jvmbind.lifecycle.death import ENDED_WELL
 from jvmbind.posix.notify import Notifier
+from jvmbind.posix.writing import Outlet
 from jvmbind.supervisor.changes import Changes
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _DEATHS_KEPT = 100
 _MOVE_PATIENCE = 1.0  # seconds
+_FLUSH_INTERVAL = 0.2  # seconds between two tries to write what the log's reader has had no room for
 _QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while nobody serves
 
 
@@ -75,6 +77,8 @@ class Actions:
         self.notifier = Notifier(os.environ)
         self.stopping = self.notifier.stopping  # tell the manager that the service ends
         self.environ = self.notifier.environ_for_worker(os.environ)
+        self.outlet = Outlet(2)
+        self._next_flush = 0.0
         self.log = logging.getLogger("jvmbind")
         format_first_lines()
         self._liveness = Liveness(self.log)
@@ -86,7 +90,7 @@ class Actions:
 
     def open_log(self) -> None:
         """Open the log."""
-        self.log = open_log(quiet=self.spec.quiet)
+        self.log = open_log(self.outlet, quiet=self.spec.quiet)
         self._liveness = Liveness(self.log)
         # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
         self.notifier.forget_others(fd for _, fd in self.listeners.values())
@@ -103,7 +107,7 @@ class Actions:
         elif isinstance(action, lifecycle.Report):
             report(self, action)
         elif isinstance(action, lifecycle.ReportChange):
-            self.changes.report(action.generation, action.failure)
+            self.changes.report(action.generation, action.failure, action.why)
         elif isinstance(action, lifecycle.Exit):
             self.status = action.status
         else:
@@ -135,6 +139,7 @@ class Actions:
                 self._moving = generation.number
             if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):
                 # There is nothing to drain, or nobody to say that it is.
+                self.events.append(lifecycle.LetGo(time.monotonic(), generation.number))
                 self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
             self._start_probe(generation, rehearsal=action.rehearsal)
@@ -203,12 +208,16 @@ class Actions:
             its_own = [(spec, fd) for spec, fd in self.listeners.values() if (spec.of or spec.name) in claimed]
             self._liveness.look(self.spec, serving, its_own, now)
             self.notifier.healthy = self._liveness.healthy
+        if self.outlet.waits() and now >= self._next_flush:
+            self._next_flush = now + _FLUSH_INTERVAL
+            self.outlet.flush()
         # Once the start time-out has passed it is the manager's turn to give up.
         self.notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
 
     def next_deadline(self) -> float | None:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
         watched = [self._next_liveness] if self._serving() is not None else []
+        watched += [self._next_flush] if self.outlet.waits() else []
         watched += [self._move_by] if self._released is not None else []
         watched += [self._next_queue] if self.phase is lifecycle.Phase.BACKING_OFF else []
         return min((*self._timers.values(), *self.notifier.deadlines(), *watched), default=None)
@@ -245,6 +254,15 @@ class Actions:
             generation.kill(signal.SIGQUIT)
         elif isinstance(message, wire.Moved):
             self._moved(generation.number)
+        elif isinstance(message, wire.LetGo):
+            self.events.append(lifecycle.LetGo(now, generation.number))
+        elif isinstance(message, wire.DrainFailed | wire.UndrainFailed):
+            drains = isinstance(message, wire.DrainFailed)
+            text = "could not give up every listener" if drains else "could not be given every listener"
+            fields = fields_of("hand-over-failed", generation.number)
+            self.log.error("generation %d %s: %s", generation.number, text, message.text, extra=fields)
+            kind = lifecycle.DrainFailed if drains else lifecycle.UndrainFailed
+            self.events.append(kind(now, generation.number, message.text))
         elif isinstance(message, wire.Parked):
             self.events.append(lifecycle.Parked(now, generation.number))
         elif isinstance(message, wire.Connections):

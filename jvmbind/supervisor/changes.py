@@ -75,12 +75,13 @@ class Changes:
             "alone": self.alone,
         }
 
-    def report(self, number: int, failure: str) -> None:
+    def report(self, number: int, failure: str, why: str = "") -> None:
         """Tell whoever asked how it ended, and keep the result for `status`."""
         world, asked = self._world, self.asked
         if failure:
             # Without a number nothing has been started for it, or the service ends.
-            failure = f"{failure}{self._why(number)}{self._what_now()}" if number else failure
+            why = f": {why}" if why else self._why(number)
+            failure = f"{failure}{why}{self._what_now()}" if number else failure
             world.log.error("%s failed: %s", asked.value, failure, extra=fields_of(f"{asked.value}-failed", number))
             self._close_unused(self.next_listeners, world.listeners)
         else:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jvmbind.posix.listening import TCP_LISTEN, accept_queue, tcp_rows
+from jvmbind.posix.listening import TCP_LISTEN, accept_queue, held, tcp_rows
 
 if TYPE_CHECKING:
     import logging
@@ -111,7 +110,7 @@ class Liveness:
 
 def waiting_clients(fd: int) -> set[str]:
     """Return the remote ends of the connections that nobody has accepted yet: rows without an inode in /proc/net/tcp."""
-    with socket.socket(fileno=os.dup(fd)) as listener:
+    with held(fd) as listener:
         port = f":{listener.getsockname()[1]:04X}"
     return {fields[2] for fields in tcp_rows() if fields[1].endswith(port) and fields[3] != TCP_LISTEN and fields[9] == "0"}
 

@@ -2,18 +2,25 @@
 
 Runs in the supervisor.
 A caller adds fields with `extra`: EVENT (one word), GENERATION (its number), LISTENER (its name); on stderr they do not
-appear. Sources: systemd.exec(5) on JOURNAL_STREAM, systemd.journal-fields(7), sd-daemon(3) on the prefixes.
+appear. Sources: systemd.exec(5) on JOURNAL_STREAM, systemd.journal-fields(7), sd-daemon(3) on the prefixes,
+systemd.io/JOURNAL_NATIVE_PROTOCOL.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
-from typing import Any
+import socket
+from typing import TYPE_CHECKING, Any
 
 from jvmbind.errors import printable
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jvmbind.posix.writing import Outlet
+
+_JOURNAL = "/run/systemd/journal/socket"
 _FIELDS = ("EVENT", "GENERATION", "LISTENER")
 
 
@@ -27,17 +34,32 @@ class _Formatter(logging.Formatter):
         return printable(super().format(record))
 
 
-class _Journal(logging.Handler):
-    """Sends records with their fields by systemd-python's handler, and as lines with a priority where that fails.
+class _Stderr(logging.Handler):
+    """Writes lines to stderr, and does not wait for its reader."""
 
-    Its handler is not used as it is: it stores the arguments of every call in a field of their own, CODE_ARGS.
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__()
+        self._outlet = outlet
+        self.setFormatter(_Formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self._outlet.write(self.format(record))
+
+
+class _Journal(logging.Handler):
+    """Sends records with their fields, made by systemd-python's handler, and as lines with a priority where that fails.
+
+    Its handler is not used as it is: it stores the arguments of every call in a field of their own, CODE_ARGS. And its
+    sender waits for a journal that has stopped.
     """
 
-    def __init__(self) -> None:
-        from systemd.journal import JournalHandler, send  # noqa: PLC0415 - loaded only where there is a journal
+    def __init__(self, outlet: Outlet) -> None:
+        from systemd.journal import JournalHandler  # noqa: PLC0415 - loaded only where there is a journal
 
         super().__init__()
-        self._send = send
+        self._outlet = outlet
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._handler = JournalHandler(sender_function=self._send_or_print, SYSLOG_IDENTIFIER="jvmbind")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -51,10 +73,19 @@ class _Journal(logging.Handler):
 
     def _send_or_print(self, text: str, /, **fields: Any) -> None:  # noqa: ANN401 - whatever the handler makes of a record
         try:
-            self._send(text, **fields)
+            self._socket.sendto(journal_entry({"MESSAGE": text, **fields}), socket.MSG_DONTWAIT, _JOURNAL)
         except OSError:
-            # No socket of the journal here, but stderr leads there: a sandbox without /run/systemd/journal.
-            sys.stderr.write(f"<{fields['PRIORITY']}>jvmbind: {text}\n")
+            # No socket of the journal here, but stderr leads there: a sandbox without /run/systemd/journal. Or no room.
+            self._outlet.write(f"<{fields['PRIORITY']}>jvmbind: {text}")
+
+
+def journal_entry(fields: Mapping[str, object]) -> bytes:
+    """Return an entry as the journal takes it: a value with more than one line has its length in front."""
+    entry = b""
+    for name, value in fields.items():
+        text = str(value).encode("utf-8", "surrogateescape")
+        entry += b"%s\n%s%s\n" % (name.encode(), len(text).to_bytes(8, "little"), text)
+    return entry
 
 
 def _stderr_is_journal() -> bool:
@@ -71,16 +102,10 @@ def format_first_lines() -> None:
         logging.lastResort.setFormatter(_Formatter())
 
 
-def open_log(*, quiet: bool) -> logging.Logger:
-    """Return the logger of the supervisor; with `quiet` only warnings and errors are written."""
+def open_log(outlet: Outlet, *, quiet: bool) -> logging.Logger:
+    """Return the logger of the supervisor, whose lines go to `outlet` or to the journal; with `quiet` warnings and errors only."""
     logger = logging.getLogger("jvmbind")
-    handler: logging.Handler
-    if _stderr_is_journal():
-        handler = _Journal()
-    else:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Formatter())
-    logger.addHandler(handler)
+    logger.addHandler(_Journal(outlet) if _stderr_is_journal() else _Stderr(outlet))
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
     logging.raiseExceptions = False  # a closed stderr must not end the service

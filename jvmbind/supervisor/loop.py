@@ -89,6 +89,7 @@ class Loop:
                 self._survive(self._requests.done, what, {"ok": False, "error": "the service ends"})
         if self._control is not None:
             self._survive(self._control.close)
+        self._survive(self._world.outlet.close)
         return self._world.status
 
     def _survive(self, work: Callable[..., None], *arguments: object) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import prctl
@@ -16,6 +15,7 @@ import prctl
 from jvmbind.errors import JvmbindError, SystemFailureError, in_words
 from jvmbind.posix.signals import block_and_open, inherited_mask
 from jvmbind.posix.socket_options import with_options
+from jvmbind.posix.writing import Outlet
 from jvmbind.supervisor.loop import FORWARDED, Loop
 from jvmbind.supervisor.orphans import adopt_orphans
 
@@ -54,6 +54,7 @@ def _remove_unix_sockets(spec: ServiceSpec) -> None:
 
 
 def _fail(error: JvmbindError) -> NoReturn:
-    sys.stderr.write(f"jvmbind: {error}\n")
-    sys.stderr.flush()
+    outlet = Outlet(2)
+    outlet.write(f"jvmbind: {error}")
+    outlet.close()
     os._exit(error.status)

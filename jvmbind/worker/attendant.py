@@ -10,10 +10,12 @@ import os
 import select
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jvmbind import wire
 from jvmbind.posix import seccomp
+from jvmbind.posix.shortage import is_shortage
 from jvmbind.worker.connections import somebody_waits
 from jvmbind.worker.drained import Drained
 from jvmbind.worker.priority import may_change
@@ -30,6 +32,7 @@ _LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody 
 _HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that rehearses waits on its listeners
 _CONNECTING = 5  # between two looks whether the application has closed a connection of a bind-only listener
 _COUNT_FIRST, _COUNT_AGAIN = 10, 50  # milliseconds, while drained; a connection that is just being accepted has no descriptor yet
+_COMPLAIN_AGAIN = 10  # seconds between two times that the same is said
 _WAKE_AGAIN = 10  # milliseconds, while it ends: whether the application has connected to a listener of its own
 
 
@@ -50,6 +53,8 @@ class Attendant:
         """Prepare; `memory` reads the worker's memory, `pid` is the worker, `pipes` lead to the Java API."""
         self._notify = -1
         self._told = -1
+        self._channel: socket.socket | None = None  # `control`
+        self._complaint, self._complain_again = "", 0.0
         self._handover = handover
         self._specs = specs
         self._control = control
@@ -79,6 +84,9 @@ class Attendant:
     def run(self, notify: int, told: int) -> NoReturn:
         """Answer and obey for ever. `notify` is -1 where there is no filter; `told` is readable once the JVM is up."""
         self._notify, self._told = notify, told
+        if self._control >= 0:
+            self._channel = socket.socket(fileno=self._control)
+        self._handover.reserve.fill()
         poll = select.poll()
         for fd in (notify, told, self._control, -1 if self._pipes is None else self._pipes.from_java):
             if fd >= 0:
@@ -87,8 +95,15 @@ class Attendant:
             try:
                 self._turn(poll)
             except Exception as error:  # noqa: BLE001 - a dead responder would leave every later bind without an answer
-                self.report(f"hand-over: {type(error).__name__}: {error}")
-                time.sleep(0.05)  # should it be there to stay, it must not fill the log
+                self._complain(f"hand-over: {type(error).__name__}: {error}")
+                time.sleep(0.05)
+
+    def _complain(self, text: str) -> None:
+        """Say what went wrong; should it be there to stay, that must not fill the log."""
+        now = time.monotonic()
+        if text != self._complaint or now >= self._complain_again:
+            self._complaint, self._complain_again = text, now + _COMPLAIN_AGAIN
+            self.report(text)
 
     def _turn(self, poll: select.poll) -> None:
         """Wait once and do what has come."""
@@ -99,7 +114,7 @@ class Attendant:
         for fd in sleepers:
             poll.unregister(fd)
         if not ready:
-            self._handover.given.settle()
+            self._handover.reserve.use(self._handover.given.settle)
         if self._told >= 0:
             self._hear_of_jvm(poll)
         if self._notify in ready:
@@ -113,14 +128,16 @@ class Attendant:
             for message in self._pipes.read():
                 self._report(message)
         if self._handover.hides:
-            self._handover.hide()
+            self._handover.reserve.use(self._handover.hide)
         if self._handover.connecting.is_busy and self._handover.connecting.look():
             self._answer_parked()
         if not ready.keys().isdisjoint(sleepers):
             self._handover.given.rouse()
         if self._control >= 0 and time.monotonic() >= self._look_at:
-            self._look()
-            self._look_at = time.monotonic() + self._pause() / 1000
+            try:
+                self._handover.reserve.use(self._look)
+            finally:
+                self._look_at = time.monotonic() + self._pause() / 1000
 
     def _hear_of_jvm(self, poll: select.poll) -> None:
         """Notice that the JVM is up, before main's first call is answered: poll(2) may have looked here before it came."""
@@ -178,13 +195,15 @@ class Attendant:
             seccomp.send(self._notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
 
     def _obey_next(self, poll: select.poll) -> None:
+        packet = b""
         try:
-            with socket.socket(fileno=os.dup(self._control)) as control:
-                packet = control.recv(wire.MAX_SIZE + 1, socket.MSG_DONTWAIT)
+            if self._channel is not None:
+                packet = self._channel.recv(wire.MAX_SIZE + 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        except OSError:
-            packet = b""
+        except OSError as error:
+            if is_shortage(error):
+                raise
         if not packet:
             poll.unregister(self._control)  # the supervisor is gone; PR_SET_PDEATHSIG ends this process
             return
@@ -203,10 +222,14 @@ class Attendant:
             self._handover.release(rehearse=bool(command.rehearse))
             self._answer_parked()
         elif isinstance(command, wire.Drain):
-            self._handover.drain(datagrams_only=bool(command.datagrams_only), last=bool(command.last))
-            if command.datagrams_only:
-                self._report(wire.Moved())
+            drain = partial(self._handover.drain, datagrams_only=bool(command.datagrams_only), last=bool(command.last))
+            try:
+                self._handover.reserve.use(drain)
+            except OSError as error:
+                self._report(wire.DrainFailed(str(error)))
             else:
+                self._report(wire.Moved() if command.datagrams_only else wire.LetGo())
+            if not command.datagrams_only:  # also where it failed: it is to end once its clients are served
                 if self._drained is None:
                     self._drained = Drained(self._specs, self._memory, self._pid)
                 self._drained.begin_again()
@@ -216,9 +239,10 @@ class Attendant:
         elif isinstance(command, wire.Undrain):
             self._drained = None
             try:
-                self._handover.undrain()
-            finally:
-                self._answer_parked()
+                self._handover.reserve.use(self._handover.undrain)
+            except OSError as error:
+                self._report(wire.UndrainFailed(str(error)))
+            self._answer_parked()
         elif isinstance(command, wire.Ending):
             self._ends, self._look_at = self._drained is not None, 0.0
         elif self._drained is not None:

@@ -1,13 +1,13 @@
 """What the application does on its listeners: whether somebody waits for connections, and what connections there are.
 
 Runs in the responder; looks at the worker through /proc and the sockets themselves, and needs no help from the
-application. Sources: proc(5) on /proc/PID/task/TID/syscall, tcp(7) on TCP_INFO, epoll(7).
+application. Everything here raises OSError for a shortage of descriptors or memory: what was not seen may be there.
+Sources: proc(5) on /proc/PID/task/TID/syscall, tcp(7) on TCP_INFO, epoll(7).
 """
 
 from __future__ import annotations
 
 import array
-import contextlib
 import fcntl
 import os
 import select
@@ -16,6 +16,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix import epoll
+from jvmbind.posix.shortage import gone_meanwhile, is_shortage
 from jvmbind.worker.traffic import Attention, Traffic
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def waits(pid: int, memory: int) -> Iterator[Wait]:
             elif number in polls:
                 data = os.pread(memory, _POLLFD.size * min(second, _POLLFD_MAX), first)
                 yield Wait(int(task), frozenset(fd for fd, events, _ in _POLLFD.iter_unpack(data) if events & _POLLIN), -1)
-        except (OSError, ValueError, struct.error, OverflowError):
+        except OSError as error:
+            if is_shortage(error):
+                raise
+        except (ValueError, struct.error, OverflowError):
             continue  # the thread has gone on meanwhile
 
 
@@ -93,7 +97,7 @@ def somebody_waits(fds: Sequence[int], memory: int, pid: int) -> bool:
 def _has_io_uring() -> bool:
     """Whether there is an io_uring instance: the kernel shows no accept that waits in one, so it is taken to be there."""
     for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
+        with gone_meanwhile:
             if os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[io_uring]":
                 return True
     return False
@@ -108,7 +112,7 @@ def traffic(specs: Sequence[ListenSpec], skip: set[int], memory: int, pid: int) 
     """Return what is known of each connection that came through a listener."""
     found = {}
     for fd, sock in connections(specs, skip):
-        with contextlib.suppress(OSError):  # closed meanwhile
+        with gone_meanwhile:  # closed meanwhile
             found[Connection(fd, os.fstat(sock.fileno()).st_ino)] = _facts(sock)
     if not found:
         return {}
@@ -134,7 +138,7 @@ def connections(specs: Sequence[ListenSpec], skip: set[int]) -> Iterator[tuple[i
         fd = int(name)
         if fd in skip:
             continue
-        with contextlib.suppress(OSError):
+        with gone_meanwhile:
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                 continue
             with socket.socket(fileno=os.dup(fd)) as sock:
@@ -178,6 +182,6 @@ def _queued(sock: socket.socket, request: int) -> int:
 def half_close(connections: Iterable[Connection]) -> None:
     """Shut the receiving side of connections down: the application reads what has come, then the end of input."""
     for fd, inode in connections:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
+        with gone_meanwhile, socket.socket(fileno=os.dup(fd)) as sock:
             if os.fstat(sock.fileno()).st_ino == inode:  # not closed meanwhile
                 sock.shutdown(socket.SHUT_RD)

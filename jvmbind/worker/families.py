@@ -13,8 +13,9 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
+from jvmbind.posix.listening import held
 from jvmbind.posix.socket_options import attach_filter, device_of, disconnect
-from jvmbind.worker.sockets import borrowed, kind_of, shares
+from jvmbind.worker.sockets import kind_of, shares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Families:
             if not self._given.of(other):
                 self.bring_in(index)
         elif spec.is_dual and kind_of(fd).ipv4:
-            with borrowed(self._fds[index]) as sock:  # an inherited one has no partner: drop what is not IPv4
+            with held(self._fds[index]) as sock:  # an inherited one has no partner: drop what is not IPv4
                 return attach_filter(sock, _ONLY_IPV4) if sock.family == socket.AF_INET6 else []
         return []
 
@@ -82,7 +83,7 @@ class Families:
             disconnect(self._fds[index])
             self._put_aside(other)
         elif not self._listens(index):
-            with borrowed(self._fds[other]) as aside, borrowed(self._fds[index]) as sock:
+            with held(self._fds[other]) as aside, held(self._fds[index]) as sock:
                 with contextlib.suppress(OSError):  # ENOTCONN: it does not listen
                     aside.shutdown(socket.SHUT_RD)
                 aside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,11 +93,11 @@ class Families:
                 aside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def _listens(self, index: int) -> bool:
-        with borrowed(self._fds[index]) as sock:
+        with held(self._fds[index]) as sock:
             return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
     def _put_aside(self, index: int) -> None:
-        with borrowed(self._fds[index]) as sock, contextlib.suppress(OSError):  # no loopback address of this version
+        with held(self._fds[index]) as sock, contextlib.suppress(OSError):  # no loopback address of this version
             sock.connect((_NOWHERE[sock.family], _DISCARD))
             while True:  # what came before
                 sock.recv(1, socket.MSG_DONTWAIT)

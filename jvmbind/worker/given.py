@@ -15,7 +15,8 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind.posix import epoll
-from jvmbind.posix.listening import accept_queue, reach
+from jvmbind.posix.listening import accept_queue, held, reach
+from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.posix.socket_options import carry_over, restore
 from jvmbind.worker.connections import somebody_waits, waits_now
 from jvmbind.worker.idle import HOP_LIMITS, Idle, idle_like, is_alive, knock
@@ -24,7 +25,7 @@ from jvmbind.worker.waking import OwnConnections, interrupt
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from jvmbind.spec import ListenSpec
 
@@ -105,33 +106,50 @@ class Given:
         done where `fd` is no longer one of the `expected` inodes: the application may have closed it, and got its number
         for another file.
         """
-        try:
+        former = -1
+        with gone_meanwhile:
             former = os.dup(fd)
-        except OSError:
+        if former < 0:
             return  # closed
         inode = inode_of(by)
         try:
             if inode_of(former) not in expected:
                 return
             for last in [False] * _ROUNDS + [True]:
-                watched = []
-                for found in epoll.registrations((fd,), self._names()):
-                    registration = epoll.again(found)
-                    if registration is not None:
-                        epoll.remove(self._libc, registration)
-                        watched.append(registration)
-                if inode_of(fd) not in expected:
-                    return
-                os.dup2(by, fd, inheritable=False)
-                for registration in watched:
-                    with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
-                        epoll.add(self._libc, registration)
-                late = [one for one in epoll.registrations((fd,), self._names()) if one.inode not in {inode, -1}]
+                watched: list[epoll.Registration] = []
+                try:
+                    for found in epoll.registrations((fd,), self._names()):
+                        registration = epoll.again(found)
+                        if registration is not None:
+                            epoll.remove(self._libc, registration)
+                            watched.append(registration)
+                    if inode_of(fd) not in expected:
+                        return
+                    os.dup2(by, fd, inheritable=False)
+                except OSError:
+                    self._register(watched)  # `fd` names what it named
+                    raise
+                self._register(watched)
+                late: list[epoll.Registration] = []
+                with contextlib.suppress(OSError):  # done; a shortage since the first search is not to undo it
+                    late = [one for one in epoll.registrations((fd,), self._names()) if one.inode not in {inode, -1}]
                 if last or not late or inode_of(fd) != inode:
                     return
                 os.dup2(former, fd, inheritable=False)  # what is registered for `by` stays so, under the same number
         finally:
             os.close(former)
+
+    def _register(self, registrations: Iterable[epoll.Registration]) -> None:
+        """Register descriptors again, all that can be; raises OSError for a shortage."""
+        failure: OSError | None = None
+        for registration in registrations:
+            try:
+                with gone_meanwhile:  # or the application has registered it itself meanwhile
+                    epoll.add(self._libc, registration)
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     @property
     def unsettled(self) -> bool:
@@ -144,14 +162,11 @@ class Given:
         A selector never watches a socket that blocks, and hardly any C code does: such a bind is answered before the
         search. The open file was kept for it, so its registrations are still listed under the number.
         """
+        watched = epoll.registrations(self._unsettled, self._names()) if self._unsettled else []
         unsettled, self._unsettled = self._unsettled, {}
-        watched = epoll.registrations(unsettled, self._names()) if unsettled else []
         for kept, _ in unsettled.values():
             os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
-        for registration in watched:
-            if inode_of(registration.fd) == unsettled[registration.fd][1]:
-                with contextlib.suppress(FileExistsError):  # the application has registered it itself meanwhile
-                    epoll.add(self._libc, registration)
+        self._register(one for one in watched if inode_of(one.fd) == unsettled[one.fd][1])
 
     def known_fds(self) -> set[int]:
         """Return the descriptors that are listeners or stand in for one."""
@@ -164,8 +179,15 @@ class Given:
         return {str(fd) for fd in (*self._fds, *(idle.fd for idle in self._idle.values()), *given)}
 
     def drain(self, index: int) -> None:
-        """Put an idle socket in the place of a listener: the application sees a quiet socket and keeps what it has."""
+        """Put an idle socket in the place of a listener: the application sees a quiet socket and keeps what it has.
+
+        Raises OSError; the application may then have the listener on some of its descriptors still, or again.
+        """
         if index in self._idle:
+            # What did not get the listener back when it was to have it.
+            expected = self._inodes_of(index) - {self._idle[index].inode}
+            for fd in self.of(index):
+                self._replace(fd, self._idle[index].fd, expected)
             return
         self.settle()
         idle, expected = idle_like(self._fds[index]), self._inodes_of(index)
@@ -199,27 +221,29 @@ class Given:
             time.sleep(0.0005)
 
     def undrain(self, index: int) -> None:
-        """Give a listener back; raises OSError where that did not go well for each descriptor."""
+        """Give a listener back; raises OSError where that did not go well for each descriptor, and may then be tried again."""
         idle = self._idle.get(index)
         if idle is None:
             return
-        try:
-            given = self.of(index)
-            if given:
-                restore(self._fds[index], self._specs[index])
-                carry_over(idle.fd, self._fds[index], self._specs[index], skip=HOP_LIMITS)
-            for fd in given:
-                self._replace(fd, self._fds[index], {idle.inode})
-        finally:
-            del self._idle[index]
-            self._left.append((index, idle))
-            os.close(idle.fd)
-            self._asleep.discard(index)
-            woken = self._interrupt(index)
+        given = self.of(index)
+        if given:
+            restore(self._fds[index], self._specs[index])
+            carry_over(idle.fd, self._fds[index], self._specs[index], skip=HOP_LIMITS)
+        for fd in given:
+            self._replace(fd, self._fds[index], {idle.inode})
+        del self._idle[index]
+        self._left.append((index, idle))
+        os.close(idle.fd)
+        self._asleep.discard(index)
+        with contextlib.suppress(OSError):  # then the next client wakes who sleeps, see `sleepers`
+            self._wake(index, idle)
+
+    def _wake(self, index: int, idle: Idle) -> None:
+        woken = self._interrupt(index)
+        self.rouse()
+        # A thread that sleeps there would wake with the next client; a connection of our own spares it the wait.
+        if not woken and (index, idle) in self._left and self._specs[index].protocol == "tcp" and reach(self._fds[index]):
             self.rouse()
-            # A thread that sleeps there would wake with the next client; a connection of our own spares it the wait.
-            if not woken and (index, idle) in self._left and self._specs[index].protocol == "tcp" and reach(self._fds[index]):
-                self.rouse()
 
     def sleepers(self) -> set[int]:
         """Return the listeners for which a thread still sleeps on an idle socket; call `rouse` when one is readable."""
@@ -275,6 +299,6 @@ class Given:
 
 def listen_again(fd: int, backlog: int) -> None:
     """Make a shared listener listen again, where shutdown(2) by an application ended that; its port stayed bound."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    with held(fd) as sock:
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.listen(backlog)

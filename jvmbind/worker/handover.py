@@ -11,17 +11,20 @@ import ctypes
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jvmbind.posix import bind_only
+from jvmbind.posix.shortage import for_each, is_shortage
 from jvmbind.posix.socket_options import carry_over, disconnect, restore
 from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, TooWide, Tried
 from jvmbind.worker import strict
 from jvmbind.worker.address import SOCKADDR_MAX, Match, Wanted, by_port, find, parse_sockaddr
+from jvmbind.worker.answer import DONE, PROCEED, Answer
 from jvmbind.worker.connecting import Connecting
 from jvmbind.worker.families import Families
 from jvmbind.worker.given import Given, listen_again
 from jvmbind.worker.hints import Hints, option_for
+from jvmbind.worker.idle import reserve_for
 from jvmbind.worker.sockets import is_null, kind_of, same_file
 from jvmbind.worker.undeclared import Undeclared
 
@@ -30,18 +33,6 @@ if TYPE_CHECKING:
 
     from jvmbind.posix.seccomp import Machine, Notification
     from jvmbind.spec import ListenSpec
-
-
-class Answer(NamedTuple):
-    """What the waiting thread gets: `value`, or errno `error`, or the kernel's own answer (`proceed`)."""
-
-    value: int = 0
-    error: int = 0
-    proceed: bool = False
-
-
-PROCEED = Answer(proceed=True)
-DONE = Answer()
 
 
 class HandOver:
@@ -73,6 +64,7 @@ class HandOver:
         self._specs = specs
         self._fds = fds
         self.given = Given(specs, fds, memory=memory, pid=pid, libc=libc)
+        self.reserve = reserve_for(specs)
         self.undeclared = Undeclared()
         self.connecting = Connecting(specs, fds, self.given)
         self._families = Families(specs, fds, self.given)
@@ -105,13 +97,14 @@ class HandOver:
     def answer(self, call: Notification) -> Answer | None:
         """Answer one system call; None while it must wait, parked, until `release` was called.
 
-        Never raises: a failure here becomes EIO for the application and a line in the log.
+        Never raises: a failure here becomes an errno for the application and a line in the log.
         """
         try:
-            return self._answer(call)
+            return self.reserve.use(lambda: self._answer(call))
         except Exception as error:  # noqa: BLE001 - a thread of the application waits for an answer, whatever happened
             self._report(Note(f"hand-over failed: {type(error).__name__}: {error}"))
-            return Answer(error=errno.EIO)
+            lacked = error.errno if isinstance(error, OSError) and is_shortage(error) else None
+            return Answer(error=lacked or errno.EIO)
 
     def _answer(self, call: Notification) -> Answer | None:
         own = os.path.exists(f"/proc/{self._pid}/task/{call.tid}")
@@ -280,11 +273,13 @@ class HandOver:
     def drain(self, *, datagrams_only: bool, last: bool = False) -> None:
         """Put an idle socket in the place of each listener; with `datagrams_only`, begin to share the rest with the next.
 
-        With `last` none follows, and datagram listeners stay: answers can leave by them alone.
+        With `last` none follows, and datagram listeners stay: answers can leave by them alone. Raises OSError, when all
+        was done that can be; a second call does the rest.
         """
-        for index, spec in enumerate(self._specs):
-            if not spec.bind_only and not (last if spec.protocol == "udp" else datagrams_only):
-                self.given.drain(index)
+        specs = enumerate(self._specs)
+        for_each(
+            [i for i, s in specs if not s.bind_only and not (last if s.protocol == "udp" else datagrams_only)], self.given.drain
+        )
         if datagrams_only:
             self.undeclared.begin_to_share()
 
@@ -292,16 +287,12 @@ class HandOver:
         """Give the listeners back, all that can be; raises OSError."""
         self._parked = self._rehearses = False
         self._to_hide.clear()
-        failures: list[OSError] = []
-        for index in range(len(self._specs)):
-            try:
-                self.given.undrain(index)
-                if self.given.of(index) and not self._specs[index].bind_only:
-                    self._families.bring_in(index)
-            except OSError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+        for_each(range(len(self._specs)), self._undrain)
+
+    def _undrain(self, index: int) -> None:
+        self.given.undrain(index)
+        if self.given.of(index) and not self._specs[index].bind_only:
+            self._families.bring_in(index)
 
     @property
     def hides(self) -> bool:
@@ -309,25 +300,25 @@ class HandOver:
         return bool(self._to_hide)
 
     def hide(self) -> None:
-        """Put idle sockets in the place of listeners on which a rehearsing application waits."""
+        """Put idle sockets in the place of listeners on which a rehearsing application waits; raises OSError for a shortage."""
         for index in sorted(self._to_hide):
             if self.given.is_awaited(index):
-                self._to_hide.remove(index)
                 try:
                     self.given.drain(index)
                 except OSError as error:
+                    if is_shortage(error):
+                        raise  # and try again
+                    self._to_hide.remove(index)
                     self._report(Note(f"listener {self._specs[index].name!r} is not rehearsed: {error}"))
                     continue
+                self._to_hide.remove(index)
                 if self._specs[index].protocol == "tcp":
                     self._report(Hidden(self._declared(index), self.given.port(index)))
 
     def _give_real(self, index: int) -> None:
-        """While it rehearses, give the listener itself for the second time too: its address will be asked for once more."""
+        """While it rehearses, give the listener itself at its second bind too: it will be asked for again; raises OSError."""
         if self._rehearses:
-            try:
-                self.given.undrain(index)
-            except OSError as error:
-                self._report(Note(f"listener {self._specs[index].name!r}: {error}"))
+            self.given.undrain(index)
 
     def _now_listening(self, index: int) -> None:
         if self._rehearses and self._specs[index].protocol != "udp":
@@ -356,8 +347,7 @@ class HandOver:
         if not self._claimed[index] and not (self._specs[index].bind_only and self._claimed[declared]):
             self._report(Claimed(declared, fd))
         self._claimed[index] = True
-        if self._specs[index].bind_only:
-            self._claimed[declared] = True
+        self._claimed[declared] |= bool(self._specs[index].bind_only)
 
     def _listen(self, fd: int, backlog: int) -> Answer:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""

@@ -10,13 +10,22 @@ import errno
 import os
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jvmbind.posix.listening import held
+from jvmbind.posix.shortage import Reserve, is_shortage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jvmbind.spec import ListenSpec
 
 _IP_MINTTL = 21  # linux/in.h
 _IPV6_MINHOPCOUNT = 73  # linux/in6.h
 _HOPS = 255  # the most that there is
 HOP_LIMITS = frozenset({"IP_MINTTL", "IPV6_MINHOPCOUNT"})  # the idle socket's own
 _BACKLOG = 128
+_RESERVED, _RESERVED_FOR_A_STEP = 32, 6
 _PATIENCE = 0.2  # seconds
 
 
@@ -34,6 +43,12 @@ class Idle(NamedTuple):
     door: int = -1
 
 
+def reserve_for(specs: Sequence[ListenSpec]) -> Reserve:
+    """Return a reserve for an idle socket in the place of each listener, and for what one step needs for a moment."""
+    sockets = sum(2 if spec.protocol == "unix" else 1 for spec in specs if not spec.bind_only)
+    return Reserve(min(sockets, _RESERVED) + _RESERVED_FOR_A_STEP)
+
+
 def idle_like(fd: int) -> Idle:
     """Return a socket of the same kind as the listener `fd` on which nothing ever arrives; raises OSError.
 
@@ -41,7 +56,7 @@ def idle_like(fd: int) -> Idle:
     loopback address, and packets with a hop limit below 255 are dropped, which is all that do not ask for it (64 is the
     default): ip(7) on IP_MINTTL. A packet filter would need a capability on TCP sockets in newer kernels.
     """
-    with socket.socket(fileno=os.dup(fd)) as listener:
+    with held(fd) as listener:
         idle = socket.socket(listener.family, listener.type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, listener.proto)
     door = -1
     try:
@@ -114,6 +129,6 @@ def is_alive(idle: Idle) -> bool:
     table = tables.get((idle.family, idle.type), "")
     try:
         lines = Path(f"/proc/self/net/{table}").read_text(encoding="utf-8", errors="replace").splitlines() if table else []
-    except OSError:
-        return False
+    except OSError as error:
+        return is_shortage(error)  # then nobody knows
     return any(str(idle.inode) in line.split() for line in lines)

@@ -23,6 +23,7 @@ import prctl
 
 from jvmbind.errors import SystemFailureError
 from jvmbind.posix import seccomp
+from jvmbind.posix.shortage import raise_own_limit
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -102,6 +103,7 @@ class Responder:
             prctl.set_pdeathsig(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
+            raise_own_limit()
             _show_as(f"jvmbind: responder of {parent}")
             prctl.set_name("jvmbind-respond")
             notify = os.eventfd_read(self._number) - 2

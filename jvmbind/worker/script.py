@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
+from jvmbind import wire
 from jvmbind.errors import EX_TEMPFAIL
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.passed_files import reading
@@ -252,6 +253,9 @@ class Script:
         for java in self._javas:
             if java.serves or isinstance(command, Release):
                 java.tell(packet)
+        has_listener = any(java.serves and not java.ended for java in self._javas)
+        if isinstance(command, wire.Drain) and not command.datagrams_only and not has_listener:
+            self._report(wire.LetGo())
         return True
 
     def _take_signals(self) -> None:

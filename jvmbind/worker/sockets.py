@@ -10,6 +10,8 @@ import socket
 import stat
 from typing import NamedTuple
 
+from jvmbind.posix.shortage import gone_meanwhile
+
 _IPPROTO_MPTCP = 262  # linux/in.h
 
 
@@ -22,11 +24,13 @@ def inode_of(fd: int) -> int:
 
 
 def same_file(pid: int, tid: int, fd: int) -> bool:
-    """Whether a thread of this process means by `fd` what this process does: it may have descriptors of its own (unshare(2))."""
-    try:
+    """Whether a thread of this process means by `fd` what this process does: it may have descriptors of its own (unshare(2)).
+
+    Raises OSError for a shortage, as all that follow do.
+    """
+    with gone_meanwhile:
         return os.stat(f"/proc/{pid}/task/{tid}/fd/{fd}").st_ino == os.fstat(fd).st_ino
-    except OSError:
-        return inode_of(fd) < 0  # closed here and there, or the thread is gone
+    return inode_of(fd) < 0  # closed here and there, or the thread is gone
 
 
 def is_null(fd: int) -> bool:
@@ -50,11 +54,9 @@ def borrowed(fd: int) -> socket.socket:
 
 def family_of(fd: int) -> int:
     """Return the address family of a socket, AF_UNIX where it is none."""
-    try:
-        with borrowed(fd) as sock:
-            return sock.family
-    except OSError:
-        return socket.AF_UNIX  # no socket: the kernel's own answer is ENOTSOCK
+    with gone_meanwhile, borrowed(fd) as sock:
+        return sock.family
+    return socket.AF_UNIX  # no socket: the kernel's own answer is ENOTSOCK
 
 
 class Kind(NamedTuple):
@@ -67,20 +69,18 @@ class Kind(NamedTuple):
 
 def kind_of(fd: int) -> Kind:
     """Return what an internet socket is; `Kind()` for anything else."""
-    try:
-        with borrowed(fd) as sock:
-            if sock.family not in {socket.AF_INET, socket.AF_INET6}:
-                return Kind()
-            protocol = {
-                (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
-                (socket.SOCK_STREAM, _IPPROTO_MPTCP): "tcp",
-                (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
-            }.get((sock.type, sock.proto), "")
-            if sock.family == socket.AF_INET:
-                return Kind(protocol, ipv4=True)
-            return Kind(protocol, bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)))
-    except OSError:
-        return Kind()
+    with gone_meanwhile, borrowed(fd) as sock:
+        if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+            return Kind()
+        protocol = {
+            (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
+            (socket.SOCK_STREAM, _IPPROTO_MPTCP): "tcp",
+            (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
+        }.get((sock.type, sock.proto), "")
+        if sock.family == socket.AF_INET:
+            return Kind(protocol, ipv4=True)
+        return Kind(protocol, bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)))
+    return Kind()
 
 
 def shares(fd: int, protocol: str) -> bool:

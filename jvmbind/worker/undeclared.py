@@ -7,10 +7,10 @@ kernel grants to processes of one user (socket(7)). They keep it.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 
 from jvmbind.posix.listening import TCP_LISTEN, tcp_rows
+from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.worker.sockets import borrowed, inode_of
 
 
@@ -45,13 +45,13 @@ class Undeclared:
 
 
 def _port(fd: int) -> int:
-    with contextlib.suppress(OSError), borrowed(fd) as sock:
+    with gone_meanwhile, borrowed(fd) as sock:
         return int(sock.getsockname()[1])
     return 0
 
 
 def _set_reuseport(fd: int) -> None:
-    with contextlib.suppress(OSError), borrowed(fd) as sock:
+    with gone_meanwhile, borrowed(fd) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 

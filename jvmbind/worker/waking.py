@@ -9,7 +9,6 @@ Sources: proc(5), tgkill(2), signal(7); NativeThread.c and linux_close.c of the 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -17,6 +16,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
+from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.worker.connections import sleeping_threads
 
@@ -96,7 +96,7 @@ class OwnConnections:
 def _open(by_port: dict[int, int]) -> Iterator[tuple[int, int]]:
     """Yield the application's own ends: sockets whose other end is a listener's port of the same address."""
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
+        with gone_meanwhile:
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                 continue
             with socket.socket(fileno=os.dup(int(name))) as sock:

@@ -108,7 +108,7 @@ class Stage:
         else:
             seccomp.send(self._notify, call.id, value=answer.value, error=answer.error, proceed=answer.proceed)
             if self.handover.given.unsettled:
-                self.handover.given.settle()
+                self.handover.reserve.use(self.handover.given.settle)
 
     def is_listener(self, fd: int, index: int = 0) -> bool:
         """Tell whether a descriptor of the application is the listener itself, or a further socket of it."""

@@ -23,10 +23,12 @@ from jvmbind.lifecycle import (
     Died,
     Drain,
     Drained,
+    DrainFailed,
     Exit,
     HalfClose,
     Kill,
     Left,
+    LetGo,
     Member,
     Parked,
     Phase,
@@ -47,6 +49,7 @@ from jvmbind.lifecycle import (
     Stop,
     Timeout,
     Undrain,
+    UndrainFailed,
     Wanted,
     steps,
     table,
@@ -283,6 +286,24 @@ class World(RuleBasedStateMachine):
     def is_ready(self, data: st.DataObject) -> None:
         """Let a probe succeed."""
         self.happen(Ready(self.now, self.a_living_one(data, self.probed & self.alive)))
+
+    @precondition(lambda self: self.drained & self.alive)
+    @rule(data=st.data())
+    def lets_go(self, data: st.DataObject) -> None:
+        """Let a worker have given its listeners up."""
+        self.happen(LetGo(self.now, self.a_living_one(data, self.drained & self.alive)))
+
+    @precondition(lambda self: self.drained & self.alive)
+    @rule(data=st.data())
+    def drain_fails(self, data: st.DataObject) -> None:
+        """Let a worker have some of its listeners still."""
+        self.happen(DrainFailed(self.now, self.a_living_one(data, self.drained & self.alive), "Too many open files"))
+
+    @precondition(lambda self: self.alive - self.drained)
+    @rule(data=st.data())
+    def undrain_fails(self, data: st.DataObject) -> None:
+        """Let a worker not have got its listeners back."""
+        self.happen(UndrainFailed(self.now, self.a_living_one(data, self.alive - self.drained), "Too many open files"))
 
     @precondition(lambda self: self.drained & self.alive)
     @rule(data=st.data(), left=st.sampled_from([None, (0, 0), (0, 1), (1, 0)]))
@@ -688,6 +709,7 @@ def test_a_slow_start_says_so_once(seconds: float) -> None:
     assert step(spec, up(spec), Timeout(10.0, "slow", 1))[1] == ()
 
 
+REHEARSED: list[lifecycle.Event] = [Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), Timeout(4.3, "settle", 2)]
 FAILURES: dict[str, list[lifecycle.Event]] = {
     "dies before its first bind": [Died(3.0, 2, 1, 0)],
     "dies parked": [Parked(3.0, 2), Died(4.0, 2, 1, 0)],
@@ -695,6 +717,10 @@ FAILURES: dict[str, list[lifecycle.Event]] = {
     "cannot be started": [SpawnFailed(3.0, 2, 71)],
     "is not ready in time": [Timeout(62.0, "start", 2)],
     "does not take the probe": [Parked(3.0, 2), Accepting(4.0, 2), Timeout(9.0, "probe", 2)],
+    "gets no listener": [*REHEARSED, UndrainFailed(4.5, 2, "Too many open files")],
+    "finds the old one with its listeners": [*REHEARSED, Ready(4.4, 2), DrainFailed(4.5, 1, "Too many open files")],
+    "finds the old one silent": [*REHEARSED, Ready(4.4, 2), Timeout(9.0, "probe", 2)],
+    "cannot share datagrams with the old one": [Parked(3.0, 2), DrainFailed(3.1, 1, "Too many open files")],
 }
 
 
@@ -732,6 +758,7 @@ def test_reload() -> None:
     assert actions == (ClearTimer("start", 2), ClearTimer("slow", 2), SetTimer("settle", 2, steps.SETTLE_SECONDS))
     state, actions = step(spec, state, Timeout(4.5, "settle", 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
+    state, _ = step(spec, state, LetGo(4.6, 1))
     state, actions = step(spec, state, Ready(5.0, 2))
     assert ReportChange(2, failure="") in actions
     assert SetTimer("drain", 1, spec.drain_timeout) in actions
@@ -784,6 +811,31 @@ def test_standby_that_dies_during_a_reload() -> None:
     after, actions = step(spec, state, StandbyDue(3.0))
 
     assert (after, actions) == (state, (SetTimer("standby", 0, steps.STANDBY_SECONDS),))
+
+
+def test_reload_is_done_when_the_old_one_has_let_go() -> None:
+    """A new generation that was found ready serves, and is said to, once the old one has given its listeners up."""
+    spec = service()
+    state, _ = step(spec, up(spec), Reload(2.0))
+    for event in REHEARSED:
+        state, _ = step(spec, state, event)
+    state, actions = step(spec, state, Ready(4.4, 2))
+    assert actions == ()
+    assert state.phase is Phase.RELOADING
+
+    state, actions = step(spec, state, LetGo(4.5, 1))
+
+    assert state.phase is Phase.UP
+    assert ReportChange(2, failure="") in actions
+
+
+def test_no_listeners_for_the_only_generation() -> None:
+    """One that alone is to serve, and has not got its listeners back, is killed and so replaced."""
+    spec = service()
+
+    _, actions = step(spec, up(spec), UndrainFailed(2.0, 1, "Too many open files"))
+
+    assert kills(actions) == [signal.SIGKILL]
 
 
 def test_reload_given_up_after_the_take_over() -> None:

@@ -22,13 +22,14 @@ import java.util.List;
  * A server whose life the tests decide on, by KEY=VALUE arguments in the order in which they are to happen:
  * hook=MS (a shutdown hook that takes so long), wait=MS, check=PORT (binds, listens and closes), http=PORT, deaf=PORT (listens and accepts nothing), udp=PORT,
  * at=HOST:PORT (the same as http, on one address; says why where it cannot), try=PORT (binds it twice, and says what came of it), await=FILE (waits for it),
- * lock=FILE (locks it, and fails where another process has), say=TEXT, chat=TEXT (never stops telling jvmbind its status), exit=STATUS, hang=anything.
+ * files=N (keeps so many files open), lock=FILE (locks it, and fails where another process has), say=TEXT, chat=TEXT (never stops telling jvmbind its status), exit=STATUS, hang=anything.
  * It answers with its process id and its -Dversion; GET /sleep/MS, and the datagram "sleep MS", after so many milliseconds. Connections are kept
  * alive unless the client says "Connection: close".
  */
 public final class App {
     private static final String NAME = "pid=" + ProcessHandle.current().pid() + " version=" + System.getProperty("version");
 
+    private static final List<FileChannel> OPEN = new ArrayList<>();
     private static final List<FileChannel> LOCKS = new ArrayList<>();
 
     private App() {}
@@ -42,6 +43,11 @@ public final class App {
                     sleep(Long.parseLong(value));
                     say("STOPPED");
                 }));
+                case "files" -> {
+                    for (int i = Integer.parseInt(value); i > 0; i--) {
+                        OPEN.add(FileChannel.open(Path.of("/dev/null"), StandardOpenOption.READ));
+                    }
+                }
                 case "wait" -> sleep(Long.parseLong(value));
                 case "http" -> {
                     ServerSocket server = new ServerSocket(Integer.parseInt(value), 100);
