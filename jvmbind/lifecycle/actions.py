@@ -73,7 +73,10 @@ class ClearTimer(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Something for the log and the manager: ready, slow, partly, back-off, unclaimed, hangs, late, dump, alone, start-limit."""
+    """Something for the log and the manager.
+
+    ready, slow, partly, back-off, unclaimed, hangs, late, dump, alone, standby-late, start-limit.
+    """
 
     what: str
     generation: int

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import EX_TEMPFAIL
-from jvmbind.lifecycle.actions import ClearTimer, Exit, Report, ReportChange, SetTimer, Undrain
+from jvmbind.lifecycle.actions import Action, ClearTimer, Report, ReportChange, SetTimer, Undrain
 from jvmbind.lifecycle.events import Died, SpawnFailed
 from jvmbind.lifecycle.reload import keep_old
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
-from jvmbind.lifecycle.steps import SIGKILL, SIGTERM, TIMERS, again, delay, no_change, shell_status, take_over, without
+from jvmbind.lifecycle.steps import (
+    SIGKILL,
+    SIGTERM,
+    TIMERS,
+    again,
+    delay,
+    patience,
+    shell_status,
+    start_timers,
+    take_over,
+    without,
+)
+from jvmbind.lifecycle.stop import leave
 
 if TYPE_CHECKING:
     from jvmbind.lifecycle.events import Event
@@ -31,7 +43,8 @@ def died(spec: ServiceSpec, state: State, event: Event) -> Step:
     if member.role is Role.DRAINING:
         return state, gone
     if member.role is Role.STANDBY:
-        state = state._replace(standby_deaths=state.standby_deaths + 1)
+        healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
+        state = state._replace(standby_deaths=1 if healthy else state.standby_deaths + 1)
         return state, (*gone, SetTimer("standby", 0, delay(spec, state.standby_deaths + 1)))
     state, actions = lost(spec, state, member, event)
     return state, (*gone, *actions)
@@ -45,7 +58,10 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     incoming = state.one(Role.INCOMING)
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
         takes = take_over(state, incoming.number) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
-        return state._replace(phase=Phase.STARTING), (ClearTimer("settle", incoming.number), *takes)
+        # The time of its start may have ended with the rehearsal; nobody serves beside it any more, so it has that of one alone.
+        timers: tuple[Action, ...] = (ClearTimer("settle", incoming.number), ClearTimer("probe", incoming.number))
+        timers += start_timers(incoming.number, patience(spec, state))
+        return state._replace(phase=Phase.STARTING), (*timers, *takes)
     if state.change is not Change.NONE:  # and the old one died before: back to what it ran, as after its own death
         state = state._replace(change=Change.NONE, crashes=state.crashes + 1)
         state, actions = again(spec, state, event.now, delay(spec, state.crashes))
@@ -53,11 +69,12 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     if member.serves and event.signal:
         state = state._replace(served=True)
     if not must_restart(spec, state, member, event):
-        return state._replace(phase=Phase.ENDED), (Exit(shell_status(event.status, event.signal)),)
-    if member.role is Role.INCOMING and not member.serves:
+        return leave(spec, state, shell_status(event.status, event.signal))
+    if member.role is Role.INCOMING and not member.serves and member.number != state.told:
         state = state._replace(failed_starts=state.failed_starts + 1)
         if spec.start_limit and state.failed_starts >= spec.start_limit:
-            return state._replace(phase=Phase.ENDED), (Report("start-limit", member.number), Exit(EX_TEMPFAIL))
+            state, actions = leave(spec, state, EX_TEMPFAIL)
+            return state, (Report("start-limit", member.number), *actions)
     healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
     state = state._replace(crashes=1 if healthy else state.crashes + 1)
     return again(spec, state, event.now, delay(spec, state.crashes))
@@ -80,6 +97,6 @@ def spawn_failed(spec: ServiceSpec, state: State, event: Event) -> Step:
     """No process could be made for a generation."""
     if not isinstance(event, SpawnFailed):
         return state, ()
-    if not (state.served or state.owed) and state.phase is Phase.STARTING:
-        return without(state, event.generation)._replace(phase=Phase.ENDED), (*no_change(state), Exit(event.status))
+    if not (state.served or state.owed) and spec.restart != "always" and state.phase is Phase.STARTING:
+        return leave(spec, without(state, event.generation), event.status)
     return died(spec, state, Died(event.now, event.generation, event.status, SIGKILL))

@@ -139,6 +139,6 @@ def spawn_failed_restarting(spec: ServiceSpec, state: State, event: Event) -> St
 
 def fail_restart(state: State, member: Member, why: str) -> Step:
     """The new generation is not ready in time: it is ended, and the version of before is started again."""
-    state, actions = end_late(state._replace(phase=Phase.STARTING, change=Change.NONE), member)
+    state, actions = end_late(state._replace(phase=Phase.STARTING, change=Change.NONE, told=member.number), member)
     # Its listeners go first: it must not take what waits in them into its end.
     return state, (*actions[:1], Drain(member.number), ReportChange(member.number, failure=why), *actions[1:])

@@ -8,11 +8,13 @@ from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Probe, Re
 from jvmbind.lifecycle.reload import abort_reload, fail_restart
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
+    LATE_DUMP_SECONDS,
     PROBE_SECONDS,
     SETTLE_SECONDS,
     SIGQUIT,
     STANDBY_SECONDS,
     START_TIMERS,
+    end,
     end_late,
     end_standby,
     replace_member,
@@ -46,7 +48,7 @@ def parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
         return replace_member(state, member._replace(stage=max(member.stage, Stage.RELEASED))), (*step_back, release)
     if member.role is not Role.STANDBY:
         return state, ()
-    return replace_member(state, member._replace(stage=Stage.PARKED)), ()
+    return replace_member(state, member._replace(stage=Stage.PARKED, ready_at=event.now)), (ClearTimer("start", member.number),)
 
 
 def _may_serve(state: State, member: Member) -> bool:
@@ -122,8 +124,12 @@ def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, no
 
     During a reload the old one serves on; after a restart the version of before is started again. The first start of a
     service is only reported: its caller may be looking, and slow is no failure. A later one is ended and started again,
-    unless it serves on a part of the listeners: then it goes on like that.
+    unless it serves on a part of the listeners: then it goes on like that. A standby that hangs gives way to another.
     """
+    if member.role is Role.STANDBY and member.stage is Stage.STARTING:
+        state = replace_member(state, member._replace(stage=Stage.TERMINATING))
+        reports = (Report("standby-late", member.number, now - member.started), Report("dump", member.number))
+        return state, (*reports, *end(member.number, LATE_DUMP_SECONDS, SIGQUIT))
     if member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
     if state.phase is Phase.RELOADING:

@@ -55,7 +55,7 @@ class Member(NamedTuple):
     role: Role
     stage: Stage
     started: float
-    ready_at: float = 0.0
+    ready_at: float = 0.0  # of a standby: when it was parked
     serves: bool = False  # takes clients, on one listener at least
     let_go: bool = False  # of a reload's old generation: it has idle sockets in the place of its listeners
 
@@ -68,7 +68,8 @@ class State(NamedTuple):
     next_number: int = 1
     crashes: int = 0  # in a row
     failed_starts: int = 0  # in a row
-    standby_deaths: int = 0
+    told: int = 0  # the generation whose failure has been reported as that of a reload or a restart
+    standby_deaths: int = 0  # in a row
     late_starts: int = 0  # in a row, that were ended for their time-out
     slowest_start: float = 0.0  # seconds, of those that came to serve
     paused_at: float = 0.0  # when the back-off began

@@ -30,7 +30,8 @@ SLOW_SECONDS = 5.0  # after which a start that is not ready says what it waits f
 PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
 STANDBY_SECONDS = 2.0  # a starting JVM takes the processor that the first answers of another need
 SLOWER = 2.0  # so many times the slowest start before may a later start take
-_DOUBLINGS = 16  # of the patience with starts that are late again and again
+LONGEST_START = 3600.0  # to which starts that are late again and again can lengthen the time of the next one
+_DOUBLINGS = 16  # 2.0 ** 1024 is no float
 Step = tuple[State, tuple[Action, ...]]
 SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
 START_TIMERS = ("start", "slow", "late", "served", "settle", "probe")
@@ -56,18 +57,21 @@ def without(state: State, number: int) -> State:
 def patience(spec: ServiceSpec, state: State) -> float:
     """Return the seconds that a start may take: a server that was slow once may be so again, and slower.
 
-    Each start that is ended for being late doubles it, so that one that only needs more time gets through in the end.
+    Each start that is ended for being late doubles it, so that one that only needs more time gets through in the end; up to
+    an hour, as one that hangs must be followed by another some time.
     """
-    return max(spec.start_timeout, SLOWER * state.slowest_start) * 2.0 ** min(state.late_starts, _DOUBLINGS)
+    usual = max(spec.start_timeout, SLOWER * state.slowest_start)
+    return max(usual, min(usual * 2.0 ** min(state.late_starts, _DOUBLINGS), LONGEST_START))
 
 
 def spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bool) -> Step:
     """Start a generation; a reload, beside one that serves, waits no longer for it than `start_timeout`."""
     number = state.next_number
     after = replace_member(state._replace(next_number=number + 1), Member(number, role, Stage.STARTING, now))
+    if role is Role.STANDBY:
+        return after, (Spawn(number, parked=True), SetTimer("start", number, patience(spec, state)))
     seconds = spec.start_timeout if parked else patience(spec, state)
-    timers = () if role is Role.STANDBY else start_timers(number, seconds)
-    return after, (Spawn(number, parked=parked), *timers)
+    return after, (Spawn(number, parked=parked), *start_timers(number, seconds))
 
 
 def start_timers(number: int, seconds: float) -> tuple[Action, ...]:
@@ -90,7 +94,7 @@ def end_standby(spec: ServiceSpec, state: State) -> Step:
     actions: tuple[Action, ...] = ()
     for standby in state.all(Role.STANDBY):
         state = replace_member(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
-        actions += end(standby.number, spec.stop_timeout)
+        actions += (ClearTimer("start", standby.number), *end(standby.number, spec.stop_timeout))
     return state, actions
 
 
@@ -103,7 +107,7 @@ def again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
     """Start the next generation: a standby at once, a new one after the back-off."""
     standby = next((member for member in state.all(Role.STANDBY) if member.stage is Stage.PARKED), None)
     if standby is not None:
-        state = replace_member(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED, started=now))
+        state = replace_member(state, standby._replace(role=Role.INCOMING, stage=Stage.RELEASED, started=now, ready_at=0.0))
         timers = start_timers(standby.number, patience(spec, state))
         return state._replace(phase=Phase.STARTING), (Release(standby.number), *timers)
     if seconds <= 0:

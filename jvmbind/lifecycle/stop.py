@@ -13,7 +13,7 @@ from jvmbind.lifecycle.actions import (
     SetTimer,
 )
 from jvmbind.lifecycle.events import Died, Event, Left, SpawnFailed, Stop
-from jvmbind.lifecycle.state import Change, Phase, Role, Stage, State
+from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     SIGTERM,
     START_TIMERS,
@@ -56,16 +56,38 @@ def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
     state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
     if not state.members:
         return state._replace(phase=Phase.ENDED), (Exit(128 + event.signal),)
+    draining = tuple(SetTimer("drain", one.number, spec.stop_drain_timeout) for one in state.members if _may_have_clients(one))
+    state, actions = _end_all(spec, state)
+    return state, (*actions, *draining)
+
+
+def leave(spec: ServiceSpec, state: State, status: int) -> Step:
+    """End the service with `status` by what has happened to it: at once, or when the others that are left have ended.
+
+    One that drains has the time for it that it had.
+    """
+    if not state.members:
+        return state._replace(phase=Phase.ENDED), (*no_change(state), Exit(status))
+    return _end_all(spec, state._replace(phase=Phase.STOPPING, stop_signal=SIGTERM, status=status))
+
+
+def _may_have_clients(member: Member) -> bool:
+    """Whether a generation is drained before it is ended; one that is on its way may have taken the listeners over already."""
+    if member.stage is Stage.TERMINATING:
+        return False
+    has_come_far = member.role is Role.INCOMING and member.stage >= Stage.RELEASED
+    return member.serves or has_come_far or member.role in {Role.SERVING, Role.DRAINING}
+
+
+def _end_all(spec: ServiceSpec, state: State) -> Step:
     actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *no_change(state)]
     state = state._replace(change=Change.NONE)
     for member in state.members:
         actions += [ClearTimer(name, member.number) for name in START_TIMERS]
-        if member.stage is Stage.TERMINATING:
-            continue
-        if member.serves or member.role in {Role.SERVING, Role.DRAINING}:
-            actions += [Drain(member.number, last=True), SetTimer("drain", member.number, spec.stop_drain_timeout)]
-        else:
-            state, more = terminate(spec, state, member, event.signal)
+        if _may_have_clients(member):
+            actions.append(Drain(member.number, last=True))
+        elif member.stage is not Stage.TERMINATING:
+            state, more = terminate(spec, state, member, state.stop_signal)
             actions += more
     return state, tuple(actions)
 

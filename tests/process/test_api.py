@@ -130,6 +130,7 @@ def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
     service.assert_nothing_left()
 
 
+@pytest.mark.jdks(at_least=18)
 def test_reload_that_others_disturb(runner: Runner, jdk: Jdk, probes: Path) -> None:
     """A reload that somebody else asks for meanwhile is refused, and the program's own one goes on to its end."""
     service = start(runner, program(jdk, probes, OTHERS))

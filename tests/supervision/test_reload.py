@@ -354,6 +354,22 @@ def answer(reader: socket.SocketIO | object) -> bytes:
     return body
 
 
+def test_own_end_while_another_drains(supervised: Supervised) -> None:
+    """When the application ends by itself with 0, the generation before it still gives the answer that it has in work."""
+    go = supervised.folder / "go"
+    service = supervised.start("hook=1", "http=8080", version="old", more="drain_timeout = 60")
+    with supervised.network.connect("127.0.0.1", 8080, 60) as client:
+        client.sendall(b"GET /sleep/6000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        supervised.configure("http=8080", f"await={go}", "exit=0", version="new", more="drain_timeout = 60")
+        assert supervised.reload().returncode == 0
+
+        go.touch()
+
+        assert b"version=old" in client.makefile("rb").read()
+    service.expect("STOPPED")
+    assert service.wait() == 0
+
+
 def test_idle_connection_does_not_hold_a_generation(supervised: Supervised) -> None:
     """A client that keeps its connection and says nothing is let go when the drain time-out has passed."""
     supervised.start("http=8080", more="drain_timeout = 1")

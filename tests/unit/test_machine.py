@@ -167,6 +167,8 @@ class World(RuleBasedStateMachine):
         self.alive: set[int] = set()
         self.must_park: set[int] = set()  # started parked and not released
         self.drained: set[int] = set()
+        self.holding: set[int] = set()  # were given the listeners, and not drained since
+        self.failed_changes: set[int] = set()  # generations with which a reload or a restart has failed
         self.probed: set[int] = set()
         self.killed: set[int] = set()
         self.timers: dict[tuple[str, int], float] = {}
@@ -216,9 +218,11 @@ class World(RuleBasedStateMachine):
             elif isinstance(action, ClearTimer):
                 self.timers.pop((action.name, action.generation), None)
             elif isinstance(action, Exit):
+                assert not self.alive, "the last of a service to end is the supervisor"
                 self.exits.append(action.status)
             elif isinstance(action, ReportChange):
                 self.reports += 1
+                self.failed_changes |= {action.generation} if action.failure else set()
             elif isinstance(action, Kill | Release | Drain | Undrain | HalfClose | Probe):
                 assert action.generation in self.alive, f"{action} to no worker"
                 self.act_on_worker(action)
@@ -227,12 +231,17 @@ class World(RuleBasedStateMachine):
         """Remember what a worker was told."""
         if isinstance(action, Kill) and action.signal == signal.SIGKILL:
             self.killed.add(action.generation)
+        elif isinstance(action, Kill) and self.state.phase is Phase.STOPPING:
+            assert action.generation not in self.holding, "a stop drains who has the listeners before it ends it"
         elif isinstance(action, Release):
             self.must_park.discard(action.generation)
+            self.holding |= {action.generation} if not action.rehearse else set()
         elif isinstance(action, Drain) and not action.datagrams_only:
             self.drained.add(action.generation)
+            self.holding.discard(action.generation)
         elif isinstance(action, Undrain):
             self.drained.discard(action.generation)
+            self.holding.add(action.generation)
         elif isinstance(action, Probe):
             self.probed.add(action.generation)
 
@@ -264,7 +273,12 @@ class World(RuleBasedStateMachine):
     @rule(data=st.data())
     def accepts(self, data: st.DataObject) -> None:
         """Let a worker have its listeners (again)."""
-        self.happen(Accepting(self.now, self.a_living_one(data, self.alive - self.must_park)))
+        number = self.a_living_one(data, self.alive - self.must_park)
+        member = self.state.get(number)
+        coming = member is not None and member.role is Role.INCOMING and member.stage is not Stage.TERMINATING
+        if coming and number not in self.drained and not self.state.one(Role.SERVING):
+            self.holding.add(number)
+        self.happen(Accepting(self.now, number))
 
     @precondition(lambda self: self.alive - self.must_park)
     @rule(data=st.data())
@@ -319,10 +333,12 @@ class World(RuleBasedStateMachine):
         number = self.a_living_one(data, self.alive)
         self.alive.remove(number)
         member, serving = self.state.get(number), self.state.one(Role.SERVING)
-        served, owed, ended = self.state.served, self.state.owed, bool(self.exits)
+        served, owed, ended = self.state.served, self.state.owed, self.ends
+        self.holding.discard(number)
         self.happen(Died(self.now, number, *how))
         assert member is not None
-        if self.exits and not ended and not self.stopped:
+        if self.ends and not ended:
+            assert number not in self.failed_changes, "a reload or a restart that failed ends no service"
             # The port is given up for what the application did by itself, and never for what was done to it.
             assert not owed or self.spec.start_limit, "a restart ends no service"
             assert member.role in {Role.SERVING, Role.INCOMING}
@@ -337,8 +353,16 @@ class World(RuleBasedStateMachine):
         """Let the newest start fail."""
         number = max(self.numbers)
         if number in self.alive:
+            ended, policy = self.ends, self.spec.restart
             self.alive.remove(number)
             self.happen(SpawnFailed(self.now, number, 71))
+            if self.ends and not ended and not self.spec.start_limit:
+                assert policy != "always", "with that policy every end is followed by a start"
+
+    @property
+    def ends(self) -> bool:
+        """Whether the service ends, or has ended, without being asked to."""
+        return not self.stopped and self.state.phase in {Phase.STOPPING, Phase.ENDED}
 
     @precondition(lambda self: self.begun)
     @rule(alone=st.sampled_from(["", "generation 1 has /a locked"]))
@@ -358,7 +382,7 @@ class World(RuleBasedStateMachine):
     @rule(number=st.sampled_from(STOP_SIGNALS))
     def stop(self, number: int) -> None:
         """Ask for the end."""
-        self.stopped = not self.exits
+        self.stopped |= not self.exits
         actions = self.happen(Stop(self.now, number))
         sent = [action.generation for action in actions if isinstance(action, Kill)]
         assert len(sent) == len(set(sent)), "one signal for one request"
@@ -392,7 +416,7 @@ class World(RuleBasedStateMachine):
     @invariant()
     def somebody_is_meant_to_serve(self) -> None:
         """While a service is not ending somebody serves, or is on the way, or the next start has its time."""
-        if self.begun and not self.stopped and not self.exits:
+        if self.begun and self.state.phase not in {Phase.STOPPING, Phase.ENDED}:
             coming = self.state.one(Role.SERVING) or self.state.one(Role.INCOMING)
             old_ends = self.state.phase is Phase.RESTARTING and self.alive
             assert coming or ("back-off", 0) in self.timers or old_ends
@@ -411,12 +435,20 @@ class World(RuleBasedStateMachine):
             assert len(self.alive) <= 1
 
     @invariant()
-    def a_stop_ends(self) -> None:
-        """Each worker that is to end has a timer that brings its end nearer, or was sent SIGKILL."""
-        for member in self.state.members:
-            if (self.stopped or member.stage is Stage.TERMINATING or member.role is Role.DRAINING) and not self.exits:
-                names = {name for name, number in self.timers if number == member.number}
-                assert names & {"drain", "close", "stop", "dump"} or member.number in self.killed, member
+    def every_wait_has_an_end(self) -> None:
+        """Nothing is waited for that may never come, but for a serving generation: a timer ends each wait, or SIGKILL was sent."""
+        for member in self.state.members if not self.exits else ():
+            found = {name for name, number in self.timers if number == member.number}
+            ends = {"drain", "close"}
+            if member.stage is Stage.TERMINATING:
+                ends = {"stop", "dump"}
+            elif member.role is Role.INCOMING and self.state.phase is not Phase.STOPPING:
+                ends = {"start", "settle", "probe"} if self.state.phase is Phase.RELOADING else {"start", "late"}
+            elif member.role is Role.STANDBY:
+                ends = {"start"}
+            waits = member.stage is not Stage.PARKED or member.role is not Role.STANDBY
+            waits &= member.role is not Role.SERVING or self.state.phase in {Phase.RESTARTING, Phase.STOPPING}
+            assert not waits or found & ends or member.number in self.killed, member
 
     @invariant()
     def changes_are_reported(self) -> None:
@@ -877,6 +909,135 @@ def test_death_during_the_rehearsal() -> None:
 
     assert actions[-2:] == (Undrain(2), Probe(2))
     assert step(spec, state, Ready(5.0, 2))[0].phase is Phase.UP
+
+
+def taken_over(spec: ServiceSpec, state: State, *, settled: bool = True) -> State:
+    """Let a reload go on to where the new generation has rehearsed, or has the listeners and is probed."""
+    state, _ = step(spec, state, Reload(2.0))
+    for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), *([Timeout(5.2, "settle", 2)] if settled else [])):
+        state, _ = step(spec, state, event)
+    return state
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_death_beside_one_that_is_never_ready(settled: bool) -> None:
+    """When the old generation dies after the rehearsal of the new one, that has the time of a start and is then given up."""
+    spec = service(start_limit=1)
+    state = taken_over(spec, up(spec), settled=settled)
+
+    state, actions = step(spec, state, Died(5.5, 1, 0, signal.SIGKILL))
+
+    assert SetTimer("start", 2, spec.start_timeout) in actions
+    assert actions[-2:] == (Undrain(2), Probe(2))
+    state, actions = step(spec, state, Timeout(65.5, "start", 2))
+    (report,) = [action for action in actions if isinstance(action, ReportChange)]
+    assert "not ready within" in report.failure
+    state, _ = step(spec, state, Timeout(67.5, "dump", 2))
+    state, actions = step(spec, state, Died(67.6, 2, 0, signal.SIGKILL))
+    assert state.phase is not Phase.ENDED
+    assert not [action for action in actions if isinstance(action, Exit)]
+
+
+def test_restart_that_is_late_is_no_failed_start() -> None:
+    """With `start_limit` a restart that is not ready in time does not count: the version of before is started first."""
+    spec = service(start_limit=1)
+    state, _ = step(spec, up(spec), Restart(2.0))
+    for event in (Drained(3.0, 1), Died(4.0, 1, 143, 0), Timeout(64.0, "start", 2), Timeout(66.0, "dump", 2)):
+        state, _ = step(spec, state, event)
+
+    state, actions = step(spec, state, Died(66.0, 2, 0, signal.SIGKILL))
+    assert Spawn(3, parked=False) in actions
+    state, actions = step(spec, state, Died(67.0, 3, 1, 0))
+    assert Exit(75) in actions
+
+
+@pytest.mark.parametrize(("limit", "status"), [(0, 0), (1, 75)], ids=["its own end", "start limit"])
+def test_service_that_ends_waits_for_those_that_drain(limit: int, status: int) -> None:
+    """When the application ends by itself a generation that still drains finishes its answers, and a standby its hooks."""
+    spec = service(start_limit=limit, standby=1)
+    state = taken_over(spec, up(spec))
+    for event in (Ready(6.0, 2), StandbyDue(8.0), Parked(9.0, 3)):
+        state, actions = step(spec, state, event)
+    if limit:  # the next one is the standby, and fails
+        state, _ = step(spec, state, Died(9.5, 2, 0, signal.SIGKILL))
+
+    state, actions = step(spec, state, Died(10.0, 3 if limit else 2, 1 if limit else 0, 0))
+
+    assert state.phase is Phase.STOPPING
+    assert Drain(1, last=True) in actions
+    assert not [action for action in actions if isinstance(action, Exit)]
+    assert [action for action in actions if isinstance(action, Kill)] == ([] if limit else [Kill(3, signal.SIGTERM)])
+    for event in () if limit else (Died(11.0, 3, 143, 0),):
+        state, actions = step(spec, state, event)
+        assert actions == ()
+    state, actions = step(spec, state, Left(12.0, 1, busy=1, asking=0))
+    assert kills(actions) == []
+    state, actions = step(spec, state, Left(13.0, 1, busy=0, asking=0))
+    assert kills(actions) == [signal.SIGTERM]
+    assert step(spec, state, Died(14.0, 1, 143, 0))[1] == (Exit(status),)
+
+
+def test_stop_drains_who_has_just_taken_over() -> None:
+    """A stop while a new generation has the listeners and is probed drains it as well: it has clients already."""
+    spec = service()
+    state = taken_over(spec, up(spec))
+
+    state, actions = step(spec, state, Stop(5.5, signal.SIGTERM))
+
+    assert {Drain(1, last=True), Drain(2, last=True)} <= set(actions)
+    assert kills(actions) == []
+    assert kills(step(spec, state, Left(5.6, 2, busy=0, asking=0))[1]) == [signal.SIGTERM]
+
+
+def test_spawn_failure_with_the_policy_always() -> None:
+    """With `restart = "always"` a first process that could not be made is followed by another."""
+    spec = service(restart="always")
+
+    _, actions = step(spec, begin(spec, 1.0)[0], SpawnFailed(2.0, 1, 71))
+
+    assert Spawn(2, parked=False) in actions
+
+
+@given(st.integers(0, 10**6), st.floats(0, 10**5), st.floats(1, 10**5))
+def test_patience_has_an_end(late: int, slowest: float, seconds: float) -> None:
+    """However many starts were late, the next one has an hour at most, or what it would have without them."""
+    spec = service()._replace(start_timeout=seconds)
+    usual = steps.patience(spec, State(slowest_start=slowest))
+
+    found = steps.patience(spec, State(slowest_start=slowest, late_starts=late))
+
+    assert usual <= found <= max(usual, 3600.0)
+    assert found >= min(usual * 2 ** min(late, 20), 3600.0)
+
+
+def test_standby_that_never_comes_to_its_bind() -> None:
+    """A standby that is not parked in the time of a start is ended, with a thread dump, and another takes its place."""
+    spec = service(standby=1)
+    state, actions = step(spec, up(spec), StandbyDue(2.0))
+    assert actions == (Spawn(2, parked=True), SetTimer("start", 2, spec.start_timeout))
+    assert step(spec, state, Parked(3.0, 2))[1] == (ClearTimer("start", 2),)
+
+    state, actions = step(spec, state, Timeout(62.0, "start", 2))
+
+    assert kills(actions) == [signal.SIGQUIT]
+    assert kills(step(spec, state, Timeout(64.0, "dump", 2))[1]) == [signal.SIGKILL]
+    assert state.late_starts == 0
+    state, actions = step(spec, state, Died(64.0, 2, 0, signal.SIGKILL))
+    assert SetTimer("standby", 0, spec.backoff_first) in actions
+    assert Spawn(3, parked=True) in step(spec, state, StandbyDue(64.5))[1]
+
+
+def test_standby_deaths_in_a_row() -> None:
+    """The pause before another standby grows with deaths in a row, and is short again after one that was parked for long."""
+    spec = service(standby=1)
+    state, now, pauses_seen = up(spec), 2.0, []
+    for lived in (0.0, 0.0, 0.0, 59.0, 60.0, 0.0):
+        state, _ = step(spec, state, StandbyDue(now))
+        state, _ = step(spec, state, Parked(now + 100, state.next_number - 1))
+        now += 100 + lived
+        state, actions = step(spec, state, Died(now, state.next_number - 1, 0, signal.SIGKILL))
+        pauses_seen += [one.seconds for one in actions if isinstance(one, SetTimer) and one.name == "standby"]
+    assert pauses_seen == [0.5, 1.0, 2.0, 4.0, 0.5, 1.0]
 
 
 @given(st.integers(0, 255))
