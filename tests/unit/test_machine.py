@@ -914,9 +914,9 @@ def test_death_during_the_rehearsal() -> None:
 def taken_over(spec: ServiceSpec, state: State, *, settled: bool = True) -> State:
     """Let a reload go on to where the new generation has rehearsed, or has the listeners and is probed."""
     state, _ = step(spec, state, Reload(2.0))
-    for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), *([Timeout(5.2, "settle", 2)] if settled else [])):
+    for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2)):
         state, _ = step(spec, state, event)
-    return state
+    return step(spec, state, Timeout(5.2, "settle", 2))[0] if settled else state
 
 
 @pytest.mark.parametrize("settled", [False, True])
@@ -967,8 +967,8 @@ def test_service_that_ends_waits_for_those_that_drain(limit: int, status: int) -
     assert Drain(1, last=True) in actions
     assert not [action for action in actions if isinstance(action, Exit)]
     assert [action for action in actions if isinstance(action, Kill)] == ([] if limit else [Kill(3, signal.SIGTERM)])
-    for event in () if limit else (Died(11.0, 3, 143, 0),):
-        state, actions = step(spec, state, event)
+    if not limit:
+        state, actions = step(spec, state, Died(11.0, 3, 143, 0))
         assert actions == ()
     state, actions = step(spec, state, Left(12.0, 1, busy=1, asking=0))
     assert kills(actions) == []
