@@ -94,7 +94,7 @@ def test_a_squat_stops_no_service(runner: Runner, tmp: Path) -> None:
         done = subprocess.run(ask, capture_output=True, text=True, check=False, timeout=60)
 
         assert done.returncode == 0, done.stderr + service.report()
-        assert f"supervisor pid {service.pid}" in done.stdout
+        assert f"supervisor  pid {service.pid}" in done.stdout
         assert service.stop() == 143
     assert len(made_in(tmp)) == 1, "the next start did not find the directory of the first"
 
