@@ -47,12 +47,15 @@ def lacks(generation: Generation, *, probed: bool) -> str:
 
 def _instead(tried: Sequence[str]) -> str:
     """Return what the application bound and was not given a listener for, with the hints that came with it."""
-    bound: list[str] = []
-    refused: list[str] = []
-    for text in tried:
-        address, _, hint = text.partition(": ")
-        (refused if "refused" in hint else bound).append(f"{address} ({hint})" if hint else address)
+    refused = [with_hint(text) for text in tried if "refused" in text]
+    bound = [with_hint(text) for text in tried if "refused" not in text]
     return "".join(f"; {what} {', '.join(found)}" for what, found in (("it bound", bound), ("it asked for", refused)) if found)
+
+
+def with_hint(tried: str) -> str:
+    """Return an address that the application asked for with what was said of it behind it, as a part of a sentence."""
+    address, _, hint = tried.partition(": ")
+    return f"{address} ({hint})" if hint else address
 
 
 def explain(generation: Generation, death: Death | None, *, probed: bool, held: str, restarts: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jvmbind.supervisor.log import fields_of
-from jvmbind.supervisor.reasons import lacks
+from jvmbind.supervisor.reasons import lacks, with_hint
 
 if TYPE_CHECKING:
     from jvmbind.lifecycle import Report
@@ -87,7 +87,7 @@ def report_unclaimed(world: Actions, generation: Generation | None) -> None:
     """Name each listener that a generation has not claimed in time, and what it bound instead."""
     if generation is None:
         return
-    tried = ", ".join(generation.tried) or "none"
+    tried = ", ".join(map(with_hint, generation.tried)) or "none"
     for index, listener in enumerate(generation.spec.listeners):
         if index in generation.claimed or not listener.required:
             continue
@@ -95,7 +95,7 @@ def report_unclaimed(world: Actions, generation: Generation | None) -> None:
         if listener.app_port != listener.port:
             address += f":{listener.app_port}"
         world.log.warning(
-            "listener %r (%s/%s) was not claimed within %g s; other addresses that the application bound: %s",
+            "listener %r (%s/%s) was not claimed within %g s; other addresses that the application asked for: %s",
             listener.name,
             address,
             listener.protocol,

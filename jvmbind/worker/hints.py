@@ -35,8 +35,7 @@ _SERVERS = (
     ("org.apache.catalina", "no address= in its <Connector>"),
     ("org.eclipse.jetty.start", "jetty.http.host=0.0.0.0"),
 )
-
-
+_NAMED_MAX = 3  # listeners in one hint
 _SAID_MAX = 100  # binds of which nothing is said for the second time
 
 
@@ -109,8 +108,9 @@ def undeclared(wanted: Wanted, specs: Sequence[ListenSpec], missing: Sequence[Li
     fitting = [one for one in missing if one.protocol == wanted.protocol]
     if not fitting:
         return ""
-    moves = [f"if listener {s.name!r} ({s.address}/{s.protocol}) is meant, declare it as {_moved(s, wanted)}" for s in fitting]
-    return "; ".join((verdict, *moves))
+    named, more = fitting[:_NAMED_MAX], len(fitting[_NAMED_MAX:])
+    moves = [f"if listener {s.name!r} ({s.address}/{s.protocol}) is meant, declare it as {_moved(s, wanted)}" for s in named]
+    return "; ".join((verdict, *moves, *([f"{more} more listeners are not bound either"] if more else [])))
 
 
 def _moved(listener: ListenSpec, wanted: Wanted) -> str:

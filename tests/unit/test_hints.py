@@ -56,6 +56,10 @@ def test_each_listener_that_is_missing() -> None:
 
     assert hint.split("declare it as -l ")[1:] == ["80:8080; if listener '443' (443/tcp) is meant, ", "443:8080"]
     assert undeclared(BOTH, specs, [], refused=False) == ""
+    many = [parse_listen(str(port))._replace(name=f"p{port}") for port in range(100, 140)]
+    hint = undeclared(BOTH, many, many, refused=False)
+    assert hint.count("is meant") == 3
+    assert hint.endswith("; 37 more listeners are not bound either")
 
 
 @pytest.mark.parametrize(("listener", "wanted"), [("53", Wanted("udp", "::", 53)), ("53/udp", Wanted("tcp", "::", 53))])
