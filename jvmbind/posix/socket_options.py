@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _GET_FILTER, _DETACH_FILTER, _LOCK_FILTER, _ATTACH_FILTER, _DETACH_REUSEPORT = 26, 27, 44, 26, 68
 _BINDTODEVICE, _ULP = 25, 31
 _INSTRUCTION = 8  # sizeof(struct sock_filter)
-_POLLRDHUP = 0x2000
 _CLOSED = 7  # TCP_CLOSE: include/net/tcp_states.h
 _NOT_HERE = {errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 _INT = 4
@@ -214,12 +213,11 @@ def _beyond_repair(sock: socket.socket, spec: ListenSpec) -> list[str]:
     if device != spec.device and not spec.inherited:
         problems.append(f"SO_BINDTODEVICE or SO_BINDTOIFINDEX: bound to {device}")
     if sock.type == socket.SOCK_DGRAM:
-        import select  # noqa: PLC0415 - for datagram sockets alone
+        from jvmbind.posix.diag import shutdown_of  # noqa: PLC0415 - for datagram sockets alone
 
-        poll = select.poll()
-        poll.register(sock, _POLLRDHUP)
-        if any(event & (_POLLRDHUP | select.POLLHUP) for _, event in poll.poll(0)):
-            problems.append("shutdown(2): the socket is shut down for good")
+        with contextlib.suppress(OSError):
+            if shutdown_of(sock):
+                problems.append("shutdown(2): the socket is shut down for good")
     return problems
 
 

@@ -213,10 +213,13 @@ def test_damage_to_a_udp_listener_is_undone() -> None:
 
 def test_what_cannot_be_undone_is_named() -> None:
     """A datagram socket that was shut down, a locked filter, and another device, there or not, are found and named."""
-    sock, spec = listener("udp")
-    with pytest.raises(OSError):
-        sock.shutdown(socket.SHUT_RD)
-    assert restore(sock.fileno(), spec) == ["shutdown(2): the socket is shut down for good"]
+    for way in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+        sock, spec = listener("udp")
+        assert restore(sock.fileno(), spec) == []
+        with pytest.raises(OSError):
+            sock.shutdown(way)
+        assert restore(sock.fileno(), spec) == ["shutdown(2): the socket is shut down for good"]
+        sock.close()
 
     sock, spec = listener("tcp")
     sock.setsockopt(SOL_SOCKET, 44, 1)
