@@ -10,6 +10,7 @@ of that user, but execve(2) opens it again, and until the new image closed itsel
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -136,8 +137,9 @@ def _check(request: Request, java_home: str, environ: Mapping[str, str], user: U
 
 def _say(notes: Iterable[str]) -> None:
     """Write a line for each note that is not empty, before anything is bound."""
-    sys.stderr.write("".join(f"jvmbind: {printable(note)}\n" for note in notes if note))
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads them: no reason not to start
+        sys.stderr.write("".join(f"jvmbind: {printable(note)}\n" for note in notes if note))
+        sys.stderr.flush()
 
 
 def without_control(why: str) -> str:

@@ -8,6 +8,7 @@ column of the page, and kept.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class Message(NamedTuple):
     module: str
 
 
+@functools.cache
 def find() -> list[Message]:
     """Return all messages, by kind, module and place."""
     found: list[Message] = []
