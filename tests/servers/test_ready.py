@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import jdks
 from support.artifacts import artifact
-from support.jdks import tested_jdks
 from support.runner import PLAIN, QUICK_JVM
 from support.users import SERVICE_USER
 
@@ -27,6 +27,8 @@ SERVERS = {
     "greenmail": (143, ["com.icegreen.greenmail.standalone.GreenMailStandaloneRunner"]),
 }
 
+GREENMAIL = {"verbose": "", "imap.hostname": "0.0.0.0", "imap.port": 143, "pop3.hostname": "0.0.0.0", "pop3.port": 110}
+
 
 def _connections(network: Network, port: int) -> list[str]:
     """Return the rows of connections from or to a port that the kernel still knows, those in TIME-WAIT included."""
@@ -42,11 +44,16 @@ def test_no_connection_at_a_start(runner: Runner, network: Network, jdk: Jdk, na
     """A real server with a thread for each connection is ready without having had one, unless `--ready connect` asks for it."""
     port, words = SERVERS[name]
     options = ["-l", str(port), "-u", SERVICE_USER, "--ready", mode]
-    java = ["-Dgreenmail.imap.hostname=0.0.0.0", f"-Dgreenmail.imap.port={port}", "-cp", f"{artifact(name)}/*", *words]
+    if name == "greenmail":
+        options += ["-l", "110"]
+        words = [f"-Dgreenmail.{each}={value}" for each, value in GREENMAIL.items()] + words
+    java = ["-cp", f"{artifact(name)}/*", *words]
     service = runner.run(options, jdk, java)
     service.expect(r"generation 1 is ready", stream="stderr")
 
     assert bool(_connections(network, port)) is (mode == "connect")
+    assert _connections(network, 110) == []
+    assert "Handling new client" not in service.stdout
     with network.connect("127.0.0.1", port) as client:
         if name == "greenmail":
             assert client.recv(100).startswith(b"* OK")
@@ -59,7 +66,7 @@ def test_a_server_is_ready_when_it_waits_and_hears_nothing_before(
     """A server that says each connection and datagram hears none until a client comes, and is ready once it waits on both ports."""
     gate = workspace / "gate"
     java = [*QUICK_JVM, "-cp", str(talk_classes), "servers.TalkServer", "threads", "80", str(gate)]
-    service = runner.run(["-l", "80", "-l", "80/udp", "-u", SERVICE_USER], tested_jdks()[-1], java)
+    service = runner.run(["-l", "80", "-l", "80/udp", "-u", SERVICE_USER], jdks.tested_jdks()[-1], java)
     service.expect(r"80/udp\) handed over", stream="stderr")
     service.expect(r"80/tcp\) handed over", stream="stderr")
     time.sleep(0.5)
