@@ -5,6 +5,7 @@ Run by pytest as root; services run as an ordinary user. Must not import jvmbind
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -140,3 +141,21 @@ def test_a_listener_that_is_too_wide(supervised: Supervised, how: str) -> None:
     assert outcome(supervised.network, 8080) == "refused"
     assert supervised.status()["ready"] is False
     assert "-l 127.0.0.1:8080" in supervised.status()["not_ready"]
+
+
+def test_a_crowd_is_refused_in_turn(supervised: Supervised) -> None:
+    """More clients than the supervisor refuses at once are refused one after the other, and it answers meanwhile."""
+    supervised.launch("at=127.0.0.1:8080", "hang=")
+    supervised.service.expect("is not served", stream="stderr")
+    clients = []
+    for _ in range(700):
+        with contextlib.suppress(ConnectionResetError):  # before connect(2) has returned
+            clients.append(supervised.network.connect("127.0.0.1", 8080, 60))
+
+    assert supervised.status()["phase"] == "starting"
+    for client in clients:
+        with client, pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+    assert clients
+    assert queue(supervised, "8080") == 0
