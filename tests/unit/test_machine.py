@@ -956,7 +956,7 @@ def test_service_that_ends_waits_for_those_that_drain(limit: int, status: int) -
     """When the application ends by itself a generation that still drains finishes its answers, and a standby its hooks."""
     spec = service(start_limit=limit, standby=1)
     state = taken_over(spec, up(spec))
-    for event in (Ready(6.0, 2), StandbyDue(8.0), Parked(9.0, 3)):
+    for event in (LetGo(5.5, 1), Ready(6.0, 2), StandbyDue(8.0), Parked(9.0, 3)):
         state, actions = step(spec, state, event)
     if limit:  # the next one is the standby, and fails
         state, _ = step(spec, state, Died(9.5, 2, 0, signal.SIGKILL))
