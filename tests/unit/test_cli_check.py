@@ -114,3 +114,15 @@ def test_wrong_usage() -> None:
     """No file, or an unknown option, ends the command with 64."""
     assert check("--nosuch").returncode == EX_USAGE
     assert check("x", "y").returncode == EX_USAGE
+
+
+def test_mistake_in_the_file_as_json(tmp_path: Path) -> None:
+    """With --json a file that cannot be read is an object too, with the same line and status."""
+    path = write(tmp_path, good("quite = true"))
+    done = check(path, "--json")
+    report = json.loads(done.stdout)
+
+    assert done.returncode == EX_CONFIG
+    assert (report["ok"], report["config"]) == (False, str(path))
+    ((status, text),) = [problem.values() for problem in report["problems"]]
+    assert (status, f"jvmbind: {text}\n") == (EX_CONFIG, done.stderr)
