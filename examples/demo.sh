@@ -106,7 +106,8 @@ run() { # run LOG ARGUMENTS...
 run "$work/tomcat.log" run -l 80 -u "$user" -n demo-tomcat -- "${tomcat[@]}"
 run "$work/hello.log" run -l 81 -u "$user" -n demo-hello -- "${hello[@]}"
 
-answers() { curl -fs -m 20 "http://127.0.0.1:$1/" > /dev/null; }
+started=$SECONDS
+answers() { curl -fs -m 3 "http://127.0.0.1:$1/" > /dev/null; }
 for port in 80 81; do
     deadline=$((SECONDS + 60))
     until answers "$port"; do
@@ -121,6 +122,8 @@ for port in 80 81; do
             tail -n 30 "$work"/*.log >&2
             die "no answer on port $port within 60 seconds"
         fi
+        # The port is held already, so curl has waited in its queue.
+        printf '  no answer on port %s yet, %s s\n' "$port" $((SECONDS - started))
         sleep 0.2
     done
 done
