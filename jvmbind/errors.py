@@ -85,11 +85,18 @@ class JavaRefusedError(JavaLaunchError):
 
 
 # What `java` says of every failure, and where in its own code it met it.
-_EVERY_TIME = ("Error: Could not create the Java Virtual Machine", "Error: A fatal exception has occurred", "at java.", "at jdk.")
+_EVERY_TIME = (
+    "Error: Could not create the Java Virtual Machine",
+    "Error: A fatal exception has occurred",
+    "Picked up ",
+    "NOTE: Picked up ",
+    "at java.",
+    "at jdk.",
+)
 
 
 def _lines(text: str) -> str:
-    return "".join(f"{printable(line.expandtabs())}\n" for line in text.splitlines())
+    return "".join("\t".join(map(printable, line.split("\t"))) + "\n" for line in text.splitlines())
 
 
 # By errno: the resource limit that may be the reason, by its name in [security.limits].

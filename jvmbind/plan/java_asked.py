@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0  # seconds: a JVM that has said nothing by then is not waited for
 _WORDS_MAX = 65536
 # The launcher's and the JVM's own options are on the command line by then; the service manager is not this JVM's business.
-_VARIABLES = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_LAUNCHER_DEBUG", "NOTIFY_SOCKET", "WATCHDOG_PID")
+_READ_BY_JVM = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+_VARIABLES = (*_READ_BY_JVM, "JDK_JAVA_OPTIONS", "_JAVA_LAUNCHER_DEBUG", "NOTIFY_SOCKET", "WATCHDOG_PID")
 _ELSEWHERE = ("-javaagent:", "-agent", "-Xrun", "-Djava.system.class.loader=")  # what may bring a main class of its own
 
 
@@ -56,7 +57,9 @@ def ask(java_home: str, command: JavaCommand, environ: Mapping[str, str], *, mai
         words.append("-version")
     status, out, err = _run(words, {name: value for name, value in environ.items() if name not in _VARIABLES})
     if status == 1 and not is_about_memory(out + err):
-        raise JavaRefusedError(out, err)
+        # What it would have said first, had the variables been left to it.
+        before = [*command.notes, *(f"Picked up {name}: {environ[name]}" for name in _READ_BY_JVM if name in environ)]
+        raise JavaRefusedError(out, "".join(f"{line}\n" for line in before) + err)
 
 
 def _has_agent(command: JavaCommand, options: list[str]) -> bool:

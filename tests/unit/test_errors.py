@@ -35,3 +35,15 @@ def test_one_line(text: str) -> None:
 
     assert len(shown.splitlines()) <= 1
     assert shown.isprintable()
+
+
+def test_words_of_java() -> None:
+    """What `java` said is kept as it is for the two streams, but for what commands a terminal; the message is what matters of it."""
+    error = errors.JavaRefusedError(
+        "a\tb\x1b[2J\n", "Picked up JAVA_TOOL_OPTIONS: x\nBad option\nError: Could not create the Java Virtual Machine.\n"
+    )
+
+    assert (error.out, error.err.splitlines()[1]) == ("a\tb?[2J\n", "Bad option")
+    assert str(error) == "Bad option; a b?[2J"
+    assert str(errors.JavaRefusedError(*error.parts)) == str(error)
+    assert str(errors.JavaRefusedError("", "")) == "java does not take this command line"
