@@ -38,7 +38,7 @@ def test_one_line(text: str) -> None:
 
 
 def test_words_of_java() -> None:
-    """What `java` said is kept as it is for the two streams, but for what commands a terminal; the message is what matters of it."""
+    """What `java` said is kept for its two streams, but for what commands a terminal; the message is what matters of it."""
     error = errors.JavaRefusedError(
         "a\tb\x1b[2J\n", "Picked up JAVA_TOOL_OPTIONS: x\nBad option\nError: Could not create the Java Virtual Machine.\n"
     )
