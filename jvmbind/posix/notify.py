@@ -1,4 +1,4 @@
-"""What the service manager is told: sd_notify(3), with systemd-python. Does nothing without NOTIFY_SOCKET.
+"""What the service manager is told: sd_notify(3). Does nothing without NOTIFY_SOCKET.
 
 Runs in the supervisor. The worker never sees NOTIFY_SOCKET: what Java prints there would be believed. `jvmbind.Service` passes
 a descriptor instead of an address (`NOTIFY_SOCKET=fd:N`): to an address any process of the machine could send, and this one
@@ -9,12 +9,10 @@ systemd.service(5) on TimeoutStartSec= and FileDescriptorStoreMax=.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import printable
-from jvmbind.posix.fds import passed_fd
+from jvmbind.posix.notify_socket import NotifySocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 _EXTEND_EVERY = 5.0  # seconds
 _EXTEND_BY = 30_000_000  # microseconds
-_UNSENT_MAX = 256
-_SEND_AGAIN = 0.5  # seconds
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE", "LISTEN_FDNAMES")
 
 
@@ -33,12 +29,8 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Look at the environment; nothing is sent yet."""
-        address = environ.get("NOTIFY_SOCKET", "")
-        self._on = bool(address)
-        fd = passed_fd(environ)
-        self._program = socket.socket(fileno=fd) if fd >= 0 else None  # of jvmbind.Service
-        self._unsent: list[str] = []  # what that program has had no room for
-        self._send_again = 0.0
+        self._socket = NotifySocket(environ)
+        self._on = self._socket.is_there
         self._is_ready = False
         self._next_extend = time.monotonic()
         self._watchdog = 0.0
@@ -60,41 +52,8 @@ class Notifier:
         """Return the environment without what is the supervisor's own."""
         return {name: value for name, value in environ.items() if name not in _OURS}
 
-    def _send(self, text: str, fds: list[int] | None = None) -> None:
-        if not self._on:
-            return
-        if self._program is not None:
-            if not fds:
-                self._tell_program(self._program, text)
-            return
-        from systemd.daemon import notify  # noqa: PLC0415 - loaded only where there is a manager
-
-        # One variable a line: a control character in a value would begin another, and systemd believes this process.
-        text = "\n".join(map(printable, text.split("\n")))
-        try:
-            # systemd-python takes None for descriptors only where the argument is left out.
-            notify(text, False, 0, fds) if fds else notify(text)
-        except OSError:
-            return  # the manager has gone; the service goes on
-
-    def _tell_program(self, program: socket.socket, text: str) -> None:
-        """Send to the program that started the service, which may be stopped: it is not waited for, and misses no change."""
-        if text.startswith("STATUS="):
-            self._unsent = [one for one in self._unsent if not one.startswith("STATUS=")]
-        self._unsent = [*self._unsent, "\n".join(map(printable, text.split("\n")))][-_UNSENT_MAX:]
-        self._flush(program)
-
-    def _flush(self, program: socket.socket) -> None:
-        self._send_again = time.monotonic() + _SEND_AGAIN
-        while self._unsent:
-            try:
-                program.send(self._unsent[0].encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            except (BrokenPipeError, ConnectionResetError):
-                self._unsent = []  # the program has gone; the service goes on
-                return
-            except OSError:  # no room, or no memory: later
-                return
-            del self._unsent[0]
+    def _send(self, text: str, fd: int = -1) -> None:
+        self._socket.send(text, fd)
 
     def ready(self, status: str) -> None:
         """Say that clients get served."""
@@ -135,7 +94,7 @@ class Notifier:
             inode = os.fstat(fd).st_ino
             if inode not in self._stored:
                 self._stored[inode] = f"{spec.name}@{inode}"
-                self._send(f"FDSTORE=1\nFDNAME={self._stored[inode]}\nFDPOLL=0", [fd])
+                self._send(f"FDSTORE=1\nFDNAME={self._stored[inode]}\nFDPOLL=0", fd)
 
     def forget_listener(self, fd: int) -> None:
         """Take a listener out of the manager's store, before its descriptor is closed."""
@@ -155,8 +114,7 @@ class Notifier:
     def keep_alive(self, *, starting: bool) -> None:
         """Extend the start time-out while a slow JVM starts, and feed the watchdog while the service is healthy."""
         now = time.monotonic()
-        if self._program is not None and self._unsent and now >= self._send_again:
-            self._flush(self._program)
+        self._socket.look(now)
         if self._on and not self._is_ready and now >= self._next_extend:
             self._next_extend = now + _EXTEND_EVERY
             if starting:
@@ -169,7 +127,8 @@ class Notifier:
     def deadlines(self) -> list[float]:
         """Return when `keep_alive` must be called again (monotonic)."""
         found = [self._next_watchdog] if self._watchdog else []
-        found += [self._send_again] if self._unsent else []
+        again = self._socket.deadline()
+        found += [again] if again is not None else []
         return [*found, self._next_extend] if self._on and not self._is_ready else found
 
 

@@ -117,8 +117,9 @@ class Actions:
         if generation is None:
             return
         if isinstance(action, lifecycle.Kill):
-            # A JVM that is not up yet has no handler for a thread dump, and would end by the signal.
-            if action.signal != signal.SIGQUIT or generation.main_runs:
+            if action.signal == signal.SIGQUIT:
+                self._ask_for_dump(generation)
+            else:
                 generation.kill(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
@@ -143,6 +144,11 @@ class Actions:
                 self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
             self._start_probe(generation, rehearsal=action.rehearsal)
+
+    def _ask_for_dump(self, generation: Generation) -> None:
+        why = generation.ask_for_dump()
+        if why:
+            self.log.warning("%s", why, extra=fields_of("no-dump", generation.number))
 
     def _moved(self, number: int) -> None:
         """Release the new generation, once the old one has made room for it (or has died)."""
@@ -182,8 +188,15 @@ class Actions:
             self.probe = None
 
     def look(self) -> None:
-        """Turn what is due into events: timers, and a probe that was served."""
+        """Say that this process lives, and turn what is due into events: timers, and a probe that was served."""
         now = time.monotonic()
+        if self.outlet.waits() and now >= self._next_flush:
+            self._next_flush = now + _FLUSH_INTERVAL
+            self.outlet.flush()
+        serving = self._serving()
+        self.notifier.healthy = serving is None or not self._liveness.is_given_up(serving.number)
+        # Once the start time-out has passed it is the manager's turn to give up.
+        self.notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
         if self.probe is not None and self.probe.is_done():
             self.probe = None
             self.events.append(lifecycle.Ready(now, self.probed))
@@ -200,19 +213,12 @@ class Actions:
             self._next_queue = now + _QUEUE_INTERVAL
             if client_waits(self.listeners.values()):
                 self.events.append(lifecycle.Wanted(now))
-        serving = self._serving()
         if serving is not None and now >= self._next_liveness:
             self._next_liveness = now + INTERVAL
             # Clients of a listener that it does not have say nothing of it.
             claimed = [spec.name for i, spec in enumerate(serving.spec.listeners) if i in serving.claimed]
             its_own = [(spec, fd) for spec, fd in self.listeners.values() if (spec.of or spec.name) in claimed]
             self._liveness.look(self.spec, serving, its_own, now)
-            self.notifier.healthy = self._liveness.healthy
-        if self.outlet.waits() and now >= self._next_flush:
-            self._next_flush = now + _FLUSH_INTERVAL
-            self.outlet.flush()
-        # Once the start time-out has passed it is the manager's turn to give up.
-        self.notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
 
     def next_deadline(self) -> float | None:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
@@ -251,7 +257,7 @@ class Actions:
         now = time.monotonic()
         if isinstance(message, wire.Main) and self.dump_waits and generation.number in self.generations:
             self.dump_waits = False
-            generation.kill(signal.SIGQUIT)
+            self._ask_for_dump(generation)
         elif isinstance(message, wire.Moved):
             self._moved(generation.number)
         elif isinstance(message, wire.LetGo):

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.supervisor.status import descendants
 
 if TYPE_CHECKING:
@@ -71,11 +72,12 @@ class Dump:
         self.refused = ""
         for generation in self._generations:
             pid = generation.process.pid
-            if not generation.spec.script and not _catches(pid):
+            jvms = [one for one in descendants(pid) if _is_jvm(one)] if generation.spec.script else [pid]
+            if jvms and not any(map(_catches, jvms)):
                 self.refused = (
                     f"generation {generation.number} does not handle SIGQUIT (-Xrs): the signal for a thread dump would end it"
                 )
-            self._jvms.append(_jvms_of([pid, *descendants(pid)] if generation.spec.script else [pid]))
+            self._jvms.append(_jvms_of(jvms))
 
     def result(self) -> str | None:
         """Return "" when each generation has written one, why not, or None while that is open."""
@@ -98,12 +100,15 @@ class Dump:
 
 
 def _catches(pid: int) -> bool:
+    return disposition(pid, signal.SIGQUIT) is Disposition.CAUGHT
+
+
+def _is_jvm(pid: int) -> bool:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
+        tasks = os.listdir(f"/proc/{pid}/task")
+        return any(Path(f"/proc/{pid}/task/{task}/comm").read_text("utf-8", "replace").strip() == _VM for task in tasks)
     except OSError:
-        return True
-    caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")), -1)
-    return bool(caught >> (signal.SIGQUIT - 1) & 1)
+        return False
 
 
 def _jvms_of(pids: Iterable[int]) -> list[_Jvm]:

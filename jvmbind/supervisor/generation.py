@@ -21,6 +21,7 @@ from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.passed_files import reading
 from jvmbind.posix.process import Process
+from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.supervisor.output import Output
 from jvmbind.supervisor.quota import Quota
 
@@ -268,6 +269,18 @@ class Generation:
             self.process.kill_group(number)
         else:
             self.process.kill(number)
+
+    def ask_for_dump(self) -> str:
+        """Send the signal for a thread dump, unless the JVM would end by it; return why not, or "".
+
+        One that is not up yet has no handler, and one with -Xrs never has. Below a script each JVM is looked at there.
+        """
+        if not self.main_runs:
+            return f"no thread dump of generation {self.number}: its JVM is not up yet"
+        if not self.spec.script and disposition(self.process.pid, signal.SIGQUIT) is not Disposition.CAUGHT:
+            return f"no thread dump of generation {self.number}: its JVM does not handle SIGQUIT (-Xrs)"
+        self.process.kill(signal.SIGQUIT)
+        return ""
 
     def close(self) -> None:
         """Close the socket to the worker."""

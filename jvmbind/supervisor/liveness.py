@@ -37,13 +37,13 @@ class Liveness:
         self._since: dict[str, float] = {}  # sign -> when it was last well
         self._clients: dict[str, set[str]] = {}
         self._taken: dict[str, int] = {}
+        self._given_up: set[str] = set()  # signs for which no action is left
         self._cpu = 0.0
         self._looked = 0.0
 
-    @property
-    def healthy(self) -> bool:
-        """Whether no time-out has passed."""
-        return not any(self._taken.values())
+    def is_given_up(self, number: int) -> bool:
+        """Whether all was done about this generation that is to be done here, and it lives and is silent still."""
+        return number == self._number and bool(self._given_up)
 
     def skip(self, seconds: float) -> None:
         """Do not count a time for which everybody was stopped."""
@@ -56,7 +56,7 @@ class Liveness:
         cpu = cpu_seconds(pid)
         if generation.number != self._number:
             self._number = generation.number
-            self._since, self._clients, self._taken = {}, {}, {}
+            self._since, self._clients, self._taken, self._given_up = {}, {}, {}, set()
             self._looked, self._cpu = now, cpu
             return
         usage = (cpu - self._cpu) / max(now - self._looked, 0.001)
@@ -84,9 +84,12 @@ class Liveness:
         silent = now - self._since.get(sign, now)
         if silent < timeout:
             self._taken[sign] = 0
+            self._given_up.discard(sign)
             return
         stage = self._taken.get(sign, 0)
         if stage >= len(spec.watchdog):
+            if silent >= timeout * (1 + stage * _STAGE):
+                self._given_up.add(sign)  # it is the manager's turn
             return
         action = spec.watchdog[stage]
         factor = _BUSY_FACTOR if usage >= _BUSY and action == "restart" else 1.0
@@ -103,7 +106,9 @@ class Liveness:
             extra={"EVENT": f"liveness-{action}", "GENERATION": generation.number},
         )
         if action == "dump":
-            generation.process.kill(signal.SIGQUIT)
+            why = generation.ask_for_dump()
+            if why:
+                self._log.warning("%s", why, extra={"EVENT": "no-dump", "GENERATION": generation.number})
         elif action == "restart":
             generation.process.kill(signal.SIGKILL)
 

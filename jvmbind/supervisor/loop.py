@@ -76,10 +76,13 @@ class Loop:
 
     def run(self) -> int:
         """Return the exit status of the service once it has ended."""
-        while self._world.status is None:
-            self._survive(self._wait)
+        while True:
+            # Before the first wait too: a worker that could not be started is no more to be waited for.
             while self._world.events and self._world.status is None:
                 self._survive(self._step, self._world.events.pop(0))
+            if self._world.status is not None:
+                break
+            self._survive(self._wait)
         if self._planning is not None:
             self._survive(self._planning.close)
         self._survive(self._world.close)

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 
+from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.wire import Connections
 
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), 64 bytes: linux/pidfd.h
@@ -64,7 +65,9 @@ class Java:
 
         Before its main runs the JVM may have no handler, and would end: a request for a thread dump waits for it.
         """
-        if self.main_runs:
+        if self.main_runs and number == signal.SIGQUIT:
+            self._ask_for_dump()
+        elif self.main_runs:
             self.kill(number)
         elif number == signal.SIGQUIT:
             self._dump_waits = True
@@ -74,6 +77,11 @@ class Java:
         self.main_runs = True
         if self._dump_waits:
             self._dump_waits = False
+            self._ask_for_dump()
+
+    def _ask_for_dump(self) -> None:
+        """Send SIGQUIT, unless the JVM would end by it: with -Xrs."""
+        if disposition(self.pid, signal.SIGQUIT) is Disposition.CAUGHT:
             self.kill(signal.SIGQUIT)
 
     def status(self) -> int | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import procfs
 from support.runner import as_user
 from support.users import SERVICE_USER
 from support.waiting import wait_until
@@ -98,6 +99,22 @@ def test_dump_that_would_end_the_service(supervised: Supervised) -> None:
 
     assert done.returncode == 75
     assert done.stderr == "jvmbind: dump: generation 1 does not handle SIGQUIT (-Xrs): the signal for a thread dump would end it\n"
+    assert supervised.serving() == before
+
+
+def test_no_thread_dump_that_would_end_the_jvm(supervised: Supervised) -> None:
+    """With -Xrs neither a start that is late nor the watchdog ends the JVM by the signal for a dump; the log says so."""
+    watchdog = "start_timeout = 1\n[supervise.watchdog]\nheartbeat = 1\nactions = ['log', 'dump']"
+    service = supervised.start("wait=2000", "http=8080", jvm=("-Xrs",), more=watchdog)
+    missing = "no thread dump of generation 1: its JVM does not handle SIGQUIT (-Xrs)\n"
+    assert service.stderr.count(missing) == 1
+    before = supervised.serving()
+
+    procfs.stop_process(before)
+    wait_until(lambda: service.stderr.count(missing) == 2, 30, "the watchdog's second action")
+    os.kill(before, signal.SIGCONT)
+
+    assert supervised.version() == "1"
     assert supervised.serving() == before
 
 

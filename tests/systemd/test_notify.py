@@ -191,6 +191,19 @@ def test_watchdog_of_a_hung_jvm(unit: Unit, as_root: Start) -> None:
     assert "Watchdog timeout" in unit.lines()
 
 
+def test_watchdog_while_a_hung_jvm_is_replaced(unit: Unit, as_root: Start) -> None:
+    """Where the supervisor itself ends a hung JVM and starts the next, systemd gets its keep-alives all the time."""
+    options = "-l 80 --heartbeat-timeout 1 --watchdog log,restart"
+    as_root("wait=2500", "http=80", options=options, more=f"WatchdogSec=1\nWatchdogSignal=SIGKILL\n{RESTART}")
+    first, _ = unit.served_by()
+    procfs.stop_process(worker(unit))
+
+    wait_until(lambda: "generation 2 is ready" in unit.lines(), 30, "the next generation")
+
+    assert unit.served_by()[0] != first
+    assert unit.property("NRestarts") == "0"
+
+
 def test_watchdog_of_a_healthy_service(unit: Unit, as_root: Start) -> None:
     """With a watchdog of half a second a healthy service lives on, idle or reloading."""
     as_root("wait=700", "http=80", more="WatchdogSec=500ms")

@@ -7,6 +7,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
+
 from jvmbind.posix.notify import Notifier
 from jvmbind.spec import parse_listen
 from jvmbind.wire import Notified, Status
@@ -14,8 +16,6 @@ from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def heard(sock: socket.socket) -> list[str]:
@@ -28,42 +28,58 @@ def heard(sock: socket.socket) -> list[str]:
             return found
 
 
-def test_a_program_that_reads_nothing_is_not_waited_for() -> None:
-    """10.5: a program that is stopped does not hold the supervisor up; it then learns of each change, and the last status."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
+@pytest.mark.parametrize("kind", ["program", "manager"])
+def test_who_reads_nothing_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    """10.5: who is stopped does not hold the supervisor up, and learns later of the last changes and the last status."""
+    if kind == "manager":
+        theirs, address = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), str(tmp_path / "notify")
+        theirs.bind(address)
+    else:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        address = f"fd:{ours.detach()}"
+    with theirs, socket.socket() as listener:
         theirs.setblocking(False)
-        notifier = Notifier({"NOTIFY_SOCKET": f"fd:{ours.detach()}"})
+        notifier = Notifier({"NOTIFY_SOCKET": address})
         for number in range(5000):
             notifier.status(f"busy {number}")
+        for number in range(300):
+            notifier.reload_refused(f"refusal {number}", 0)
+        notifier.store_listeners([(parse_listen("web=80"), listener.fileno())])
+        for number in range(300):
+            notifier.reload_refused(f"refusal {number}", 0)
         notifier.reloading()
         notifier.reloaded("", 7)
         notifier.ready("served")
         notifier.status("the last")
         said = heard(theirs)
         assert len(said) < 5000
-        assert notifier.deadlines()
-        while notifier._unsent:
-            notifier._send_again = 0.0
-            notifier.keep_alive(starting=False)
+        while notifier.deadlines():
+            notifier._socket.flush()
             said += heard(theirs)
+        notifier._socket.close()
 
-    notifier._program.close()  # type: ignore[union-attr]
     changes = [line for text in said for line in text.splitlines() if not line.startswith(("STATUS", "MONOTONIC"))]
-    assert changes == ["RELOADING=1", "X_JVMBIND_RELOAD=7 done", "READY=1"]
+    stored = [line for line in changes if line == "FDSTORE=1"]
+    assert stored == (["FDSTORE=1"] if kind == "manager" else [])
+    assert changes[-3:] == ["RELOADING=1", "X_JVMBIND_RELOAD=7 done", "READY=1"]
     assert said[-1] == "STATUS=the last"
 
 
-def test_a_program_that_has_gone() -> None:
-    """The service goes on where the program that started it has ended, and tries nothing again."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    theirs.close()
-    notifier = Notifier({"NOTIFY_SOCKET": f"fd:{ours.detach()}"})
-
-    notifier.ready("x")
-    notifier.stopping()
-    assert notifier._unsent == []
-    notifier._program.close()  # type: ignore[union-attr]
+@pytest.mark.parametrize("kind", ["program", "manager", "address of no kind"])
+def test_who_has_gone(kind: str, tmp_path: Path) -> None:
+    """The service goes on where the program that started it, or its manager, has ended, and tries nothing again."""
+    address = {"manager": str(tmp_path / "nobody")}.get(kind, "vsock:2:1")
+    if kind == "program":
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        address = f"fd:{ours.detach()}"
+        theirs.close()
+    with socket.socket() as listener:
+        notifier = Notifier({"NOTIFY_SOCKET": address})
+        notifier.ready("x")
+        notifier.store_listeners([(parse_listen("web=80"), listener.fileno())])
+        notifier.stopping()
+    assert notifier.deadlines() == []
+    notifier._socket.close()
 
 
 def test_names_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +102,7 @@ def test_names_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         stored = [f"FDSTORE=1\nFDNAME=web@{inode}\nFDPOLL=0" for inode in inodes[:2]]
         taken_out = [f"FDSTOREREMOVE=1\nFDNAME={name}" for name in ("old@7", f"web@{inodes[0]}", f"a+ipv4@{inodes[2]}")]
         assert heard(manager) == [taken_out[0], *stored, *taken_out[1:]]
+        notifier._socket.close()
     assert "LISTEN_FDNAMES" not in notifier.environ_for_worker({"LISTEN_FDNAMES": "web"})
 
 

@@ -211,6 +211,25 @@ def test_thread_dump(wrap: Wrap, script: Script, server: str, network: Network, 
     assert service.stop() == 143, service.report()
 
 
+def test_no_thread_dump(
+    wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, jvmbind: list[str], workspace: Path, service_user: User
+) -> None:
+    """A JVM with -Xrs below the script, which SIGQUIT would end, does not get it: `dump` is refused, and clients are served."""
+    control = workspace / "control" / "socket"
+    control.parent.mkdir()
+    os.chown(control.parent, service_user.uid, service_user.gid)
+    service = wrap(jdk, script(f"java -Xrs {server}"), ("-l", "80", "--control-socket", str(control)))
+    assert http_get_when_served(network, 80).status == 200
+
+    os.kill(service.pid, signal.SIGQUIT)
+    done = subprocess.run([*jvmbind, "dump", str(control)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 75
+    assert "does not handle SIGQUIT (-Xrs)" in done.stderr
+    assert http_get(network, 80).status == 200
+    assert "died" not in service.stderr
+
+
 def test_end_of_the_supervisor(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk) -> None:
     """When the supervisor is killed, nothing of the script lives on, not even a JVM that it left in the background."""
     service = wrap(jdk, script(f"java {server} &\nwait"))
