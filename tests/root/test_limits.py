@@ -6,6 +6,7 @@ Run by pytest as root. Must not import jvmbind.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def assert_one_line(service: Service, pattern: str) -> None:
     ],
 )
 def test_of_the_caller(runner: Runner, limit: str, value: int, pattern: str) -> None:
-    """A limit that the caller has set is named, and what was there of it."""
+    """10.13: a limit that the caller has set is named, and what was there of it."""
     newest = jdks.tested_jdks()[-1]
     command = ["prlimit", f"--{limit}={value}:{value}", INSTALLED, "run", "--java-home", str(newest.home), "-l", "80"]
     service = runner.start([*command, "-u", SERVICE_USER, "--", *runner.java_arguments("ChannelServer", "*", "80")])
@@ -67,3 +68,23 @@ def test_of_the_configuration(runner: Runner, workspace: Path, limit: str, way: 
     service = runner.start([*prefix, INSTALLED, "run", "-c", str(config)])
 
     assert_one_line(service, limit.partition(" ")[0])
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "line"),
+    [
+        ("as", 16 * MIB, "resource limit as: 16777216 bytes; jvmbind needs at least 33554432"),
+        ("as", 64 * MIB, "no service named 'nosuch' is running"),
+        ("data", MIB, "resource limit data: 1048576 bytes; jvmbind needs at least 16777216"),
+        ("data", 20 * MIB, "no service named 'nosuch' is running"),
+        ("stack", 65536, "resource limit stack: 65536 bytes; jvmbind needs at least 131072"),
+        ("nofile", 12, "no service named 'nosuch' is running"),
+    ],
+)
+def test_of_a_command_without_a_jvm(limit: str, value: int, line: str) -> None:
+    """A command that asks a service works with less than a JVM needs, and says what it lacks too."""
+    words = ["prlimit", f"--{limit}={value}:{value}", INSTALLED, "status", "nosuch"]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == (71 if "needs" in line else 69)
+    assert [one.partition("; expected")[0] for one in done.stderr.splitlines()] == [f"jvmbind: {line}"]
