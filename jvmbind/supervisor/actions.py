@@ -20,14 +20,13 @@ from jvmbind.posix.writing import Outlet
 from jvmbind.supervisor.changes import Changes
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
-from jvmbind.supervisor.held import look, streams_of
+from jvmbind.supervisor.held import Holders
 from jvmbind.supervisor.listeners import end_connections, set_back
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, format_first_lines, open_log
 from jvmbind.supervisor.orphans import end_holders
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
 from jvmbind.supervisor.reports import report
-from jvmbind.supervisor.status import descendants
 from jvmbind.supervisor.unserved import Unserved
 from jvmbind.supervisor.waiting import client_waits
 
@@ -79,6 +78,7 @@ class Actions:
         self.environ = self.notifier.environ_for_worker(os.environ)
         self.outlet = Outlet(2)
         self._next_flush = 0.0
+        self._holders = Holders()
         self.log = logging.getLogger("jvmbind")
         format_first_lines()
         self._liveness = Liveness(self.log)
@@ -117,6 +117,8 @@ class Actions:
         if generation is None:
             return
         if isinstance(action, lifecycle.Kill):
+            if action.signal == signal.SIGTERM and self.phase is not lifecycle.Phase.STOPPING and self.spec.reload == "auto":
+                self.alone()  # for the next reload: it may hold by now what it did not hold at the last look
             if action.signal == signal.SIGQUIT:
                 self._ask_for_dump(generation)
             else:
@@ -372,15 +374,7 @@ class Actions:
 
     def alone(self) -> str:
         """Say why there may not be a second instance beside those that there are, "" where nothing is seen."""
-        streams = streams_of("self")
-        for generation in self.generations.values():
-            pid = generation.process.pid
-            # A responder is closed to everybody, and shares the descriptors of a JVM that is looked at.
-            pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]
-            held = look(pids, generation.spec.java_arguments, streams)
-            if held is not None:
-                return f"generation {generation.number} {held}"
-        return ""
+        return self._holders.look(self.generations.values())
 
     def status_line(self) -> str:
         """Return the state in words, for the manager."""

@@ -13,8 +13,12 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.supervisor.status import descendants
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from jvmbind.supervisor.generation import Generation
 
 _LOCKS = (b"POSIX", b"FLOCK", b"OFDLCK")  # a lease or a delegation is no lock
 # What a JVM writes for itself, under a name that holds its own process id: counters, symbols for perf, crash reports,
@@ -46,6 +50,33 @@ class Held(NamedTuple):
     def __str__(self) -> str:
         """Return it as a part of a sentence: "has /srv/a open for writing"."""
         return f"has {self.path} {self.how}"
+
+
+class Holders:
+    """What the living generations hold, and what those before them held.
+
+    A store may open its files with the first record that it is given, or write each of them once: a generation that has
+    just begun holds nothing yet, and will hold what the one before did. So what was seen once counts for every
+    generation of the same command line.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self._former: dict[tuple[str, ...], str] = {}
+
+    def look(self, generations: Iterable[Generation]) -> str:
+        """Say what one of them holds, as a clause; "" where nothing was seen, now or before."""
+        streams, former = streams_of("self"), ""
+        for generation in generations:
+            pid, command = generation.process.pid, (*generation.spec.script, *generation.spec.java_arguments)
+            # A responder is closed to everybody, and shares the descriptors of a JVM that is looked at.
+            pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]
+            held = look(pids, generation.spec.java_arguments, streams)
+            if held is not None:
+                self._former[command] = f"generation {generation.number} had {held.path} {held.how}"
+                return f"generation {generation.number} {held}"
+            former = former or self._former.get(command, "")
+        return former
 
 
 def look(pids: Sequence[int], java_arguments: Sequence[str], streams: Collection[File]) -> Held | None:

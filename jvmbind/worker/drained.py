@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jvmbind.spec import ListenSpec
+    from jvmbind.worker.traffic import Traffic
 
 
 class Drained:
@@ -23,7 +24,7 @@ class Drained:
     def __init__(self, specs: Sequence[ListenSpec], memory: int, pid: int) -> None:
         """Know of none yet; `memory` reads the worker's memory, `pid` is the worker."""
         self._specs, self._memory, self._pid = specs, memory, pid
-        self._since: dict[int, float] = {}  # inode of a connection -> when it was looked at for the first time
+        self._first: dict[int, tuple[float, int]] = {}  # inode of a connection -> when it was first looked at, and segments_out
         self._closes_idle = self._closes_all = False
         self._said: Connections | None = None
 
@@ -39,10 +40,10 @@ class Drained:
         """Return how many connections there are, if that is news; `listeners` are descriptors that are none."""
         now = time.monotonic()
         found = traffic(self._specs, listeners, self._memory, self._pid)
-        self._since = {one.inode: self._since.get(one.inode, now) for one in found}
-        known = {one: facts._replace(known=int((now - self._since[one.inode]) * 1000)) for one, facts in found.items()}
+        self._first = {one.inode: self._first.get(one.inode, (now, facts.segments_out)) for one, facts in found.items()}
+        known = {one: _with_past(facts, now, *self._first[one.inode]) for one, facts in found.items()}
         if self._closes_idle:
-            half_close(one for one, facts in known.items() if self._closes_all or not (facts.in_work or facts.is_asking))
+            half_close(one for one, facts in known.items() if self._closes_all or _may_end(facts))
         left = [facts for facts in known.values() if not facts.is_over]
         busy = [facts for facts in left if facts.in_work]
         said = Connections(len(left), len(busy), sum(facts.is_asking for facts in left if not facts.in_work))
@@ -50,3 +51,12 @@ class Drained:
             return None
         self._said = said
         return said
+
+
+def _with_past(facts: Traffic, now: float, first: float, segments_out: int) -> Traffic:
+    return facts._replace(known=int((now - first) * 1000), answers=facts.segments_out - segments_out)
+
+
+def _may_end(facts: Traffic) -> bool:
+    """Whether no client loses what it has asked for by the end of a connection."""
+    return facts.is_between_requests or not (facts.in_work or facts.is_asking)

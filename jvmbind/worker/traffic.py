@@ -44,6 +44,7 @@ class Traffic(NamedTuple):
     segments_out: int = 0
     bytes_in: int = 0
     known: int = 0  # since it was looked at for the first time
+    answers: int = 0  # segments_out since then
     counted: bool = True  # whether the kernel counts; on a Unix socket it shows the queues alone
 
     @property
@@ -86,6 +87,18 @@ class Traffic(NamedTuple):
         if self._speaks_within(_THINKING):
             return True
         return 0 < self.segments_in <= _FEW and min(self.sent, self.received) < _THINKING
+
+    @property
+    def is_between_requests(self) -> bool:
+        """Whether an answer is out and the next request has not come, on a connection on which they follow one another.
+
+        Such a client is never seen to pause: what is on its way in the kernel counts as unsent, and both times of TCP_INFO
+        are of one tick. So its segments are counted; a server that works on a request does not look at the connection,
+        or else this may be wrong, as may be whatever else ends a connection that is kept.
+        """
+        if self.known < _THINKING or self.answers < _FEW or self.attention is Attention.NONE or self.unread:
+            return False
+        return not self.has_asked or (self.received == self.sent and self.segments_in <= self.segments_out)
 
     def _speaks_within(self, pause: int) -> bool:
         """Whether first words, or the rest of a request, may still come, after a pause of so many milliseconds at most."""

@@ -122,6 +122,21 @@ def start(runner: Runner, workspace: Path, service_user: User, jdk: Jdk, classes
     return service
 
 
+def test_what_one_generation_has_held_counts_for_the_next(
+    runner: Runner, network: Network, workspace: Path, service_user: User, data_classes: dict[str, str]
+) -> None:
+    """A store that opens its data with its first record is reloaded by a restart also before the new generation got one."""
+    store = "lazy-append"
+    start(runner, workspace, service_user, jdks.tested_jdks()[-1], data_classes[""], store)
+    socket = workspace / "data" / "control"
+    assert ask(network, "/") == "next 1"
+    assert " generation 1 has " in control(socket, "reload").stdout
+
+    done = control(socket, "reload")
+    assert re.fullmatch(r"reload: done, by a restart .*: generation 1 had \S+/journal open for writing\n", done.stdout), done.stdout
+    assert ask(network, "/") == "next 2"
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_reloads_lose_no_record(
     runner: Runner, network: Network, workspace: Path, service_user: User, data_classes: dict[str, str], store: str

@@ -112,6 +112,19 @@ def test_who_is_in_the_middle_of_a_request(name: str) -> None:
     assert not traffic.in_work
 
 
+def test_a_client_that_never_pauses() -> None:
+    """A connection on which request follows answer without a pause may be ended between two of them, after a second."""
+    busy = Traffic(WATCHES, unsent=57, segments_in=465, segments_out=465, received=4, sent=4, known=1200, answers=40)
+    assert busy.in_work
+    assert busy.is_between_requests
+    assert busy._replace(attention=READS).is_between_requests
+    assert not busy._replace(attention=NONE).is_between_requests
+    assert not busy._replace(segments_in=466).is_between_requests
+    assert not busy._replace(unread=90).is_between_requests
+    assert not busy._replace(known=900).is_between_requests
+    assert not busy._replace(answers=2).is_between_requests
+
+
 def test_what_a_drained_generation_is_not_kept_for() -> None:
     """A connection whose client has ended it does not keep a replaced generation, unless its last request is in work."""
     assert Traffic(READS, closed=True).is_over
