@@ -53,8 +53,18 @@ def test_of_the_caller(runner: Runner, limit: str, value: int, pattern: str) -> 
     assert_one_line(service, pattern)
 
 
-@pytest.mark.parametrize("limit", ["as = 104857600", "data = 4194304", "stack = 16384", "nproc = 1", "nofile = 11"])
-@pytest.mark.parametrize("way", ["root", "ordinary"])
+@pytest.mark.parametrize(
+    ("limit", "way"),
+    [
+        ("as = 104857600", "root"),
+        ("data = 4194304", "root"),
+        ("stack = 16384", "root"),
+        ("nproc = 1", "root"),
+        ("nofile = 11", "root"),
+        ("as = 104857600", "ordinary"),
+        ("nproc = 1", "ordinary"),
+    ],
+)
 def test_of_the_configuration(runner: Runner, workspace: Path, limit: str, way: str) -> None:
     """A limit of [security.limits] is named in the same way, whoever starts the service."""
     newest = jdks.tested_jdks()[-1]
