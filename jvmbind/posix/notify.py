@@ -83,17 +83,18 @@ class Notifier:
         """Say that the service ends."""
         self._send("STOPPING=1")
 
-    def store_listeners(self, listeners: Iterable[tuple[ListenSpec, int]]) -> None:
+    def store_listeners(self, listeners: Iterable[tuple[ListenSpec, int]], *, again: bool = False) -> None:
         """Give the manager a copy of each listener that it has not, so that they outlive this process.
 
         FDPOLL=0: systemd watches what it stores and drops a TCP socket that is bound but does not listen.
         FDSTOREREMOVE drops all of a name, and a reload may open another socket for a listener that there is, or give its
-        name to another: the name of each holds its inode, and stays as long as the socket does.
+        name to another: the name of each holds its inode, and stays as long as the socket does. A store that is full
+        takes nothing and does not say so: `again` tells it of those that it should have; systemd keeps each socket once.
         """
         for spec, fd in listeners:
             inode = os.fstat(fd).st_ino
-            if inode not in self._stored:
-                self._stored[inode] = f"{spec.name}@{inode}"
+            if again or inode not in self._stored:
+                self._stored.setdefault(inode, f"{spec.name}@{inode}")
                 self._send(f"FDSTORE=1\nFDNAME={self._stored[inode]}\nFDPOLL=0", fd)
 
     def forget_listener(self, fd: int) -> None:

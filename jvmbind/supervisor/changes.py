@@ -78,27 +78,29 @@ class Changes:
     def report(self, number: int, failure: str, why: str = "") -> None:
         """Tell whoever asked how it ended, and keep the result for `status`."""
         world, asked = self._world, self.asked
-        if failure:
-            # Without a number nothing has been started for it, or the service ends.
-            why = f": {why}" if why else self._why(number)
-            failure = f"{failure}{why}{self._what_now()}" if number else failure
-            world.log.error("%s failed: %s", asked.value, failure, extra=fields_of(f"{asked.value}-failed", number))
-            self._close_unused(self.next_listeners, world.listeners)
-        else:
-            how = f", by a restart: {self.alone}" if self.alone else ""
-            text = "%s done: generation %d serves%s"
-            world.log.info(text, asked.value, number, how, extra=fields_of(f"{asked.value}-done", number))
-            if self.next_spec is not None:
-                self._swap_listeners(self.next_listeners)
-                world.spec = self.next_spec
-        self.next_spec, self.next_listeners = None, {}
-        self._keep(asked, failure, number)
-        self.answer_waiting(asked, {"ok": not failure, "error": failure, "generation": number, "alone": self.alone})
-        if world.phase is lifecycle.Phase.UP:
-            world.notifier.ready(world.status_line())
-        if asked is Change.RELOAD:
-            world.notifier.reloaded(failure, self._by)
-        self.asked, self._by = Change.NONE, 0
+        spec, listeners = self.next_spec, self.next_listeners
+        self.asked, self.next_spec, self.next_listeners = Change.NONE, None, {}
+        try:
+            if failure:
+                self._close_unused(listeners, world.listeners)
+                # Without a number nothing has been started for it, or the service ends.
+                why = f": {why}" if why else self._why(number)
+                failure = f"{failure}{why}{self._what_now()}" if number else failure
+                world.log.error("%s failed: %s", asked.value, failure, extra=fields_of(f"{asked.value}-failed", number))
+            else:
+                how = f", by a restart: {self.alone}" if self.alone else ""
+                text = "%s done: generation %d serves%s"
+                world.log.info(text, asked.value, number, how, extra=fields_of(f"{asked.value}-done", number))
+                if spec is not None:
+                    before, world.listeners, world.spec = world.listeners, listeners, spec
+                    self._keep_to(before, listeners)
+        finally:  # whatever the kernel has refused on the way: it has ended, and who waits must not wait for ever
+            self._keep(asked, failure, number)
+            self.answer_waiting(asked, {"ok": not failure, "error": failure, "generation": number, "alone": self.alone})
+            if world.phase is lifecycle.Phase.UP:
+                world.notifier.ready(world.status_line())
+            if asked is Change.RELOAD:
+                world.notifier.reloaded(failure, self._by)
 
     def _why(self, number: int) -> str:
         world = self._world
@@ -124,14 +126,16 @@ class Changes:
         if self.tell is not None:
             self.tell(asked.value, answer)
 
-    def _swap_listeners(self, chosen: Listeners) -> None:
+    def _keep_to(self, before: Listeners, chosen: Listeners) -> None:
+        """Set on the listeners what is now said of them, and give up those that are declared no more."""
         from jvmbind.supervisor.replan import adjust  # noqa: PLC0415 - a reload alone needs it
 
         world = self._world
-        before, world.listeners = world.listeners, chosen
         for problem in adjust(before, chosen):
             world.log.warning("%s", problem, extra=fields_of("listener-options"))
+        known = {fd for _, fd in before.values()}
         self._close_unused(before, chosen)
+        world.notifier.store_listeners([one for one in chosen.values() if one[1] not in known], again=True)
 
     def _close_unused(self, before: dict[str, tuple[ListenSpec, int]], after: dict[str, tuple[ListenSpec, int]]) -> None:
         kept = {fd for _, fd in after.values()}
