@@ -29,6 +29,7 @@ from jvmbind.posix.process import find_program
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Main, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
+from jvmbind.worker.own_clients import OwnClients
 from jvmbind.worker.own_stop import OwnStop
 from jvmbind.worker.script_jvm import Java
 from jvmbind.worker.script_start import start
@@ -67,6 +68,7 @@ class Script:
         self._statuses: dict[int, int] = {}  # pid -> status of each JVM that was reaped here
         self._reached: set[int] = set()  # every process that has asked for the listeners
         self._watch = Watch(self._spec.java_home)
+        self._own_clients = OwnClients(self._spec.listeners, fds)
         self._notes: set[str] = set()
         self._parked = role.parked
         self._commands: list[bytes] = []  # what the supervisor has said, for JVMs that come later
@@ -97,6 +99,10 @@ class Script:
             self._wait(0.2 if deadline and pause is None else pause)
             if pause is not None:
                 self._tell(self._watch.look(self._reached))
+                self._tell("" if self._is_starting_one() else self._own_clients.look())
+
+    def _is_starting_one(self) -> bool:
+        return any(not java.ended for java in self._javas)
 
     def _served(self) -> bool:
         return any(java.serves for java in self._javas)
