@@ -30,7 +30,7 @@ from jvmbind.supervisor.root_socket import SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CONNECT_PATIENCE = 30  # seconds
+_PATIENCE = 30.0  # seconds for a place in the queue, and between two words of a supervisor that has something to do
 _ANSWER_MAX = 1 << 20
 _HELP = {
     "status": "show generations, listeners, privileges, deaths",
@@ -110,14 +110,16 @@ def ask(
 ) -> dict[str, Any]:
     """Return a service's answer once what was asked for has happened, or without `wait` has begun.
 
-    `progress` is called with what is waited for. Raises PortUnavailableError, NotPermittedError, RefusedError,
+    `progress` is called with what is waited for. A supervisor that says nothing at all for `timeout` seconds has stopped, or
+    hangs: meanwhile it says every two seconds that it works. Raises PortUnavailableError, NotPermittedError, RefusedError,
     SystemFailureError.
     """
+    patience = timeout or _PATIENCE
     with _roots_connection(path) or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         try:
             if not _is_connected(sock):
-                _connect(sock, path, int(timeout or _CONNECT_PATIENCE))
-            sock.settimeout(timeout)
+                _connect(sock, path, patience)
+            sock.settimeout(patience)
             if found_by_name:
                 _check_server(sock, path)
             _check_ancestors(sock, path)
@@ -125,8 +127,8 @@ def ask(
             answer = _receive(sock, path, wait=wait, progress=progress)
             if command == "stop" and "begun" not in answer and answer["ok"]:
                 sock.recv(1)  # the end of the connection is that of the supervisor, and of its listeners
-        except TimeoutError as error:
-            msg = f"{path}: no answer within {timeout:g} s"
+        except (TimeoutError, BlockingIOError) as error:
+            msg = f"{path}: no word for {patience:g} s; the supervisor is stopped, or hangs"
             raise SystemFailureError(msg) from error
         except OSError as error:
             msg = f"{path}: {error.strerror}; the service is not running"
@@ -139,10 +141,10 @@ def ask(
     return answer
 
 
-def _connect(sock: socket.socket, path: str, patience: int) -> None:
+def _connect(sock: socket.socket, path: str, patience: float) -> None:
     """Connect, and wait for a place in the queue where it is full; raises OSError."""
     # A socket with a time-out of Python's would not wait: unix(7), EAGAIN.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", patience, 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(patience), int(patience % 1 * 1e6)))
     sock.connect(path)
 
 
@@ -199,7 +201,7 @@ def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[
             raise SystemFailureError(msg)
         if "ok" in answer or (answer.get("begun") and not wait):
             return answer
-        if "waits_for" in answer:
+        if answer.get("waits_for"):
             progress(answer["waits_for"])
 
 

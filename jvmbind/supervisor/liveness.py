@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from jvmbind.posix.listening import TCP_LISTEN, accept_queue, held, tcp_rows
+from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from jvmbind.spec import ListenSpec, ServiceSpec
     from jvmbind.supervisor.generation import Generation
@@ -35,7 +35,7 @@ class Liveness:
         self._log = log
         self._number = 0
         self._since: dict[str, float] = {}  # sign -> when it was last well
-        self._clients: dict[str, set[str]] = {}
+        self._queues: dict[int, _Queue] = {}  # by port
         self._taken: dict[str, int] = {}
         self._given_up: set[str] = set()  # signs for which no action is left
         self._cpu = 0.0
@@ -56,29 +56,33 @@ class Liveness:
         cpu = cpu_seconds(pid)
         if generation.number != self._number:
             self._number = generation.number
-            self._since, self._clients, self._taken, self._given_up = {}, {}, {}, set()
+            self._since, self._queues, self._taken, self._given_up = {}, {}, {}, set()
             self._looked, self._cpu = now, cpu
             return
         usage = (cpu - self._cpu) / max(now - self._looked, 0.001)
         self._looked, self._cpu = now, cpu
         if spec.queue_timeout:
-            for listener, fd in listeners:
-                if listener.protocol == "tcp" and listener.listens:
-                    self._look_at_queue(listener.name, fd, now)
-                    self._judge(f"the accept queue of listener {listener.name!r}", spec.queue_timeout, spec, generation, now, usage)
+            watched = [(listener, fd) for listener, fd in listeners if listener.protocol == "tcp" and listener.listens]
+            self._look_at_queues(watched, now)
+            for listener, _ in watched:
+                self._judge(_sign(listener), spec.queue_timeout, spec, generation, now, usage)
         if spec.heartbeat_timeout:
             sign = "the heartbeat of the JVM"
             self._since[sign] = max(self._since.get(sign, now), generation.last_heartbeat)
             self._judge(sign, spec.heartbeat_timeout, spec, generation, now, usage)
 
-    def _look_at_queue(self, name: str, fd: int, now: float) -> None:
-        """A queue has moved when one of the connections that waited in it has been taken: its length says little under load."""
-        sign = f"the accept queue of listener {name!r}"
-        queue = accept_queue(fd)
-        waiting = waiting_clients(fd) if queue and queue.length else set()
-        if not waiting or self._clients.get(name, set()) - waiting or sign not in self._since:
-            self._since[sign] = now
-        self._clients[name] = waiting
+    def _look_at_queues(self, listeners: Iterable[tuple[ListenSpec, int]], now: float) -> None:
+        """See which queues are empty, or have moved since the last look: their length says little under load."""
+        by_port: dict[int, list[tuple[ListenSpec, int]]] = {}
+        for listener, fd in listeners:
+            by_port.setdefault(listener.port, []).append((listener, fd))
+        for port, group in by_port.items():
+            fds = [fd for _, fd in group]
+            before, self._queues[port] = self._queues.get(port), _look_at(port, fds)
+            moved = before is None or self._queues[port].has_moved_since(before)
+            for listener, fd in group:
+                if moved or not _length([fd]) or _sign(listener) not in self._since:
+                    self._since[_sign(listener)] = now
 
     def _judge(self, sign: str, timeout: float, spec: ServiceSpec, generation: Generation, now: float, usage: float) -> None:
         silent = now - self._since.get(sign, now)
@@ -113,11 +117,47 @@ class Liveness:
             generation.process.kill(signal.SIGKILL)
 
 
-def waiting_clients(fd: int) -> set[str]:
-    """Return the remote ends of the connections that nobody has accepted yet: rows without an inode in /proc/net/tcp."""
-    with held(fd) as listener:
-        port = f":{listener.getsockname()[1]:04X}"
-    return {fields[2] for fields in tcp_rows() if fields[1].endswith(port) and fields[3] != TCP_LISTEN and fields[9] == "0"}
+def _sign(listener: ListenSpec) -> str:
+    return f"the accept queue of listener {listener.name!r}"
+
+
+def _length(fds: Iterable[int]) -> int:
+    return sum(queue.length for fd in fds if (queue := accept_queue(fd)) is not None)
+
+
+class _Queue(NamedTuple):
+    """What was seen of the connections that wait for accept(2) at a port.
+
+    One whose client has reset it keeps its place until it is accepted, but has no row in /proc/net/tcp any more: places
+    without a row are counted. The lengths are from before and after the rows were read.
+    """
+
+    least: int  # places
+    most: int
+    waiting: frozenset[str] = frozenset()  # their remote ends
+    accepted: frozenset[str] = frozenset()  # those of all other connections at that port
+
+    def has_moved_since(self, before: _Queue) -> bool:
+        """Whether a connection was accepted in between, for certain."""
+        if self.most < before.least or before.waiting & self.accepted:
+            return True
+        gone = before.waiting - self.waiting
+        return self.most - len(self.waiting) < before.least - len(before.waiting) + len(gone)
+
+
+def _look_at(port: int, fds: Sequence[int]) -> _Queue:
+    least = _length(fds)
+    if not least:
+        return _Queue(0, 0)
+    waiting, accepted = set(), set()
+    for fields in tcp_rows():
+        if not fields[1].endswith(f":{port:04X}"):
+            continue
+        if fields[9] != "0":  # the inode of the socket that accept(2) has made
+            accepted.add(fields[2])
+        elif fields[3] in {TCP_ESTABLISHED, TCP_CLOSE_WAIT}:
+            waiting.add(fields[2])
+    return _Queue(least, _length(fds), frozenset(waiting), frozenset(accepted))
 
 
 def cpu_seconds(pid: int) -> float:

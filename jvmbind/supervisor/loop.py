@@ -20,6 +20,7 @@ from jvmbind.posix.signals import ORDINARY, read_signals
 from jvmbind.supervisor.actions import Actions
 from jvmbind.supervisor.control import Control
 from jvmbind.supervisor.log import fields_of
+from jvmbind.supervisor.looking import Looking
 from jvmbind.supervisor.probe import PROBE_INTERVAL
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
@@ -62,6 +63,7 @@ class Loop:
         self._requests = Requests(self._control) if self._control is not None else None
         if self._requests is not None:
             self._world.changes.tell = self._requests.done
+        self._looking = Looking()
         self._dump: Dump | None = None  # that somebody waits for
         self._planning: Planning | None = None  # what a reload or a restart is to run is being read
         self._asked, self._asked_by = Change.NONE, 0  # which of the two, and the process that asked for it by a signal
@@ -88,7 +90,7 @@ class Loop:
         self._survive(self._world.close)
         if self._requests is not None:
             self._survive(self._requests.done, "stop", {"ok": True, "error": "", "status": self._world.status})
-            for what in (Change.RELOAD.value, Change.RESTART.value, "dump"):
+            for what in (Change.RELOAD.value, Change.RESTART.value, "dump", "status"):
                 self._survive(self._requests.done, what, {"ok": False, "error": "the service ends"})
         if self._control is not None:
             self._survive(self._control.close)
@@ -170,6 +172,13 @@ class Loop:
                 control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
         if self._dump is not None:
             self._survive(self._look_at_dump, requests, self._dump)
+        try:
+            looks = self._looking.turn(self._world.generations.values())
+            if looks is not None:
+                requests.done("status", {"ok": True, **status_of(self._world, self._state, looks)})
+        except Exception as error:  # noqa: BLE001 - see _survive
+            self._complain(error)
+            requests.done("status", {"ok": False, "error": f"{type(error).__name__}: {error}"})
         requests.speak(self._waits_for)
 
     def _guarded(self, work: Callable[[Generation], None], generation: Generation) -> None:
@@ -196,7 +205,7 @@ class Loop:
         world = self._world
         if world.probe is not None:
             return PROBE_INTERVAL * 1000
-        deadlines = [world.next_deadline(), world.unserved.deadline()]
+        deadlines = [world.next_deadline(), world.unserved.deadline(), self._looking.deadline()]
         deadlines += [self._planning.deadline] if self._planning is not None else []
         deadlines += [time.monotonic() + _DUMP_INTERVAL] if self._dump is not None else []
         deadlines += [self._requests.deadline()] if self._requests is not None else []
@@ -307,7 +316,8 @@ class Loop:
 
     def _answer(self, control: Control, requests: Requests, client: int, command: str) -> None:
         if command == "status":
-            control.answer(client, {"ok": True, **status_of(self._world, self._state)})
+            requests.add(client, command)
+            self._looking.want()
         elif command == "dump":
             failure = self._begin_dump()
             if failure:

@@ -69,7 +69,6 @@ class Requests:
         if not self._waiters or now < self._speak_at:
             return
         self._speak_at = now + _SILENCE
-        text = waits_for()
-        if text:
-            for waiter in self._waiters:
-                self._tell(waiter, {"waits_for": text})
+        text = waits_for()  # "" says no more than that this process works
+        for waiter in self._waiters:
+            self._tell(waiter, {"waits_for": text})

@@ -18,34 +18,32 @@ if TYPE_CHECKING:
 
     from jvmbind.lifecycle import State
     from jvmbind.supervisor.actions import Actions
+    from jvmbind.supervisor.looking import Looks
 
 _LOOKED_AT = 100  # processes of one generation: each costs the supervisor a few reads of /proc
-_CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
-def status_of(world: Actions, state: State) -> dict[str, Any]:
-    """Return the service's state as JSON values."""
+def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str, Any]:
+    """Return the service's state as JSON values, with what was seen of its processes."""
     now = time.monotonic()
     generations = []
     for member in state.members:
         generation = world.generations.get(member.number)
         if generation is None:
             continue
-        pid = generation.process.pid
-        # Below a wrapper script the JVM is another process.
-        pids = [pid, *descendants(pid)] if generation.spec.script else [pid]
+        seen = looks.get(member.number)  # None of one that was started since
         generations.append(
             {
                 "number": member.number,
                 "role": member.role.name.lower(),
                 "stage": member.stage.name.lower(),
-                "pid": pid,
+                "pid": generation.process.pid,
                 "age": round(now - generation.started, 1),
-                "memory": memory_of(pids),
+                "memory": seen.memory if seen else {},
                 "status": generation.status_text,
                 "waits_for": member_waits_for(world, member, state.phase),
                 "not_ready": member_lacks(world, member),
-                "privileges": privileges_of(pids),
+                "privileges": seen.privileges if seen else {},
             }
         )
     why = not_ready(world, state)
@@ -55,7 +53,7 @@ def status_of(world: Actions, state: State) -> dict[str, Any]:
         "not_ready": why,
         "phase": state.phase.value,
         "pid": os.getpid(),
-        "supervisor": {"memory": memory_of([os.getpid()]), "privileges": privileges_of([os.getpid()])},
+        "supervisor": looks[0]._asdict(),
         "generations": generations,
         "listeners": [_listener(world, name) for name, (spec, _) in world.listeners.items() if not spec.of],
         "deaths": [death._asdict() for death in world.deaths],
@@ -121,31 +119,3 @@ def memory_of(pids: Sequence[int]) -> dict[str, int]:
             if name in fields:
                 sums[name.lower()] = sums.get(name.lower(), 0) + int(fields[name].split()[0])
     return sums
-
-
-def privileges_of(pids: Sequence[int]) -> dict[str, Any]:
-    """Return what /proc says of every thread of processes: ids, capability sets that are not empty, no_new_privs."""
-    threads = 0
-    uids: set[int] = set()
-    sets: dict[str, str] = {}
-    no_new_privs = True
-    for path in (path for pid in pids for path in _threads(pid)):
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            fields = dict(line.split(":", 1) for line in lines if ":" in line)
-            threads += 1
-            uids |= {int(uid) for uid in fields["Uid"].split()}
-            sets |= {name: fields[name].strip() for name in _CAPABILITY_SETS if int(fields[name], 16)}
-            no_new_privs = no_new_privs and fields["NoNewPrivs"].strip() == "1"
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # the thread has ended meanwhile
-        except (OSError, KeyError, ValueError):
-            return {}
-    return {"threads": threads, "uids": sorted(uids), "capabilities": sets, "no_new_privs": no_new_privs} if threads else {}
-
-
-def _threads(pid: int) -> list[Path]:
-    try:
-        return [Path(f"/proc/{pid}/task/{task}/status") for task in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []
