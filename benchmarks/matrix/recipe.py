@@ -135,6 +135,8 @@ class Recipe:
     """Options of `jvmbind run` or `wrap` that this server needs."""
     package: str = ""
     """The Debian package that it comes from, where it is installed and not fetched."""
+    own_stop: str = ""
+    """The arguments by which the script stops what it has started, or, with a slash, the path of another one from its folder."""
     oldest: int = 17
     """The oldest JDK that it is meant for."""
     threads: int = 4

@@ -144,9 +144,29 @@ def supervised(java: str, recipe: Recipe, reloads: int) -> dict[str, Any]:
             result |= {"stop": seconds, "status": status}
             service.assert_nothing_left()
             service.assert_quiet()
+        if recipe.own_stop:
+            with _phase(bench, result, "own stop"):
+                result["own_stop"] = _own_stop(bench)
         if bench.failures:
             result["log"] = _own_lines(bench.services[0])
         return {**result, "failures": bench.failures}
+
+
+def _own_stop(bench: Bench) -> dict[str, Any]:
+    """Start it again, and let the distribution's own command stop it, as the service user."""
+    service, _ = _serve(bench, {})
+    script, words = bench.words[0], bench.recipe.own_stop.split()
+    command = (
+        [os.path.normpath(os.path.join(os.path.dirname(script), words[0])), *words[1:]] if "/" in words[0] else [script, *words]
+    )
+    begun = time.monotonic()
+    own = bench.launch([*as_user(bench.user.name), *command])
+    status = service.wait(START)
+    own.wait(START)
+    if "died" in service.stderr:
+        raise AssertionError(f"it was started again: {_own_lines(service)}")
+    service.assert_nothing_left()
+    return {"seconds": round(time.monotonic() - begun, 2), "status": status}
 
 
 @contextlib.contextmanager

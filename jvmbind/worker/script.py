@@ -29,9 +29,10 @@ from jvmbind.posix.process import find_program
 from jvmbind.posix.signals import ORDINARY, Disposition, block_and_open, disposition, inherited_mask, read_signals
 from jvmbind.wire import MAX_SIZE, Claimed, Connections, Main, Message, Note, Parked, Release, decode, decode_command, encode
 from jvmbind.worker import facade
+from jvmbind.worker.own_clients import OwnClients
 from jvmbind.worker.own_stop import OwnStop
 from jvmbind.worker.script_jvm import Java
-from jvmbind.worker.script_start import start
+from jvmbind.worker.script_start import FATAL, end_as, start
 from jvmbind.worker.unreached import Watch
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ FDS_PER_PACKET = 128  # SCM_MAX_FD is 253: unix(7)
 _LEFT_SECONDS = 2.0  # for processes that the script left behind, from SIGTERM to SIGKILL
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
 
 _ENDED_WELL = {0, *(128 + number for number in _STOPS)}
 
@@ -67,6 +67,7 @@ class Script:
         self._statuses: dict[int, int] = {}  # pid -> status of each JVM that was reaped here
         self._reached: set[int] = set()  # every process that has asked for the listeners
         self._watch = Watch(self._spec.java_home)
+        self._own_clients = OwnClients(self._spec.listeners, fds)
         self._notes: set[str] = set()
         self._parked = role.parked
         self._commands: list[bytes] = []  # what the supervisor has said, for JVMs that come later
@@ -97,6 +98,10 @@ class Script:
             self._wait(0.2 if deadline and pause is None else pause)
             if pause is not None:
                 self._tell(self._watch.look(self._reached))
+                self._tell("" if self._is_starting_one() else self._own_clients.look())
+
+    def _is_starting_one(self) -> bool:
+        return any(not java.ended for java in self._javas)
 
     def _served(self) -> bool:
         return any(java.serves for java in self._javas)
@@ -344,7 +349,7 @@ class Script:
         if served:
             pid = served[-1].pid
             status = self._statuses.get(pid, served[-1].status())
-            crashed = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FATAL
+            crashed = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in FATAL
             if status is not None and (crashed or (script == 0 and pid in self._left)):
                 return status
         return EX_TEMPFAIL << 8 if unreached and script == 0 else script
@@ -381,15 +386,4 @@ def run_script(role: Role) -> NoReturn:
     fds = range(role.first, role.first + len(role.spec.listeners))
     for fd in fds:
         os.set_inheritable(fd, False)
-    status = Script(role, fds).run()
-    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
-    if not number and code - 128 in _FATAL:
-        number = code - 128  # a shell's way to say that the JVM which it waited for was killed by that signal
-    if number:
-        prctl.set_dumpable(0)  # the JVM has left its core, this process needs none
-        if number not in {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.kill(os.getpid(), number)
-    os._exit(128 + number if number else code)
+    end_as(Script(role, fds).run())

@@ -1,4 +1,4 @@
-"""Starts a wrapper script.
+"""Starts a wrapper script, and ends as one has ended.
 
 Runs in the worker that runs it, as the service user. Must not import jpype. Source: prctl(2) on PR_SET_PDEATHSIG.
 """
@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
@@ -18,6 +18,8 @@ from jvmbind.posix import seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
 
 
 def start(command: Sequence[str], environ: Mapping[str, str], mask: Iterable[int]) -> int:
@@ -47,3 +49,18 @@ def start(command: Sequence[str], environ: Mapping[str, str], mask: Iterable[int
         os.write(2, f"jvmbind: cannot run {command[0]}: {error.strerror}\n".encode(errors="surrogateescape"))
     finally:
         os._exit(ConfigurationError.status)
+
+
+def end_as(status: int) -> NoReturn:
+    """End this process as a script has ended, whose `status` is that of waitpid(2)."""
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
+    if not number and code - 128 in FATAL:
+        number = code - 128  # a shell's way to say that the JVM which it waited for was killed by that signal
+    if number:
+        prctl.set_dumpable(0)  # the JVM has left its core, this process needs none
+        if number not in {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.kill(os.getpid(), number)
+    os._exit(128 + number if number else code)

@@ -74,7 +74,7 @@ class Watch:
         if self.told:
             return ""
         now = time.monotonic()
-        for pid in _others(os.getpid(), reached):
+        for pid in (one for one in below(os.getpid()) if one not in reached):
             executable = _java(pid)
             if pid not in self._found and executable:
                 try:
@@ -108,13 +108,13 @@ class Watch:
         return "", False
 
 
-def _others(top: int, reached: Collection[int]) -> list[int]:
-    """Return the processes below `top`; those of `reached` are passed over, and what they are forked into is looked at."""
+def below(top: int) -> list[int]:
+    """Return the processes below `top`."""
     found = [top]
     for parent in found:
         found += [child for child in _children(parent) if child not in found]
         del found[_LOOKED_AT:]
-    return [pid for pid in found[1:] if pid not in reached]
+    return found[1:]
 
 
 def _children(pid: int) -> list[int]:

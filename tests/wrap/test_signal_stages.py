@@ -30,7 +30,7 @@ STAGES = {
     "script": "echo STAGE; {wait}; exec java {server}",
     "below the script": "echo STAGE; {wait}; java {server}",
     # `java` reads a file of arguments more than once.
-    "reading its arguments": "mkfifo {pipe}; ({wait}; while :; do echo > {pipe}; done) & echo STAGE; exec java @{pipe} {server}",
+    "reading its arguments": "mkfifo {pipe}; {fill} & echo STAGE; exec java @{pipe} {server}",
     "agent": "java {agent} {server}",
 }
 TWO = "java {idle} & java {agent} {server}"
@@ -52,9 +52,11 @@ def at(wrap: Wrap, script: Script, runner: Runner, network: Network, probes: Pat
     jar = write_jar(workspace / "gate.jar", probes, {"Premain-Class": "probe.Gate"}, only="probe/")
 
     def start(text: str) -> Service:
+        pipe, wait = gate.with_name("words"), f"until [ -e {gate} ]; do sleep 0.05; done"
         text = text.format(
-            wait=f"until [ -e {gate} ]; do sleep 0.05; done",
-            pipe=gate.with_name("words"),
+            wait=wait,
+            pipe=pipe,
+            fill=f"({wait}; while :; do echo > {pipe}; sleep 0.2; done)",
             server=shlex.join(runner.java_arguments("Ending", "hook", "0")),
             idle=shlex.join(runner.java_arguments("Ending", "idle")),
             agent=f"-javaagent:{jar}={gate}",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from recipes import protocols, scripts, stores, web
+from recipes import distributions, protocols, scripts, stores, web
 
-RECIPES = [*web.RECIPES, *stores.RECIPES, *protocols.RECIPES, *scripts.RECIPES]
+RECIPES = [*web.RECIPES, *stores.RECIPES, *protocols.RECIPES, *scripts.RECIPES, *distributions.RECIPES]
