@@ -47,6 +47,7 @@ def ask(java_home: str, command: JavaCommand, environ: Mapping[str, str], *, mai
     if command.vm != "server":
         words.append(f"-XXaltjvm={command.vm}" if "/" in command.vm else f"-{command.vm}")
     words += [f"-Djdk.module.main={(command.what or '').partition('/')[0]}"] if command.mode is Mode.MODULE else []
+    words += ["-Xdiag"] if "-Dsun.java.launcher.diag=true" in options else []
     words += without_effects(options)
     if command.class_path is not None and command.mode is not Mode.JAR:
         words += ["-cp", command.class_path]
@@ -58,7 +59,8 @@ def ask(java_home: str, command: JavaCommand, environ: Mapping[str, str], *, mai
     status, out, err = _run(words, {name: value for name, value in environ.items() if name not in _VARIABLES})
     if status == 1 and not is_about_memory(out + err):
         # What it would have said first, had the variables been left to it.
-        before = [*command.notes, *(f"Picked up {name}: {environ[name]}" for name in _READ_BY_JVM if name in environ)]
+        before = [note for note in command.notes if note not in err.splitlines()]
+        before += [f"Picked up {name}: {environ[name]}" for name in _READ_BY_JVM if name in environ]
         raise JavaRefusedError(out, "".join(f"{line}\n" for line in before) + err)
 
 
