@@ -2,14 +2,12 @@
 
 Runs in the supervisor as the service user. A listener listens from the start, so the kernel makes connections that only
 the application could take. Once it is plain that the application does not have the listener, they are reset here.
-Sources: socket(7) on SO_LINGER, tcp(7). On a Unix stream the client sees the end: unix_release_sock in net/unix/af_unix.c.
+Source: tcp(7). On a Unix stream the client sees the end: unix_release_sock in net/unix/af_unix.c.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from jvmbind.lifecycle import Phase, Role, Stage
 from jvmbind.posix.listening import is_listening
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.quota import Quota
+from jvmbind.supervisor.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 _GRACE = 1.0  # seconds after a refused bind: a program that tries one address after the other may try the right one next
 _RESETS = 500, 200  # at once, then a second
 _PAUSE = 0.1  # seconds
-_LINGER_0 = struct.pack("@ii", 1, 0)
 _PHASES = {Phase.STARTING, Phase.UP, Phase.RELOADING, Phase.RESTARTING}
 _Key = tuple[str, str, str]
 
@@ -44,6 +42,7 @@ class Unserved:
         self._said: set[_Key] = set()
         self._due: float | None = None  # when `look` may find something new
         self._quota = Quota(*_RESETS)
+        self._refusal = Refusal()
         self._paused_until = 0.0
         self.reasons: dict[str, str] = {}  # name of a listener -> why it is not served
 
@@ -128,22 +127,12 @@ class Unserved:
         One and not all: who was seen then came before the application had the listener.
         """
         for fd in self.fds():
-            # A socket that blocks has just been given to an agent: an accept here would wait for its clients.
-            if fd not in waiting or os.get_blocking(fd):
+            if fd not in waiting:
                 continue
-            if not self._quota.take():
+            # A socket that blocks has just been given to an agent: an accept here would wait for its clients.
+            if os.get_blocking(fd) or not self._quota.take() or not self._refusal.refuse(fd):
                 self._paused_until = time.monotonic() + _PAUSE
                 return
-            with socket.socket(fileno=os.dup(fd)) as listener:
-                try:
-                    client, _ = listener.accept()
-                except BlockingIOError:
-                    continue  # it has gone
-                except OSError:  # no descriptor is left: the client waits, as it did
-                    self._paused_until = time.monotonic() + _PAUSE
-                    continue
-                with client:
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
 
 
 def _key(spec: ListenSpec) -> _Key:
