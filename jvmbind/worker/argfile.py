@@ -8,6 +8,7 @@ and tests compare it with the real one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from enum import Enum, auto
@@ -17,6 +18,7 @@ from jvmbind.errors import JavaLaunchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 JDK_JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
 
@@ -186,11 +188,11 @@ def split_argfile(pieces: Iterable[bytes]) -> Iterator[bytes]:
 class Expander:
     """Replaces @argfiles by what is in them, up to the main class; after it nothing is expanded.
 
-    `jdk_feature` decides the wording of one message; 0 means the newest.
+    `java_home` decides the wording of one message; None means the newest.
     """
 
-    def __init__(self, jdk_feature: int = 0) -> None:
-        self._feature = jdk_feature or 1000
+    def __init__(self, java_home: Path | None = None) -> None:
+        self._java_home = java_home
         self._expecting_value = False
         self._stopped = False
         self._main_seen = False
@@ -247,7 +249,12 @@ class Expander:
         return words
 
     def _unreadable(self, path: str) -> str:
-        return f"Error: loading: {path}" if self._feature < 24 else f"Error: Failed to read {path}"
+        # The words are those of JDK 24, and of updates of earlier versions: libjli itself tells.
+        words = b"Failed to read %s"
+        with contextlib.suppress(OSError):
+            if self._java_home is not None and words not in (self._java_home / "lib" / "libjli.so").read_bytes():
+                return f"Error: loading: {path}"
+        return f"Error: Failed to read {path}"
 
     def _check(self, argument: str) -> None:
         """Follow one launcher argument: does it name the main class, or does the next one?"""
@@ -307,14 +314,14 @@ def _split_blanks(text: str, variable: str | None) -> Iterator[str]:
         yield "".join(word)
 
 
-def expand(argv: Sequence[str], environ: Mapping[str, str], jdk_feature: int = 0) -> tuple[list[str], list[str]]:
+def expand(argv: Sequence[str], environ: Mapping[str, str], java_home: Path | None = None) -> tuple[list[str], list[str]]:
     """Return all arguments with argument files and JDK_JAVA_OPTIONS expanded, and what `java` prints meanwhile.
 
     Raises JavaLaunchError for what `java` refuses with status 1; the printed lines so far are its notes (PEP 678).
     """
     value = environ.get(JDK_JAVA_OPTIONS)
     try:
-        expander = Expander(jdk_feature)
+        expander = Expander(java_home)
         arguments, notes = expander.from_variable(environ)
         for argument in argv:
             arguments.extend(expander.argument(argument))

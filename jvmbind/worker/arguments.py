@@ -104,7 +104,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], *, jdk_feature: int, 
     with status 1 before it starts a JVM; what it prints before that is in the error's notes (PEP 678).
     """
     launch = _Launch(environ, jdk_feature or _NEWEST, java_home)
-    arguments, launch.notes = argfile.expand(argv, environ, jdk_feature)
+    arguments, launch.notes = argfile.expand(argv, environ, java_home)
     try:
         return launch.run(arguments)
     except JavaLaunchError as error:
