@@ -90,8 +90,13 @@ REQUESTS = {
     "the first half of a request, a thread": (Traffic(READS, segments_in=1, received=700, sent=LONG_AGO), True),
     "a handshake": (Traffic(WATCHES, segments_in=2, segments_out=2, received=701, sent=700), True),
     "a handshake that stopped": (Traffic(WATCHES, segments_in=2, segments_out=2, received=1300, sent=1299), False),
-    "keep-alive after some requests": (Traffic(READS, segments_in=9, segments_out=9, received=301, sent=300), False),
-    "one-way, a thread that reads (syslog)": (Traffic(READS, segments_in=900, received=2, sent=LONG_AGO), False),
+    "in the middle of a session of several questions": (
+        Traffic(READS, segments_in=9, segments_out=9, received=301, sent=300),
+        True,
+    ),
+    "the same, with a pause": (Traffic(READS, segments_in=9, segments_out=9, received=701, sent=700, known=50), False),
+    "keep-alive after some requests": (Traffic(READS, segments_in=9, segments_out=9, received=301, sent=300, known=2500), False),
+    "one-way, a thread that reads (syslog)": (Traffic(READS, segments_in=900, received=2, sent=LONG_AGO, known=2500), False),
     "half-closed or gone, a request unread": (Traffic(WATCHES, closed=True, unread=9, segments_in=1, received=100, sent=101), True),
     "half-closed or gone, a request in work": (Traffic(NONE, closed=True, segments_in=1, received=100, sent=101), True),
     "half-closed or gone, long ago": (Traffic(NONE, closed=True, segments_in=1, received=LONG_AGO, sent=LONG_AGO + 1), False),
@@ -113,15 +118,15 @@ def test_who_is_in_the_middle_of_a_request(name: str) -> None:
 
 
 def test_a_client_that_never_pauses() -> None:
-    """A connection on which request follows answer without a pause may be ended between two of them, after a second."""
-    busy = Traffic(WATCHES, unsent=57, segments_in=465, segments_out=465, received=4, sent=4, known=1200, answers=40)
+    """A connection on which request follows answer without a pause may be ended between two of them, after two seconds."""
+    busy = Traffic(WATCHES, unsent=57, segments_in=465, segments_out=465, received=4, sent=4, known=2200, answers=40)
     assert busy.in_work
     assert busy.is_between_requests
     assert busy._replace(attention=READS).is_between_requests
     assert not busy._replace(attention=NONE).is_between_requests
     assert not busy._replace(segments_in=466).is_between_requests
     assert not busy._replace(unread=90).is_between_requests
-    assert not busy._replace(known=900).is_between_requests
+    assert not busy._replace(known=1900).is_between_requests
     assert not busy._replace(answers=2).is_between_requests
 
 
