@@ -1,7 +1,8 @@
 """Looks at the processes of a service in /proc, a little in each turn of the supervisor's loop.
 
 Runs in the supervisor as the service user. A JVM may have thousands of threads, each of which costs a few reads: signals,
-deaths and other requests do not wait for that. All who ask meanwhile get the same answer. Source: proc(5).
+deaths and other requests do not wait for that. All who ask meanwhile get the same answer, and who asks soon after a long
+look gets what that has seen. Source: proc(5).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from jvmbind.supervisor.generation import Generation as Life
 
 _TURN = 0.005  # seconds of one turn
-_PAUSE = 4.0  # times as long as the last look took, before the next one begins
+_FRESH = 4.0  # times as long as the last look took, before the next one begins
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
@@ -37,8 +38,9 @@ class Looking:
         """Nobody asks."""
         self._wanted = False
         self._work: Generator[None, None, dict[int, Looks]] | None = None
+        self._seen: dict[int, Looks] = {}
         self._spent = 0.0
-        self._next = 0.0
+        self._fresh_until = 0.0
 
     def want(self) -> None:
         """Note that somebody asks."""
@@ -46,31 +48,34 @@ class Looking:
 
     def turn(self, generations: Iterable[Life]) -> dict[int, Looks] | None:
         """Look for a moment; return what was seen once all was, by the number of the generation, 0 for the supervisor."""
+        if not self._wanted:
+            return None
         begun = time.monotonic()
         if self._work is None:
-            if not self._wanted or begun < self._next:
-                return None
-            self._work, self._spent = _look(list(generations)), 0.0
+            generations = list(generations)
+            if begun < self._fresh_until and {one.number for one in generations} <= self._seen.keys():
+                self._wanted = False
+                return self._seen
+            self._work, self._spent = _look(generations), 0.0
         try:
             while True:
                 next(self._work)
                 if time.monotonic() - begun >= _TURN:
                     return None
         except StopIteration as done:
-            self._work, self._wanted = None, False
-            looks: dict[int, Looks] = done.value
-            return looks
+            self._work, self._wanted, self._seen = None, False, done.value
+            return self._seen
         except BaseException:
             self._work = None
             raise
         finally:
             now = time.monotonic()
             self._spent += now - begun
-            self._next = now + _PAUSE * self._spent
+            self._fresh_until = now + _FRESH * self._spent
 
     def deadline(self) -> float | None:
         """Return when `turn` is to be called again (monotonic)."""
-        return None if not self._wanted else time.monotonic() if self._work is not None else self._next
+        return time.monotonic() if self._wanted else None
 
 
 def _look(generations: Sequence[Life]) -> Generator[None, None, dict[int, Looks]]:

@@ -71,4 +71,5 @@ class Requests:
         self._speak_at = now + _SILENCE
         text = waits_for()  # "" says no more than that this process works
         for waiter in self._waiters:
-            self._tell(waiter, {"waits_for": text})
+            if waiter.what != "status":
+                self._tell(waiter, {"waits_for": text})
