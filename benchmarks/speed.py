@@ -72,8 +72,6 @@ def turn(network: Network, requests: int, *, keep: bool) -> tuple[float, float]:
             msg = f"an answer that is none: {answer[:60]!r}"
             raise ValueError(msg)
         if not keep:
-            while sock.recv(65536):
-                pass
             sock.close()
             sock = None
     if sock is not None:
