@@ -6,10 +6,12 @@ and for what needs no listener (`java -version`), it becomes the real `java`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import socket
+import stat
 import struct
 from pathlib import Path
 from typing import NoReturn
@@ -34,11 +36,16 @@ def main(argv: list[str]) -> NoReturn:
     java_home = os.environ.get(facade.REAL_HOME) or facade.real_home(find_java_home(None, os.environ))
     environ = without_coercion(facade.lead_back(os.environ))
     connection = _connect(name) if name and _may_serve(argv, environ, java_home) else None
+    if connection is not None and _is_read_by_the_script(connection):
+        # It may be a launcher, which prints the command line of the server for the script to run: with the Java of JAVA_HOME.
+        environ = without_coercion(facade.without_traces(os.environ))
     if connection is None:
         # Not lead_back: this `java` may be the front of another one (a start script's helper), which is to find the facade.
         outside = {key: value for key, value in without_coercion(dict(os.environ)).items() if key != facade.REAL_HOME}
         outside[facade.PLAIN] = str(os.getpid())
         _become_java(java_home, argv, outside)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text("java", encoding="ascii")  # by which scripts (Spark's) find out whether it lives
     other = facade.other_home(os.environ, java_home)
     role = _take(connection, argv, another(other, java_home) if other else "")
     os.environ.clear()
@@ -91,6 +98,16 @@ def _connect(name: str) -> socket.socket | None:
         connection.close()
         return None
     return connection
+
+
+def _is_read_by_the_script(connection: socket.socket) -> bool:
+    """Whether the standard output is a pipe, and not the one that the script was started with."""
+    worker, _, _ = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    try:
+        own, given = os.fstat(1), os.stat(f"/proc/{worker}/fd/1")
+    except OSError:
+        return False
+    return stat.S_ISFIFO(own.st_mode) and (own.st_dev, own.st_ino) != (given.st_dev, given.st_ino)
 
 
 def _take(connection: socket.socket, argv: list[str], note: str) -> Role:

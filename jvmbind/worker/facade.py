@@ -207,15 +207,18 @@ def lead_to(folder: str, environ: Mapping[str, str]) -> dict[str, str]:
     return changed
 
 
+def without_traces(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without the variables of `jvmbind wrap`, but with every way to Java as the script has it."""
+    return {name: value for name, value in environ.items() if name not in {WRAP, REAL_HOME, BLOCKED, PLAIN}}
+
+
 def lead_back(environ: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` as the application is to see it: with the real Java home, and nothing of `jvmbind wrap`.
 
     A `java` that the application starts is an ordinary one: the filter of its parent would forbid it one of its own.
     """
     changed = {}
-    for name, value in environ.items():
-        if name in {WRAP, REAL_HOME, BLOCKED, PLAIN}:
-            continue
+    for name, value in without_traces(environ).items():
         if name == "PATH":
             folders = [folder for folder in value.split(":") if not os.path.lexists(f"{folder}/../{_MARK}")]
             changed[name] = ":".join(folders)

@@ -125,6 +125,30 @@ def test_what_the_program_sees(wrap: Wrap, script: Script, runner: Runner, jdk: 
     assert "/jvmbind-" not in "".join(re.findall(r"^ENV .*$", service.stdout, re.MULTILINE))
 
 
+@pytest.mark.jdks(at_most=21)
+def test_the_name_of_the_process(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk) -> None:
+    """A script that looks for a process named java (Spark's, by `ps -o comm=`) finds its JVM by the number that it knows."""
+    service = wrap(
+        jdk, script(f"java {server} & pid=$!\nuntil [ $(cat /proc/$pid/comm) = java ]; do sleep 0.1; done\necho FOUND; wait")
+    )
+
+    service.expect("^FOUND$")
+    assert http_get_when_served(network, 80).status == 200
+    assert service.stop() == 143, service.report()
+
+
+@pytest.mark.jdks(at_most=21)
+def test_a_launcher_that_prints(wrap: Wrap, script: Script, server: str, runner: Runner, network: Network, jdk: Jdk) -> None:
+    """A first JVM whose output the script reads (Spark's launcher) names a Java by JAVA_HOME through which the second is served."""
+    facts = shlex.join(runner.java_arguments("Facts"))
+    service = wrap(jdk, script(f"home=$(java {facts} | sed -n 's/^ENV JAVA_HOME=//p')\nexec $home/bin/java {server}"))
+
+    assert http_get_when_served(network, 80).status == 200
+    assert "gets no listener" not in service.stderr
+    assert service.stop() == 143, service.report()
+    service.assert_nothing_left()
+
+
 @pytest.mark.parametrize("java", ["exec java {}", "java {}", "java {} & wait $!", "java {} &", "java {} & wait $! || exit 0"])
 def test_restart_after_a_crash(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, java: str) -> None:
     """When the script's JVM is killed the script is started anew, and the port is never given up."""
