@@ -88,6 +88,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
             java_home=java_home,
             java_arguments=request.java_arguments,
             listeners=tuple(listener for listener, _ in listeners),
+            at_start=at_start(request),
         )
         # The names of what came from the manager's store, where it was passed to this process.
         of_store = ("LISTEN_FDNAMES",) if adopt.inherited_fds(environ) else ()
@@ -127,6 +128,25 @@ def delegated_control(request: Request) -> tuple[int, tuple[str, ...]]:
     except KeyError:
         msg = f"[control] group: no group {request.control_group!r} on this machine; expected the name of a group"
         raise ConfigurationError(msg) from None
+
+
+def at_start(request: Request) -> tuple[tuple[str, str], ...]:
+    """Return the keys of a configuration file that count at the start alone, each with what it says; () without a file."""
+    spec = request.template
+    if not spec.config:
+        return ()
+    said = {
+        "name": request.name,
+        "user": request.user,
+        "direct": spec.direct,
+        "quiet": spec.quiet,
+        "control": (spec.control, request.control_group, request.control_allow),
+        "env": request.environ,
+        "preserve_env": request.preserve_environ,
+        "security.limits": sorted(request.limits),
+        "security.umask": request.umask,
+    }
+    return tuple((key, repr(value)) for key, value in said.items())
 
 
 def _check(request: Request, java_home: str, environ: Mapping[str, str], user: UserSpec) -> str:

@@ -116,6 +116,7 @@ class ServiceSpec(NamedTuple):
     control_allow: tuple[str, ...] = ()  # for what
     config: str = ""  # the file that a reload reads again; "" = none
     command_line: tuple[str, ...] = ()  # what stood after `jvmbind run`, for a reload to read again
+    at_start: tuple[tuple[str, str], ...] = ()  # keys that count at the start alone, each with what it said there
 
     def to_json(self) -> bytes:
         """Return this specification as JSON, for the next role of the same service."""
@@ -132,6 +133,7 @@ class ServiceSpec(NamedTuple):
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
         for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow"):
             values[name] = tuple(values[name])
+        values["at_start"] = tuple((key, said) for key, said in values["at_start"])
         return cls(**values)
 
 

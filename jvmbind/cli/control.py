@@ -6,8 +6,10 @@ Runs as any user; the supervisor decides by the kernel's word who asks.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -24,13 +26,14 @@ from jvmbind.errors import (
     UsageError,
     printable,
 )
-from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, user_directories
+from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, safe_name, user_directories
 from jvmbind.supervisor.root_socket import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PATIENCE = 30.0  # seconds for a place in the queue, and between two words of a supervisor that has something to do
+_LEFT = re.compile(r", (\d+) s left")
 _ANSWER_MAX = 1 << 20
 _HELP = {
     "status": "show generations, listeners, privileges, deaths",
@@ -72,6 +75,8 @@ def services() -> dict[str, str]:
 
 def find(name: str | None) -> str:
     """Return the control socket of a service: by name, by path, or the only one. Raises PortUnavailableError."""
+    if name is not None and ("/" in name or name.endswith(".toml")) and os.path.isfile(name):
+        raise UsageError(_not_a_name(name))
     if name is not None and "/" in name:
         return name
     found = {known: path for known, path in services().items() if name is None or known == name}
@@ -85,6 +90,23 @@ def find(name: str | None) -> str:
         raise PortUnavailableError(msg)
     msg = f"several services are running; expected one of their names: {', '.join(alive)}"
     raise UsageError(msg)
+
+
+def _not_a_name(path: str) -> str:
+    """Return what to say to somebody who gives a configuration in the place of a service."""
+    from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
+    from jvmbind.launcher import default_name  # noqa: PLC0415 - as above
+    from jvmbind.plan.java import understand  # noqa: PLC0415 - as above
+    from jvmbind.worker.java_home import find_java_home  # noqa: PLC0415 - as above
+
+    here = ""
+    with contextlib.suppress(JvmbindError, OSError):
+        request = load(path)
+        name = request.name
+        if name is None:
+            name = safe_name(default_name(request, understand(request, find_java_home(request.java_home, os.environ), os.environ)))
+        here = f", here {name!r}"
+    return f"{path}: that is a configuration; expected the service's name{here}"
 
 
 def _answers(path: str) -> bool:
@@ -280,13 +302,14 @@ def main(command: str, argv: list[str]) -> None:
 
 def _run(command: str, options: argparse.Namespace) -> None:
     path = find(options.name)
+    progress = _Progress(command)
     while True:
         answer = ask(
             path,
             command,
             found_by_name=options.name is None or "/" not in options.name,
             wait=command == "status" or not options.no_wait,
-            progress=lambda text: _say_progress(command, text),
+            progress=progress.say,
         )
         watch = command == "status" and options.watch
         sys.stdout.write(("\033[H\033[2J" if watch and sys.stdout.isatty() else "") + _shown(command, options, answer) + "\n")
@@ -302,7 +325,7 @@ def _shown(command: str, options: argparse.Namespace, answer: dict[str, Any]) ->
     if options.json:
         return json.dumps(answer)
     if command != "status":
-        return f"{command}: {_outcome(answer)}"
+        return "\n".join([f"{command}: {_outcome(answer)}", *answer.get("notes", ())])
     if options.field is not None:
         value = field(answer, options.field)
         return value if isinstance(value, str) else json.dumps(value)
@@ -336,9 +359,18 @@ def _has_colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _say_progress(command: str, text: str) -> None:
-    sys.stderr.write(f"{command}: waits {text}\n")
-    sys.stderr.flush()
+class _Progress:
+    """What is waited for, on standard error: in words when it is another thing than before, else the seconds alone."""
+
+    def __init__(self, command: str) -> None:
+        self._command, self._before = command, ""
+
+    def say(self, text: str) -> None:
+        what, left = _LEFT.sub("", text), _LEFT.search(text)
+        shown = text if what != self._before else f"still, {left[1]} s left" if left else "still"
+        self._before = what
+        sys.stderr.write(f"{self._command}: waits {shown}\n")
+        sys.stderr.flush()
 
 
 def _outcome(answer: dict[str, Any]) -> str:

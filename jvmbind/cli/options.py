@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from jvmbind.config.request import Request
 
+# Words with which options of `java` begin, and none of ours.
+_JAVA_OPTION = re.compile(r"unrecognized arguments:.* (-X|-D|-jar\b|-server\b|-verbose|-agent|-javaagent:|--add-|--enable-)")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _DEFAULTS = ServiceSpec("", "", (), ())
 
@@ -214,6 +216,8 @@ OPTIONS = (
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Report wrong usage as every other failure is reported: one line, status 64."""
+        if _JAVA_OPTION.match(message):
+            message += "; options of the JVM stand behind --, or in java.options of the file"
         msg = f"{self.prog.removeprefix('jvmbind ')}: {message} ({self.prog} --help)"
         raise UsageError(msg)
 

@@ -43,6 +43,7 @@ def plan(given: bytes, *, running: bool) -> dict[str, object]:
                 java_home=java_home,
                 java_arguments=request.java_arguments,
                 listeners=number_names(list(request.listeners)),
+                at_start=launcher.at_start(request),
             )
     except JvmbindError as error:
         return {"ok": False, "error": str(error)}

@@ -144,12 +144,25 @@ def to_do(answer: dict[str, Any]) -> list[str]:
             found.append(f"listener {one['name']!r}: {one['not_served']}; until it is bound, clients are refused")
         if one["overflows"]:
             found.append(f"listener {one['name']!r}: its queue was full; a larger backlog, or an application that accepts sooner")
+    found += [note for note in (change or {}).get("notes", ()) if note not in found]
+    found += _hints(answer)
+    if answer.get("not_ready") and not found:
+        found.append("wait; if it does not get ready, its output may say why")
     for one in (answer["supervisor"], *answer["generations"]):
         privileges = one["privileges"]
         if privileges and (privileges["capabilities"] or not privileges["no_new_privs"] or 0 in privileges["uids"]):
             found.append("stop the service: a process of it has a right that it must not have")
             break
     return found
+
+
+def _hints(answer: dict[str, Any]) -> list[str]:
+    """Return what is said of addresses that no listener answers to: all that are refused, the others while one is missing."""
+    found = []
+    for one in answer["generations"]:
+        hints = one.get("hints", ()) if one["role"] in {"serving", "incoming"} else ()
+        found += [f"bind of {hint}" for hint in hints if answer.get("not_ready") or "refused" in hint]
+    return list(dict.fromkeys(found))
 
 
 def _report(death: dict[str, Any]) -> str:

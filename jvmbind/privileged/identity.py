@@ -36,7 +36,7 @@ def resolve_user(text: str | None) -> UserSpec:
     """
     if text is None:
         if os.geteuid() == 0:
-            msg = "started as root without --user: expected --user USER[:GROUP], the user to run the service as"
+            msg = "started as root without --user: expected --user USER[:GROUP], or user = in the file: who the service runs as"
             raise UsageError(msg)
         return _caller(os.getegid())
     name, colon, group = text.partition(":")

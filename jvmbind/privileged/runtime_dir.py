@@ -93,7 +93,10 @@ def name_service(
     number, wanted = 1, name
     while _is_alive(f"{place}/{wanted}/{SOCKET}"):
         if chosen:
-            msg = f"a service named {name!r} is running already ({place}/{name}/{SOCKET}); expected another --name"
+            msg = (
+                f"a service named {name!r} is running already ({place}/{name}/{SOCKET}); "
+                f"expected jvmbind restart {name} to start that one anew, or another --name"
+            )
             raise PortUnavailableError(msg)
         number += 1
         wanted = f"{name}-{number}"

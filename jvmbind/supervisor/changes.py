@@ -31,6 +31,7 @@ class Changes:
         self.asked = Change.NONE  # what was asked for
         self._by = 0  # the process that asked by a signal
         self.alone = ""  # why a reload is done by a restart
+        self.notes: list[str] = []  # what else is to be said of it
         self.next_spec: ServiceSpec | None = None
         self.next_listeners: Listeners = {}
         self.tell: Callable[[str, dict[str, Any]], None] | None = None  # what answers those who wait for "reload" or "restart"
@@ -47,6 +48,11 @@ class Changes:
             return failure
         self.asked, self.alone, self._by = asked, "", by
         world = self._world
+        self.notes = _later(world.spec, spec)
+        for note in self.notes:
+            world.log.warning("%s: %s", asked.value, note, extra=fields_of("not-in-effect"))
+        if spec.at_start != world.spec.at_start:
+            spec = spec._replace(at_start=world.spec.at_start)
         for listener, fd in chosen.values():
             if all(fd != known for _, known in world.listeners.values()):
                 world.notifier.store_listeners([(listener, fd)])
@@ -55,15 +61,21 @@ class Changes:
             world.notifier.reloading()
         return ""
 
-    def refuse(self, asked: Change, failure: str, by: int = 0) -> None:
-        """Say why nothing was begun; what is on its way is not touched, and its result is the one to be kept."""
+    def refuse(self, asked: Change, failure: str, by: int = 0, *, busy: bool = False) -> str:
+        """Say why nothing was begun, and return it; what is on its way is not touched, and its result is the one to be kept.
+
+        `busy`: it is not what was asked for that is wrong, but the moment.
+        """
         world = self._world
+        if asked is Change.RESTART and not busy:
+            failure += "; nothing was stopped"
         world.log.error("%s refused: %s", asked.value, failure, extra=fields_of(f"{asked.value}-refused"))
         if asked is Change.RELOAD:
             world.notifier.reload_refused(failure, by)
         if self.next_spec is None:
-            self.alone = ""
+            self.alone, self.notes = "", []
             self._keep(asked, failure, 0)
+        return failure
 
     def _keep(self, asked: Change, failure: str, number: int) -> None:
         self.last = {
@@ -73,6 +85,7 @@ class Changes:
             "generation": number,
             "time": time.time(),
             "alone": self.alone,
+            "notes": self.notes,
         }
 
     def report(self, number: int, failure: str, why: str = "") -> None:
@@ -96,7 +109,8 @@ class Changes:
                     self._keep_to(before, listeners)
         finally:  # whatever the kernel has refused on the way: it has ended, and who waits must not wait for ever
             self._keep(asked, failure, number)
-            self.answer_waiting(asked, {"ok": not failure, "error": failure, "generation": number, "alone": self.alone})
+            answer = {"ok": not failure, "error": failure, "generation": number, "alone": self.alone, "notes": self.notes}
+            self.answer_waiting(asked, answer)
             if world.phase is lifecycle.Phase.UP:
                 world.notifier.ready(world.status_line())
             if asked is Change.RELOAD:
@@ -143,3 +157,10 @@ class Changes:
             if fd not in kept:
                 self._world.notifier.forget_listener(fd)
                 os.close(fd)
+
+
+def _later(now: ServiceSpec, wanted: ServiceSpec) -> list[str]:
+    """Say of each key that counts at the start alone, and says something else since, that it has no effect yet."""
+    before = dict(now.at_start)
+    changed = [key for key, said in wanted.at_start if before.get(key, said) != said]
+    return [f"{key}: changed in the file; takes effect when the service is stopped and started" for key in changed]

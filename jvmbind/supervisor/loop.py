@@ -239,7 +239,7 @@ class Loop:
 
     def _begin(self, asked: Change, by: int = 0) -> str:
         """Begin a reload or a restart by reading the configuration again; return why not, or ""."""
-        phase, change, word = self._state.phase, self._state.change, asked.value
+        phase, change, word, busy = self._state.phase, self._state.change, asked.value, True
         if self._planning is not None:
             failure = f"the service is {'reloading' if self._asked is Change.RELOAD else 'restarting'}; one at a time"
         elif phase in {Phase.RELOADING, Phase.RESTARTING, Phase.STOPPING, Phase.ENDED}:
@@ -257,9 +257,9 @@ class Loop:
                 self._world.planning_pid = self._planning.pid
                 self._asked, self._asked_by = asked, by
             except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
-                failure = f"the configuration could not be read: {type(error).__name__}: {error}"
+                failure, busy = f"the configuration could not be read: {type(error).__name__}: {error}", False
         if failure:
-            self._world.changes.refuse(asked, failure, by)
+            failure = self._world.changes.refuse(asked, failure, by, busy=busy)
         else:
             self._world.log.info("%s: the configuration is read", word, extra={"EVENT": word})
         return failure
@@ -268,7 +268,8 @@ class Loop:
         self._planning, self._world.planning_pid = None, 0
         world, asked, phase = self._world, self._asked, self._state.phase
         needs = {Phase.UP} if asked is Change.RELOAD else {Phase.UP, Phase.STARTING, Phase.BACKING_OFF}
-        if phase in needs and self._state.change is Change.NONE:
+        fits = phase in needs and self._state.change is Change.NONE
+        if fits:
             try:
                 failure = world.changes.take(asked, planning.result(world.listeners), self._asked_by)
             except Exception as error:  # noqa: BLE001 - see _begin
@@ -278,7 +279,7 @@ class Loop:
             failure = f"the service is {phase.value}"
             failure += "; a reload needs a service that is up" if asked is Change.RELOAD else ""
         if failure:
-            world.changes.refuse(asked, failure, self._asked_by)
+            failure = world.changes.refuse(asked, failure, self._asked_by, busy=not fits)
             world.changes.answer_waiting(asked, {"ok": False, "error": failure})
             return
         if self._requests is not None:

@@ -37,11 +37,13 @@ def lacks(generation: Generation, *, probed: bool) -> str:
     silent = [f"{one.name!r}" for i, one in required if one.listens and i not in generation.listening]
     if silent:
         return f"the application does not listen on {', '.join(silent)} yet"
+    only_datagrams = all(one.protocol == "udp" for _, one in required)
     if not generation.would_accept:
-        only_datagrams = all(one.protocol == "udp" for _, one in required)
         return f"no thread of the application waits for {'datagrams' if only_datagrams else 'connections'}"
     if "://" in spec.ready:
         return f"{spec.ready} has not answered with status {spec.ready_status or '200 to 399'}"
+    if probed and only_datagrams and required:
+        return "nobody waits for datagrams yet"
     return "the probe connection has not been taken" if probed else "the rehearsal has not ended"
 
 

@@ -43,6 +43,7 @@ def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str
                 "status": generation.status_text,
                 "waits_for": member_waits_for(world, member, state.phase),
                 "not_ready": member_lacks(world, member),
+                "hints": [text for text in generation.tried if ": " in text],
                 "privileges": seen.privileges if seen else {},
             }
         )

@@ -51,6 +51,7 @@ def test_everything() -> None:
         (["-l", "http", "--", "Main"], "a port from 1 to 65535"),
         (["--lis", "80", "--", "Main"], "unrecognized arguments: --lis"),
         (["Main", "--", "Main"], "unrecognized arguments: Main"),
+        (["-Xmx5m", "--", "Main"], "-Xmx5m; options of the JVM stand behind --, or in java.options of the file (jvmbind run"),
         (["--restart", "sometimes", "--", "Main"], "expected one of"),
         (["--stop-timeout", "soon", "--", "Main"], "expected seconds"),
         (["--stop-timeout", "0", "--", "Main"], "expected seconds"),

@@ -68,6 +68,8 @@ def test_what_a_probed_one_lacks() -> None:
     ready = generation(claimed={0, 1}, listening={0}, would_accept=True)
 
     assert lacks(ready, probed=True) == "the probe connection has not been taken"
+    ready.spec = SPEC._replace(listeners=(DNS,))
+    assert lacks(ready, probed=True) == "nobody waits for datagrams yet"
 
 
 HELD = "generation 1 has /srv/db.lck locked (POSIX)"

@@ -435,6 +435,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(0, 2**31),
     float: st.floats(0.001, 86400),
     tuple[str, ...]: st.lists(st.text()).map(tuple),
+    tuple[tuple[str, str], ...]: st.lists(st.tuples(st.text(), st.text())).map(tuple),
     tuple[ListenSpec, ...]: st.lists(listen_specs(), max_size=4).map(tuple),
 }
 SERVICES = st.builds(ServiceSpec, **{name: FIELDS[hint] for name, hint in get_type_hints(ServiceSpec).items()})

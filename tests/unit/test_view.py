@@ -109,6 +109,16 @@ def test_columns_are_aligned() -> None:
             },
             "  because no JVM\n  waits for generation 1 to get ready, 9 s left$",
         ),
+        (
+            {"ready": False, "not_ready": "it lacks http", "generations": [generation(1) | {"hints": ["[::]:81/tcp: declare it"]}]},
+            r"to do       bind of \[::\]:81/tcp: declare it$",
+        ),
+        (
+            {"generations": [generation(1) | {"hints": ["[::]:81/tcp: not declared", "[::]:82/tcp: refused by the kernel"]}]},
+            r"to do       bind of \[::\]:82/tcp: refused by the kernel$",
+        ),
+        ({"ready": False, "not_ready": "it lacks http"}, "to do       wait; if it does not get ready, its output may say why$"),
+        ({"reload": change(notes=["user: changed"])}, "to do       user: changed$"),
         ({"supervisor": process(privileges={})}, "rights      supervisor: not readable; generation 1: uid 33"),
         (
             {"supervisor": process(privileges=CLEAN | {"capabilities": {"CapEff": "400"}})},
