@@ -16,8 +16,8 @@ _LONG = 5000  # milliseconds; who has waited for so long already is not about to
 _BULK = 1000  # bytes a segment: an upload, where messages are smaller
 _ON_ITS_WAY = 100  # milliseconds between a connection and its first words, or between two parts of a request: of a machine
 _THINKING = 1000  # the same, of a slow client or over a slow network
-_CONVERSATION = 2000  # the same, from the drain on, in which a session of several questions may come to its own end
-_TURN = 500  # between two of them
+_SESSION, _KEPT = 5000, 2000  # the same, for a whole session, by whether the client has asked _SHORT times so far
+_SHORT = 40
 _FEW = 3  # segments that a client sends before its first request is complete: the handshake of TLS, a login
 
 
@@ -89,9 +89,14 @@ class Traffic(NamedTuple):
         if self._speaks_within(_THINKING):
             return True
         silent = min(self.sent, self.received)
-        if self.segments_in and self.known < _CONVERSATION and silent < _TURN:
+        if self.segments_in and self.known < self._patience and silent < self._patience / 5:
             return True
         return 0 < self.segments_in <= _FEW and silent < _THINKING
+
+    @property
+    def _patience(self) -> int:
+        """Milliseconds from the drain on in which a session of several questions may come to its own end."""
+        return _SESSION if self.segments_in <= _SHORT else _KEPT
 
     @property
     def is_between_requests(self) -> bool:
@@ -101,7 +106,7 @@ class Traffic(NamedTuple):
         are of one tick. So its segments are counted; a server that works on a request does not look at the connection,
         or else this may be wrong, as may be whatever else ends a connection that is kept.
         """
-        if self.known < _CONVERSATION or self.answers < _FEW or self.attention is Attention.NONE or self.unread:
+        if self.known < self._patience or self.answers < _FEW or self.attention is Attention.NONE or self.unread:
             return False
         return not self.has_asked or (self.received == self.sent and self.segments_in <= self.segments_out)
 
