@@ -64,13 +64,16 @@ class NotifySocket:
         if text.startswith(_LAST_COUNTS):
             key = text.partition("=")[0] + "="
             self._unsent = [one for one in self._unsent if not one.text.startswith(key)]
+        # One variable a line: a control character in a value would begin another, and systemd believes this process.
+        message = _Message("\n".join(map(printable, text.split("\n"))), fd)
+        if not self._unsent and self._send_now(message) == 0:
+            return
         if fd >= 0:
             try:
-                fd = os.dup(fd)  # the listener may be closed before this is sent
+                message = message._replace(fd=os.dup(fd))  # the listener may be closed before this is sent
             except OSError:
                 return
-        # One variable a line: a control character in a value would begin another, and systemd believes this process.
-        self._unsent.append(_Message("\n".join(map(printable, text.split("\n"))), fd))
+        self._unsent.append(message)
         if len(self._unsent) > _MOST:
             oldest = next((one for one in self._unsent if not one.is_of_the_store), None)
             if oldest is not None:
@@ -79,26 +82,33 @@ class NotifySocket:
 
     def flush(self) -> None:
         """Send what waits, as far as there is room."""
-        progress = False
-        while self._unsent and self._send_now(self._unsent[0]):
-            progress = True
-            message = self._unsent.pop(0)
-            if message.fd >= 0:
-                os.close(message.fd)
-        self._pause = _SOON if progress else min(2 * self._pause, _LATE)
+        before, self._unsent = self._unsent, []
+        full = store_waits = False
+        for message in before:
+            error = 0
+            if not full and not (store_waits and message.is_of_the_store):
+                error = self._send_now(message)
+                full = error not in {0, errno.ETOOMANYREFS}
+                store_waits |= error == errno.ETOOMANYREFS  # of descriptors on their way, whosever of this user's; words have room
+                if not error and message.fd >= 0:
+                    os.close(message.fd)
+                if not error:
+                    continue
+            self._unsent.append(message)
+        self._pause = _SOON if len(self._unsent) < len(before) else min(2 * self._pause, _LATE)
         self._again = time.monotonic() + self._pause
 
-    def _send_now(self, message: _Message) -> bool:
-        """Send; return whether that is done with, which it is as well where the other end has gone: the service goes on."""
+    def _send_now(self, message: _Message) -> int:
+        """Send; return an errno where it is to be tried again, and 0 also where the other end has gone: the service goes on."""
         if self._socket is None:
-            return True
+            return 0
         flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [message.fd]))] if message.fd >= 0 else []
         try:
             self._socket.sendmsg([message.text.encode()], rights, flags, *([self._address] if self._address else []))
         except OSError as error:
-            return error.errno not in _LATER
-        return True
+            return error.errno if error.errno in _LATER else 0
+        return 0
 
     def look(self, now: float) -> None:
         """Send what waits, if it is time to."""
