@@ -74,7 +74,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     named = not request.template.direct and not control
     if named:
         name, control, why = name_service(name, user, environ, changes_user=changes_user, chosen=request.name is not None)
-        notes.append(without_control(why))
+        notes.append(without_control(why, str(os.getpid())))
     _say(notes)
     owner = user if changes_user else None
     listeners: list[Listener] = []
@@ -162,11 +162,14 @@ def _say(notes: Iterable[str]) -> None:
         sys.stderr.flush()
 
 
-def without_control(why: str) -> str:
-    """Return what is to be said where there is no place for a control socket, and why; "" where there is one."""
+def without_control(why: str, pid: str) -> str:
+    """Return what is to be said where there is no place for a control socket, and why; "" where there is one.
+
+    `pid` is the process that is to be the supervisor.
+    """
     return why and (
         f"no control socket: {why}; the service runs, but status, reload, restart, stop and dump cannot reach it; "
-        "expected a directory that can be written, or --control-socket PATH"
+        f"expected a directory that can be written, or --control-socket PATH; to stop it: kill {pid}"
     )
 
 

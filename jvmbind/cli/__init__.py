@@ -65,7 +65,8 @@ def _end(error: JvmbindError) -> NoReturn:
     if isinstance(error, JavaRefusedError):
         sys.stdout.write(error.out)
         sys.stdout.flush()
-        sys.stderr.write(error.err)
+        notes = "".join(f"jvmbind: {printable(note)}\n" for note in getattr(error, "__notes__", ()))
+        sys.stderr.write(notes + error.err)
         sys.exit(error.status)
     text = str(error) if isinstance(error, JavaLaunchError) else f"jvmbind: {error}"
     lines = [*map(printable, getattr(error, "__notes__", ())), text]

@@ -94,7 +94,12 @@ def main(argv: list[str]) -> None:
 
 def _for_stderr(error: JvmbindError) -> JvmbindError:
     """Return what ends the command; standard output has the report, so what `java` says there goes to standard error too."""
-    return JavaRefusedError("", error.out + error.err) if isinstance(error, JavaRefusedError) else error
+    if not isinstance(error, JavaRefusedError):
+        return error
+    told = JavaRefusedError("", error.out + error.err)
+    for note in getattr(error, "__notes__", ()):
+        told.add_note(note)
+    return told
 
 
 def examine(request: Request) -> Report:
@@ -126,6 +131,8 @@ def examine(request: Request) -> Report:
     if java_home and user is not None:
         notes.append(ignored_java_home(request.java_home, os.environ, java_home))
         notes += step(partial(_ask, request, java_home, environ, user)) or []
+        refused = [problem for problem in problems if isinstance(problem, JavaRefusedError)]
+        notes += [note for problem in refused for note in getattr(problem, "__notes__", ())]
         with contextlib.suppress(JvmbindError):
             command = java.understand(request, java_home, environ)
             wanted = java.needed(request, java_home, command, environ)
@@ -136,7 +143,7 @@ def examine(request: Request) -> Report:
     if starts:
         step(lambda: in_child(partial(_limited, request), "the check of the limits"))
     if user is not None and starts and not (request.template.direct or request.template.control):
-        notes.append(launcher.without_control(lacks_place(user, os.environ, changes_user=changes_user)))
+        notes.append(launcher.without_control(lacks_place(user, os.environ, changes_user=changes_user), "PID"))
     if listeners:  # without any, only the start can tell which come from a parent
         step(lambda: launcher.check_inherit(request.template.inherit, [listener.name for listener in listeners]))
     name = request.name or (launcher.default_name(request, command) if java_home and (command or request.template.script) else "")

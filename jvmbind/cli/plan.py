@@ -46,7 +46,7 @@ def plan(given: bytes, *, running: bool) -> dict[str, object]:
                 at_start=launcher.at_start(request),
             )
     except JvmbindError as error:
-        return {"ok": False, "error": str(error)}
+        return {"ok": False, "error": "; ".join([*getattr(error, "__notes__", ()), str(error)])}
     return {"ok": True, "spec": spec.to_json().decode()}
 
 

@@ -61,6 +61,8 @@ def _read(path: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, PermissionError):
+            reason = f"user {_own_name()} cannot read it ({error.strerror}); expected that right (chgrp and chmod g+r)"
         msg = f"configuration {path}: {reason}"
         raise ConfigurationError(msg) from error
     try:
@@ -83,6 +85,15 @@ def _read(path: str) -> bytes:
     finally:
         os.close(fd)
     return data
+
+
+def _own_name() -> str:
+    import pwd  # noqa: PLC0415 - seldom needed
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _check_owned(path: str, info: os.stat_result, what: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jvmbind.worker.arguments import Mode
@@ -48,13 +49,20 @@ def _left_out(entries: list[str], user: str) -> Iterator[str]:
             jars = os.path.basename(path) == "*"
             yield f"{path}: {'there is no jar' if jars else 'no such file or directory'}; java goes on without it"
         except PermissionError:
-            yield f"{path}: user {user} may not enter a directory above it; java goes on without it"
+            yield f"{path}: user {user} may not enter {_closed(path)} (chmod o+x); java goes on without it"
         except (OSError, ValueError):
             continue  # java says what it thinks of such a name
         else:
-            wanted = os.R_OK | os.X_OK if stat.S_ISDIR(info.st_mode) else os.R_OK
-            if not os.access(path, wanted, effective_ids=True):
-                yield f"{path}: user {user} may not read it; java goes on without it"
+            if stat.S_ISDIR(info.st_mode) and not os.access(path, os.X_OK, effective_ids=True):
+                yield f"{path}: user {user} may not enter it (chmod o+x); java goes on without it"
+            elif not os.access(path, os.R_OK, effective_ids=True):
+                yield f"{path}: user {user} may not read it (chmod o+r); java goes on without it"
+
+
+def _closed(path: str) -> str:
+    """Return the first directory on the way that cannot be entered."""
+    above = reversed(Path(os.path.abspath(path)).parents)
+    return next((str(one) for one in above if not os.access(one, os.X_OK, effective_ids=True)), "a directory above it")
 
 
 def may_lack_main_class(command: JavaCommand) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import jvmbind
-from jvmbind.errors import ConfigurationError, JavaLaunchError
+from jvmbind.errors import ConfigurationError, JavaLaunchError, JavaRefusedError
 from jvmbind.plan import class_path
 from jvmbind.posix import role
 from jvmbind.posix.process import find_program
@@ -49,15 +49,43 @@ def examine(request: Request, java_home: str, environ: Mapping[str, str], user: 
             check_readable(user, [("file", error.__cause__.filename, os.R_OK)])  # says which directory denies it
         raise
     check_readable(user, needed(request, java_home, command, environ))
+    readable = _unreadable(request, user)
     if command is None:
-        return Examined(None, ())
+        return Examined(None, tuple(readable))
     notes = class_path.notes(command, user.name)
     lacks = class_path.may_lack_main_class(command) and not request.template.daemon
     if thorough or lacks or _asks(command, environ, java_home):
         from jvmbind.plan.java_asked import ask  # noqa: PLC0415 - seldom on the way of a start
 
-        ask(java_home, command, environ, main_class=(thorough or lacks) and not request.template.daemon)
-    return Examined(command, tuple(notes))
+        try:
+            ask(java_home, command, environ, main_class=(thorough or lacks) and not request.template.daemon)
+        except JavaRefusedError as error:
+            for note in [*_script(request, command), *notes]:
+                error.add_note(note)
+            raise
+    return Examined(command, (*notes, *readable))
+
+
+def _unreadable(request: Request, user: UserSpec) -> list[str]:
+    """Return what is to be said where the service could be started from a file that it cannot read again."""
+    path = request.template.config
+    if not path or request.template.direct or os.access(path, os.R_OK, effective_ids=True):
+        return []
+    why = "so reload and restart will be refused (chgrp and chmod g+r)"
+    return [f"configuration {path}: user {user.name} cannot read it, {why}"]
+
+
+def _script(request: Request, command: arguments.JavaCommand) -> list[str]:
+    """Return what is to be said where the first word, which `java` takes for a class, is a script."""
+    path = request.java_arguments[0] if request.java_arguments else ""
+    if command.mode is not arguments.Mode.CLASS or path.startswith(("-", "@")) or not os.access(path, os.X_OK):
+        return []
+    try:
+        with open(path, "rb") as file:
+            is_script = file.read(2) == b"#!"
+    except OSError:
+        return []
+    return [f"{path} is a script, and run takes what stands after java: jvmbind wrap runs one"] if is_script else []
 
 
 def _asks(command: arguments.JavaCommand, environ: Mapping[str, str], java_home: str) -> bool:

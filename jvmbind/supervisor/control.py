@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import os
 import select
@@ -79,9 +80,11 @@ class Control:
             self._socket = sock
         except OSError as error:
             sock.close()
-            log.warning(
-                "no control socket at %s: %s; status, reload, restart, stop and dump cannot reach the service", path, error.strerror
+            text = (
+                "no control socket at %s: %s%s; status, reload, restart, stop and dump cannot reach the service; "
+                "to stop it: kill %d"
             )
+            log.warning(text, path, error.strerror, _expected(error), os.getpid())
             return
         try:
             self._root = RootSocket(path)
@@ -293,6 +296,19 @@ def _supplementary_groups(client: socket.socket) -> Iterable[int]:
         return array.array("I", client.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES))
     except OSError:
         return ()
+
+
+def _expected(error: OSError) -> str:
+    """Return what was expected of a directory in which no socket can be made."""
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EROFS}:
+        return ""
+    import pwd  # noqa: PLC0415 - seldom needed
+
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    return f"; expected a directory that user {name} can write"
 
 
 def remove_stale(path: str) -> None:

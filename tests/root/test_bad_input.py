@@ -141,6 +141,17 @@ def test_another_user_without_privilege(runner: Runner, jdk: Jdk) -> None:
     assert_refused(service, NOT_PERMITTED, "nobody")
 
 
+def test_configuration_of_root_alone(runner: Runner, jvmbind: list[str], workspace: Path) -> None:
+    """A configuration that the reader may not read is refused with the user who may not: a reload is told so as well."""
+    path = workspace / "x.toml"
+    path.write_text("[java]\nmain = 'x'\n")
+    path.chmod(0o600)
+
+    service = runner.start([*ORDINARY, *jvmbind, "run", "-c", str(path)])
+
+    assert_refused(service, CONFIGURATION, rf"user {SERVICE_USER} cannot read it \(Permission denied\); expected that right")
+
+
 def test_unreadable_jar(runner: Runner, jdk: Jdk, workspace: Path, make_jar: Callable[[str, dict[str, str]], Path]) -> None:
     """A jar that the service user may not read is refused before the bind, naming the component that denies it."""
     jar = make_jar("program.jar", {"Main-Class": "probe.Facts"})

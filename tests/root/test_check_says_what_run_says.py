@@ -27,6 +27,9 @@ NOWHERE = "192.0.2.1:80"
 MAIN = 'main = "com.sun.tools.javac.Main"\nclasspath = "{folder}"'
 
 
+FOR_ROOT = "# for root alone"
+
+
 def text(
     *,
     listen: str = f'["{NOWHERE}"]',
@@ -138,6 +141,18 @@ INPUTS: dict[str, tuple[str, int, str]] = {
     "no such script": (text(program='script = ["/nosuch/x.sh"]'), CONFIGURATION, "script /nosuch/x.sh"),
     "a script that is not executable": (text(program='script = ["{folder}/text"]'), CONFIGURATION, "may not execute"),
     "a script in a closed directory": (text(program='script = ["{closed}/x.sh"]'), CONFIGURATION, "may not enter {closed}"),
+    "no such class in a class path of root's": (
+        text(program='main = "no.Such"\nclasspath = "{closed}:{closed}/jdk"'),
+        JAVA,
+        (f"^jvmbind: class path entry {{closed}}: user {SERVICE_USER} may not enter it .chmod o.x.; java goes on without it\n"
+        f"jvmbind: class path entry {{closed}}/jdk: user {SERVICE_USER} may not enter {{closed}} .chmod o.x.; java .*\n"
+        ".*Could not find or load main class no.Such"),
+    ),
+    "a script in the place of a class": (
+        text(program='arguments = ["{folder}/start.sh", "run"]'),
+        JAVA,
+        "^jvmbind: {folder}/start.sh is a script, and run takes what stands after java: jvmbind wrap runs one\n.*main class",
+    ),
     "no such class": (text(program='main = "no.Such"\nclasspath = "{folder}"'), JAVA, "Could not find or load main class no.Such"),
     "no class path": (text(program='main = "no.Such"\nclasspath = "/nosuch"'), JAVA, "ClassNotFoundException: no.Such"),
     # What the launcher or the JVM does not take.
@@ -182,6 +197,8 @@ def folders(shared_directory: Path) -> dict[str, str]:
     for name, mode in (("text", 0o644), ("roots", 0o600)):
         (folder / name).write_text("no jar, no script")
         (folder / name).chmod(mode)
+    (folder / "start.sh").write_text("#!/bin/sh\n")
+    (folder / "start.sh").chmod(0o755)
     library = closed / "jdk" / "lib" / "server" / "libjvm.so"
     library.parent.mkdir(parents=True)
     library.symlink_to(HOME / "lib" / "server" / "libjvm.so")
@@ -196,7 +213,7 @@ def run_both(folders: dict[str, str], texts: list[str], environment: dict[str, s
         for name, value in folders.items():
             found = found.replace(f"{{{name}}}", value)  # noqa: PLW2901
         file.write_text(found)
-        file.chmod(0o644)
+        file.chmod(0o600 if FOR_ROOT in found else 0o644)
         files.append(str(file))
     base = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     command = [sys.executable, "-I", str(BOTH), *files]
@@ -241,7 +258,7 @@ NOTES: dict[str, tuple[str, str]] = {
     ),
     "a class path entry of root's": (
         text(program=MAIN.replace("{folder}", "{folder}:{folder}/roots")),
-        f"class path entry {{folder}}/roots: user {SERVICE_USER} may not read it; java goes on without it",
+        f"class path entry {{folder}}/roots: user {SERVICE_USER} may not read it (chmod o+r); java goes on without it",
     ),
     "a module path entry that is not there": (
         option("--module-path=/nosuch"),
@@ -254,6 +271,13 @@ NOTES: dict[str, tuple[str, str]] = {
     "a JAVA_HOME that is none": (
         text(home=f'"{HOME}"').replace(f'home = "{HOME}"', ""),
         "JAVA_HOME /nosuch: no Java runtime there (/nosuch/lib/server/libjvm.so is missing); {default} is used",
+    ),
+    "a configuration for root alone": (
+        text(top=FOR_ROOT),
+        (
+            f"configuration {{folder}}/6.toml: user {SERVICE_USER} cannot read it, so reload and restart will be refused "
+            "(chgrp and chmod g+r)"
+        ),
     ),
 }
 
