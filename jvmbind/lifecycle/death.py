@@ -16,6 +16,7 @@ from jvmbind.lifecycle.steps import (
     again,
     delay,
     patience,
+    replace_member,
     shell_status,
     start_timers,
     take_over,
@@ -61,6 +62,8 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
         # The time of its start may have ended with the rehearsal; nobody serves beside it any more, so it has that of one alone.
         timers: tuple[Action, ...] = (ClearTimer("settle", incoming.number), ClearTimer("probe", incoming.number))
         timers += start_timers(incoming.number, patience(spec, state))
+        # It need not wait at its first bind any more, so a stop that comes now drains it first.
+        state = replace_member(state, incoming._replace(stage=max(incoming.stage, Stage.RELEASED)))
         return state._replace(phase=Phase.STARTING), (*timers, *takes)
     if state.change is not Change.NONE:  # and the old one died before: back to what it ran, as after its own death
         state = state._replace(change=Change.NONE, crashes=state.crashes + 1)

@@ -977,6 +977,21 @@ def test_service_that_ends_waits_for_those_that_drain(limit: int, status: int) -
     assert step(spec, state, Died(14.0, 1, 143, 0))[1] == (Exit(status),)
 
 
+def test_stop_drains_who_was_given_the_listeners_early() -> None:
+    """The old generation of a reload dies while the new one starts, which then need not wait at its bind: a stop drains it."""
+    spec = service(restart="never")
+    state = State(
+        phase=Phase.RELOADING,
+        members=(Member(1, Role.SERVING, Stage.READY, 0.0), Member(2, Role.INCOMING, Stage.STARTING, 0.0)),
+        served=True,
+    )
+    state, actions = step(spec, state, lifecycle.Died(1.0, 1, 0, 0))
+    assert Undrain(2) in actions
+    _, actions = step(spec, state, lifecycle.Stop(2.0, signal.SIGTERM))
+    assert Drain(2, last=True) in actions
+    assert not [one for one in actions if isinstance(one, Kill)]
+
+
 def test_stop_drains_who_has_just_taken_over() -> None:
     """A stop while a new generation has the listeners and is probed drains it as well: it has clients already."""
     spec = service()
