@@ -89,6 +89,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
             java_arguments=request.java_arguments,
             listeners=tuple(listener for listener, _ in listeners),
             at_start=at_start(request),
+            not_passed=tuple(_of_interest(dropped(environ, service_environ))) if request.template.script else (),
         )
         # The names of what came from the manager's store, where it was passed to this process.
         of_store = ("LISTEN_FDNAMES",) if adopt.inherited_fds(environ) else ()
@@ -189,6 +190,11 @@ def environment_notes(request: Request, caller: Mapping[str, str], service: Mapp
 def dropped(caller: Mapping[str, str], service: Mapping[str, str]) -> list[str]:
     """Return the names of the caller's variables that the service does not get; those meant for this process are none."""
     return sorted(name for name in caller if name not in service and not name.startswith(("LISTEN_", "JVMBIND_")))
+
+
+def _of_interest(names: Iterable[str]) -> list[str]:
+    """Leave out what every shell sets for itself."""
+    return [printable(name) for name in names if name not in {"_", "OLDPWD", "PWD", "SHLVL"}]
 
 
 def environment(request: Request, environ: Mapping[str, str], user: UserSpec, *, changes_user: bool) -> dict[str, str]:

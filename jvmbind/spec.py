@@ -116,6 +116,7 @@ class ServiceSpec(NamedTuple):
     control_allow: tuple[str, ...] = ()  # for what
     config: str = ""  # the file that a reload reads again; "" = none
     command_line: tuple[str, ...] = ()  # what stood after `jvmbind run`, for a reload to read again
+    not_passed: tuple[str, ...] = ()  # of a script: names of the variables of who started it that it does not get
     at_start: tuple[tuple[str, str], ...] = ()  # keys that count at the start alone, each with what it said there
 
     def to_json(self) -> bytes:
@@ -131,7 +132,7 @@ class ServiceSpec(NamedTuple):
         for listener in values["listeners"]:
             listener["options"] = tuple((name, value) for name, value in listener["options"])
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
-        for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow"):
+        for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow", "not_passed"):
             values[name] = tuple(values[name])
         values["at_start"] = tuple((key, said) for key, said in values["at_start"])
         return cls(**values)

@@ -112,11 +112,13 @@ class View:
         """Return what happened last, the newest first."""
         answer, found = self._answer, []
         deaths = answer["deaths"]
-        for number, death in enumerate(deaths[-_EVENTS:], len(deaths[-_EVENTS:]) * -1):
+        unasked = [death for death in deaths if not death.get("asked")]
+        for death in deaths[-_EVENTS:]:
             how = f"killed by {death['signal']}" if death["signal"] else f"exit status {death['status']}"
-            more = f"; {len(deaths)} deaths are known" if number == -1 and len(deaths) > 1 else ""
+            more = f"; {len(unasked)} deaths are known" if death in unasked[-1:] and len(unasked) > 1 else ""
             start = " during its start" if death["during_start"] else ""
-            text = f"generation {death['generation']} died{start} after {length(death['uptime'])}: {how}{_report(death)}{more}"
+            verb = "was ended, as asked," if death.get("asked") else f"died{start}"
+            text = f"generation {death['generation']} {verb} after {length(death['uptime'])}: {how}{_report(death)}{more}"
             found.append((death["time"], text))
         change = answer["reload"]
         if change:

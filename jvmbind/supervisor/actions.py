@@ -26,7 +26,7 @@ from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, format_first_lines, open_log
 from jvmbind.supervisor.orphans import end_holders
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
-from jvmbind.supervisor.reports import report
+from jvmbind.supervisor.reports import report, report_end, was_told
 from jvmbind.supervisor.unserved import Unserved
 from jvmbind.supervisor.waiting import client_waits
 
@@ -61,6 +61,7 @@ class Actions:
         self.status: int | None = None
         self.deaths: list[Death] = []
         self.last_death: tuple[Generation, Death] | None = None
+        self.silent_end: tuple[Generation, Death] | None = None  # that one, where the log has nothing of it
         self.never_claimed: set[str] = set()  # listeners without which the serving generation serves, though they are declared
         self.probe: AcceptProbe | HttpProbe | None = None
         self.probed = 0  # the generation that `probe` is about
@@ -110,6 +111,7 @@ class Actions:
             self.changes.report(action.generation, action.failure, action.why)
         elif isinstance(action, lifecycle.Exit):
             self.status = action.status
+            report_end(self)
         else:
             self._do_to(self.generations.get(action.generation), action)
 
@@ -317,10 +319,12 @@ class Actions:
         self._moved(generation.number)
         if self.probed == generation.number:
             self._end_probe()
-        death = describe(generation, ended, time.monotonic())
+        death = describe(generation, ended, time.monotonic(), told=was_told(self, generation.number))
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
         self.last_death = generation, death
-        if self._is_news(generation, ended):
+        news = self._is_news(generation, ended)
+        self.silent_end = None if news or self.phase is lifecycle.Phase.STOPPING else (generation, death)
+        if news:
             fields = fields_of("died", generation.number)
             # Scripts stop their JVM in this way too, which cannot always be seen.
             meant = death.signal == "SIGKILL" and not death.oom and generation.spec.script

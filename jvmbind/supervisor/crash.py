@@ -12,6 +12,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.lifecycle.death import ENDED_WELL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,6 +36,7 @@ class Death(NamedTuple):
     during_start: bool
     hs_err: str
     oom: bool
+    asked: bool = False  # the supervisor had it end in order: a restart, the old one of a reload, a stop
 
     @property
     def text(self) -> str:
@@ -45,14 +48,16 @@ class Death(NamedTuple):
         return f"{text}; the JVM's report is {self.hs_err}" if self.hs_err else text
 
 
-def describe(generation: Generation, ended: Ended, now: float) -> Death:
-    """Return the record of a generation that ended at `now` (monotonic)."""
+def describe(generation: Generation, ended: Ended, now: float, *, told: bool = False) -> Death:
+    """Return the record of a generation that ended at `now` (monotonic); `told`: it had been told to."""
     name = ""
     if ended.signal:
         try:
             name = signal.Signals(ended.signal).name
         except ValueError:
             name = f"signal {ended.signal}"
+    oom = ended.signal == signal.SIGKILL and _counter.has_grown()
+    in_order = ended.signal in {signal.SIGTERM, signal.SIGKILL} if ended.signal else ended.status in ENDED_WELL
     return Death(
         time=time.time(),
         generation=generation.number,
@@ -62,7 +67,8 @@ def describe(generation: Generation, ended: Ended, now: float) -> Death:
         core=ended.core,
         uptime=round(now - generation.started, 3),
         during_start=not generation.main_runs,
-        oom=ended.signal == signal.SIGKILL and _counter.has_grown(),
+        oom=oom,
+        asked=told and in_order and not oom,
         hs_err=error_report(generation.process.pid, generation.spec.java_arguments),
     )
 

@@ -113,6 +113,7 @@ class Planning:
             control_gid=spec.control_gid,
             control_allow=spec.control_allow,
             command_line=spec.command_line,
+            not_passed=spec.not_passed,
             config=spec.config,
         )
         return "", fresh, chosen

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jvmbind.lifecycle import Phase
+from jvmbind.lifecycle.death import ENDED_WELL
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.reasons import lacks, with_hint
 
@@ -68,6 +70,29 @@ def _report_partly(world: Actions, generation: Generation | None, number: int) -
     )
     world.log.warning(text, number, ", ".join(map(repr, missing)), extra=fields_of("partly", number))
     world.notifier.status(world.status_line())
+
+
+def was_told(world: Actions, number: int) -> bool:
+    """Whether a generation is one that a stop, a restart or a reload ends."""
+    if world.phase is Phase.RESTARTING:
+        return world.serving == number
+    return world.phase is Phase.STOPPING or number < world.serving
+
+
+def report_end(world: Actions) -> None:
+    """Say of a first start that has failed that it was the only one, and what is likely to be missing."""
+    generation, death = world.silent_end or (None, None)
+    if generation is None or death is None or generation.number > 1 or death.signal or death.status in ENDED_WELL:
+        return
+    spec, fields = generation.spec, fields_of("first-start", generation.number)
+    early = death.uptime <= spec.start_timeout
+    when = " before it served" if spec.listeners else ""
+    port = "; no listener is declared: a port below 1024 needs one, as -l 80" if early and not spec.listeners else ""
+    text = "generation %d ended with status %d%s; not started again%s"
+    world.log.info(text, generation.number, death.status, when, port, extra=fields)
+    if early and spec.not_passed:
+        names = ", ".join(spec.not_passed)
+        world.log.info("environment variables that the service does not get: %s; --env NAME passes one", names, extra=fields)
 
 
 def unclaimed_names(generation: Generation) -> list[str]:

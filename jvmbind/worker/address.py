@@ -79,11 +79,13 @@ def find(
     wanted: Wanted,
     ports: Mapping[tuple[str, int], Sequence[int]] | None = None,
     every_address: str = "",
+    *,
+    in_file: bool = False,
 ) -> Match:
     """Find the listeners that an application may be given for the address it wants.
 
     `ports` is what `by_port` returned for `specs`, made anew where it is not given. `every_address` is how this server is
-    told to listen on every address, where that is known.
+    told to listen on every address, where that is known. `in_file`: the service has a configuration file.
 
     A specific address is only ever answered by a listener on that address: a wildcard would widen what the application
     meant to expose. A wildcard is answered by a wildcard, or by a narrower listener, which the administrator chose.
@@ -119,16 +121,27 @@ def find(
         return Match(tuple(exact + narrower + loose))
     if wider:
         spec = specs[wider[0]]
+        every = every_address and f" ({every_address})"
         return Match(
             (),
             f"listener {spec.name!r} ({spec.address}/{spec.protocol}) is wider than the address asked for; declare it as "
-            f"{_narrowed(spec, wanted)}, or let the server listen on every address{every_address and f' ({every_address})'}",
+            f"{_narrowed(spec, wanted, in_file=in_file)}, or let the server listen on every address{every}",
             wider[0],
         )
     return Match(())
 
 
-def _narrowed(spec: ListenSpec, wanted: Wanted) -> str:
+def declared_as(text: str, name: str, *, in_file: bool) -> str:
+    """Return how a listener is declared as an option, and as the key of a file where the service has one.
+
+    A name that begins with a digit was made from the port: then the file has an array.
+    """
+    option = f"-l '{text}'" if "[" in text else f"-l {text}"
+    key = f'listen = ["{text}"]' if name[:1].isdigit() else f'[listen] {name} = "{text}"'
+    return f"{option}, in the file {key}" if in_file else option
+
+
+def _narrowed(spec: ListenSpec, wanted: Wanted, *, in_file: bool) -> str:
     """Return a listener as it must be declared for the application to have it."""
     text = host_port(wanted.host, spec.port)
     if spec.app_port != spec.port:
@@ -137,7 +150,7 @@ def _narrowed(spec: ListenSpec, wanted: Wanted) -> str:
         text += "/udp"
     if is_wildcard(wanted.host):
         text += ",v6only"
-    return f"-l '{text}'" if "[" in text else f"-l {text}"
+    return declared_as(text, spec.name, in_file=in_file)
 
 
 def _is_of_use(spec: ListenSpec, wanted: Wanted, on_port: Sequence[ListenSpec]) -> bool:

@@ -23,7 +23,7 @@ from jvmbind.worker.answer import DONE, PROCEED, Answer
 from jvmbind.worker.connecting import Connecting
 from jvmbind.worker.families import Families
 from jvmbind.worker.given import Given, listen_again
-from jvmbind.worker.hints import Hints, option_for
+from jvmbind.worker.hints import Hints
 from jvmbind.worker.idle import reserve_for
 from jvmbind.worker.sockets import is_null, kind_of, same_file
 from jvmbind.worker.undeclared import Undeclared
@@ -53,13 +53,14 @@ class HandOver:
         as_bound: bool = False,
         closed: bool = False,
         every_address: str = "",
+        in_file: bool = False,
         report: Callable[[Message], None],
     ) -> None:
         """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker.
 
         `as_bound`: nobody has had the listeners since they were bound, or set back to that. `closed`: the worker is not
         dumpable, so that nobody sees which descriptors its threads have; a program that embeds a JVM is, after its drop.
-        `every_address` is how the server is told to listen on every address, where that is known.
+        `every_address` is how the server is told to listen on every address, where that is known. `in_file`: see Hints.
         """
         self._specs = specs
         self._fds = fds
@@ -76,7 +77,7 @@ class HandOver:
         self._pid = pid
         self._closed = closed
         self._every_address = every_address
-        self._hints = Hints(specs, pid, report)
+        self._hints = Hints(specs, pid, report, in_file=in_file)
         self._of_agents: set[int] = set()  # listeners that were first bound while the JVM started
         self._libc = libc
         self._strict = strict
@@ -146,7 +147,7 @@ class HandOver:
             match = find(self._specs, wanted)
         elif family in {socket.AF_INET, socket.AF_INET6} and protocol and port:
             wanted = Wanted(protocol, host, port, v6only=v6only, ipv4=ipv4)
-            match = find(self._specs, wanted, self._ports, self._every_address)
+            match = find(self._specs, wanted, self._ports, self._every_address, in_file=self._hints.in_file)
         else:
             return self._no_address_of_a_listener(fd, protocol, family, host, port)
         if not match.indexes:
@@ -189,7 +190,7 @@ class HandOver:
 
     def _unmatched(self, fd: int, wanted: Wanted, match: Match) -> Answer | None:
         if match.refusal or self._strict:
-            why = match.refusal or f"strict_binds and no listener has that address; declare it as {option_for(wanted)}"
+            why = match.refusal or f"strict_binds and no listener has that address; declare it as {self._hints.option_for(wanted)}"
             self._hints.say(f"{wanted}: refused, {why}")
             if match.wider >= 0:
                 self._hints.asked_for.add(self._specs[self._declared(match.wider)].name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jvmbind.spec import host_port, is_wildcard
 from jvmbind.wire import Tried
+from jvmbind.worker.address import declared_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -42,11 +43,16 @@ _SAID_MAX = 100  # binds of which nothing is said for the second time
 class Hints:
     """What is said of an application's binds that are given no listener, each thing once: a program may repeat them for ever."""
 
-    def __init__(self, specs: Sequence[ListenSpec], pid: int, report: Callable[[Message], None]) -> None:
-        """Nothing has been said yet; `pid` is the process that binds."""
+    def __init__(self, specs: Sequence[ListenSpec], pid: int, report: Callable[[Message], None], *, in_file: bool = False) -> None:
+        """Nothing has been said yet; `pid` is the process that binds. `in_file`: the service has a configuration file."""
+        self.in_file = in_file
         self._specs, self._pid, self._report = specs, pid, report
         self._said: set[str] = set()
         self.asked_for: set[str] = set()  # names of listeners of which it asked for a narrower address: no other is meant
+
+    def option_for(self, wanted: Wanted) -> str:
+        """Return how an address is declared."""
+        return option_for(wanted, in_file=self.in_file)
 
     def say(self, text: str) -> None:
         """Report what became of a bind."""
@@ -63,7 +69,8 @@ class Hints:
         missing = (
             [] if of_an_agent else [one for one in self._specs if one.required and one.name not in {*claimed, *self.asked_for}]
         )
-        hint = undeclared(wanted, self._specs, missing, refused=is_out_of_reach(wanted.port, self._pid))
+        refused = is_out_of_reach(wanted.port, self._pid)
+        hint = undeclared(wanted, self._specs, missing, refused=refused, in_file=self.in_file)
         self.say(f"{wanted}: {hint}" if hint else str(wanted))
 
 
@@ -85,14 +92,17 @@ def is_out_of_reach(port: int, pid: int) -> bool:
         return False
 
 
-def option_for(wanted: Wanted) -> str:
-    """Return the option that declares an address."""
+def option_for(wanted: Wanted, *, in_file: bool = False) -> str:
+    """Return the option that declares an address, with the key of the file where there is one."""
     everywhere = is_wildcard(wanted.host) and not wanted.v6only
     text = str(wanted.port) if everywhere else host_port(wanted.host, wanted.port)
-    return _option(text, wanted.protocol, v6only=wanted.v6only and is_wildcard(wanted.host))
+    text = _text(text, wanted.protocol, v6only=wanted.v6only and is_wildcard(wanted.host))
+    return declared_as(text, f"{wanted.protocol}{wanted.port}", in_file=in_file)
 
 
-def undeclared(wanted: Wanted, specs: Sequence[ListenSpec], missing: Sequence[ListenSpec], *, refused: bool) -> str:
+def undeclared(
+    wanted: Wanted, specs: Sequence[ListenSpec], missing: Sequence[ListenSpec], *, refused: bool, in_file: bool = False
+) -> str:
     """Return what to say of a bind that no listener answers to, "" where nothing seems to be wrong.
 
     `missing` are the listeners that the application must bind and has not bound; `refused`: the kernel will say EACCES.
@@ -102,24 +112,27 @@ def undeclared(wanted: Wanted, specs: Sequence[ListenSpec], missing: Sequence[Li
     if other is not None:
         theirs, ours = other.protocol.upper(), wanted.protocol.upper()
         where = f"{other.address}/{other.protocol}"
-        return f"{verdict}, listener {other.name!r} ({where}) is for {theirs}; for {ours} declare {option_for(wanted)} as well"
+        ways = option_for(wanted, in_file=in_file)
+        return f"{verdict}, listener {other.name!r} ({where}) is for {theirs}; for {ours} declare {ways} as well"
     if refused:
-        return f"{verdict}; declare it as {option_for(wanted)}"
+        return f"{verdict}; declare it as {option_for(wanted, in_file=in_file)}"
     fitting = [one for one in missing if one.protocol == wanted.protocol]
     if not fitting:
         return ""
     named, more = fitting[:_NAMED_MAX], len(fitting[_NAMED_MAX:])
-    moves = [f"if listener {s.name!r} ({s.address}/{s.protocol}) is meant, declare it as {_moved(s, wanted)}" for s in named]
+    moves = [
+        f"if listener {s.name!r} ({s.address}/{s.protocol}) is meant, declare it as {_moved(s, wanted, in_file=in_file)}"
+        for s in named
+    ]
     return "; ".join((verdict, *moves, *([f"{more} more listeners are not bound either"] if more else [])))
 
 
-def _moved(listener: ListenSpec, wanted: Wanted) -> str:
+def _moved(listener: ListenSpec, wanted: Wanted, *, in_file: bool) -> str:
     """Return the option by which the application that wants another address is given a listener's port."""
     host = listener.host if is_wildcard(wanted.host) else wanted.host
     app_port = f":{wanted.port}" if wanted.port != listener.port else ""
-    return _option(f"{host_port(host, listener.port)}{app_port}", wanted.protocol)
+    return declared_as(_text(f"{host_port(host, listener.port)}{app_port}", wanted.protocol), listener.name, in_file=in_file)
 
 
-def _option(address: str, protocol: str, *, v6only: bool = False) -> str:
-    text = address + ("/udp" if protocol == "udp" else "") + (",v6only" if v6only else "")
-    return f"-l '{text}'" if "[" in text else f"-l {text}"
+def _text(address: str, protocol: str, *, v6only: bool = False) -> str:
+    return address + ("/udp" if protocol == "udp" else "") + (",v6only" if v6only else "")

@@ -208,6 +208,7 @@ class _Worker:
             parked=self._role.parked,
             as_bound=not self._role.parked and not self._spec.script,
             every_address=every_address((*self._command.options, self._command.what or "", *self._command.arguments)),
+            in_file=bool(self._spec.config),
             report=self._report,
         )
         attendant = Attendant(

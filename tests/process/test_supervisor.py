@@ -154,8 +154,12 @@ def test_policy_after_an_exit(runner: Runner, newest: Jdk, policy: str, ending: 
 
 @pytest.mark.parametrize("status", [0, 7, 255])
 def test_exit_status(runner: Runner, newest: Jdk, status: int) -> None:
-    """The worker's exit status is the supervisor's."""
-    assert start(runner, newest, "--restart never", "Ending", "exit", str(status)).wait() == status
+    """The worker's exit status is the supervisor's, which says that a failed one is not started again, and what may lack."""
+    service = start(runner, newest, "--restart never", "Ending", "exit", str(status))
+
+    assert service.wait() == status
+    words = f"jvmbind: generation 1 ended with status {status}; not started again; no listener is declared: a port below 1024 "
+    assert lines(service, "not started again") == ([f"{words}needs one, as -l 80"] if status else [])
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

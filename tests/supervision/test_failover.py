@@ -187,10 +187,17 @@ def test_restart_by_command(supervised: Supervised) -> None:
     """`jvmbind restart` starts a new generation in the place of the old one, and refuses nobody meanwhile."""
     supervised.start("http=8080")
     before = supervised.serving()
+    supervised.config.write_text(f"user = 'nobody'\n{supervised.config.read_text()}")
 
     with supervised.under_load("--threads", "3", "--mode", "close") as load:
-        assert supervised.ask("restart").returncode == 0
+        done = supervised.ask("restart")
         supervised.await_generation(2)
+
+    note = "user: changed in the file; takes effect when the service is stopped and started"
+    assert (done.returncode, done.stdout) == (0, f"restart: done\n{note}\n"), done.stderr
+    assert f"jvmbind: restart: {note}\n" in supervised.service.stderr
+    (death,) = supervised.status()["deaths"]
+    assert (death["generation"], death["asked"]) == (1, True)
 
     assert load["refused"] == load["timeout"] == 0, load
     assert supervised.serving() != before

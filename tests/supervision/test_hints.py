@@ -14,19 +14,24 @@ from support.waiting import wait_until
 if TYPE_CHECKING:
     from supervision.conftest import Supervised
 
+TLS = 'declare it as -l 443, in the file [listen] tcp443 = "443"'
 # What the application does, and what is said of it.
 HINTS = {
-    "try=443": "[::]:443/tcp: refused by the kernel: it is not declared; declare it as -l 443",
-    "try=9005": "[::]:9005/tcp: not declared; if listener 'web' (8080/tcp) is meant, declare it as -l 8080:9005",
+    "try=443": f"[::]:443/tcp: refused by the kernel: it is not declared; {TLS}",
+    "try=9005": "[::]:9005/tcp: not declared; if listener 'web' (8080/tcp) is meant, declare it as -l 8080:9005, in the file "
+    '[listen] web = "8080:9005"',
     "at=127.0.0.1:9006": "127.0.0.1:9006/tcp: not declared; if listener 'web' (8080/tcp) is meant, declare it as "
-    "-l 127.0.0.1:8080:9006",
+    '-l 127.0.0.1:8080:9006, in the file [listen] web = "127.0.0.1:8080:9006"',
     "at=127.0.0.1:8080": "127.0.0.1:8080/tcp: refused, listener 'web' (8080/tcp) is wider than the address asked for; declare it "
-    "as -l 127.0.0.1:8080, or let the server listen on every address (-Djboss.bind.address=0.0.0.0)",
-    "try=5300": "[::]:5300/tcp: not declared, listener 'dns' (5300/udp) is for UDP; for TCP declare -l 5300 as well",
-    "udp=8080": "[::]:8080/udp: not declared, listener 'web' (8080/tcp) is for TCP; for UDP declare -l 8080/udp as well",
+    'as -l 127.0.0.1:8080, in the file [listen] web = "127.0.0.1:8080", or let the server listen on every address '
+    "(-Djboss.bind.address=0.0.0.0)",
+    "try=5300": "[::]:5300/tcp: not declared, listener 'dns' (5300/udp) is for UDP; for TCP declare -l 5300, "
+    'in the file [listen] tcp5300 = "5300" as well',
+    "udp=8080": "[::]:8080/udp: not declared, listener 'web' (8080/tcp) is for TCP; for UDP declare -l 8080/udp, "
+    'in the file [listen] udp8080 = "8080/udp" as well',
 }
 LACKS = "the application has not bound listener 'web' (8080/tcp), 'dns' (5300/udp); it bound [::]:9005/tcp (not declared; if "
-ASKED = "; it asked for [::]:443/tcp (refused by the kernel: it is not declared; declare it as -l 443)"
+ASKED = f"; it asked for [::]:443/tcp (refused by the kernel: it is not declared; {TLS})"
 
 
 def test_hints(supervised: Supervised) -> None:
@@ -49,7 +54,9 @@ def test_hints(supervised: Supervised) -> None:
         assert LACKS in text
         assert ASKED in text
     assert status["ready"] is False
-    assert f"  because {status['not_ready']}" in supervised.ask("status").stdout.splitlines()
+    shown = supervised.ask("status").stdout
+    assert f"  because {status['not_ready']}" in shown.splitlines()
+    assert all(f"  bind of {hint}\n" in shown for hint in HINTS.values()), shown
 
     later.touch()
     service.expect("generation 1 is ready", stream="stderr")

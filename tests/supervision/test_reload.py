@@ -95,7 +95,7 @@ FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
     ),
     "binds-another-port": (
         lambda s: s.configure("http=8081", more="start_timeout = 6"),
-        late(rf"{UNBOUND}; it bound \[::\]:8081/tcp \(not declared; .* -l 8080:8081\)", "6"),
+        late(rf"{UNBOUND}; it bound \[::\]:8081/tcp \(not declared; .* -l 8080:8081, in the file listen = \[.8080:8081.\]\)", "6"),
     ),
     "new-privileged-listener": (
         lambda s: s.configure("http=8080", "http=443", listen="'8080', '443'"),
@@ -125,7 +125,7 @@ def test_failure(supervised: Supervised, kind: str) -> None:
         done = supervised.reload()
 
     assert done.returncode == 75, done
-    said = [line for line in done.stderr.splitlines() if not line.startswith("reload: waits for ")]
+    said = [line for line in done.stderr.splitlines() if not line.startswith("reload: waits ")]
     assert len(said) == 1, done.stderr
     assert re.search(why, said[0]), done.stderr
     assert {lost: load[lost] for lost in LOST} == dict.fromkeys(LOST, 0), load

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from jvmbind.supervisor.crash import Death, error_report
+from jvmbind.posix.process import Ended
+from jvmbind.spec import ServiceSpec
+from jvmbind.supervisor.crash import Death, describe, error_report
 
 PID = 2**22 + 7  # above pid_max: nobody's report
 
@@ -37,6 +41,19 @@ RECORD = Death(0.0, 3, PID, 0, "", core=False, uptime=1.26, during_start=False, 
 def test_death_in_words(record: Death, text: str) -> None:
     """A death is told with its time, its status or signal, the core and HotSpot's report."""
     assert record.text == text
+
+
+@pytest.mark.parametrize(
+    ("status", "number", "told", "asked"),
+    [(143, 0, True, True), (143, 0, False, False), (1, 0, True, False), (0, 9, True, True), (0, 11, True, False)],
+)
+def test_an_end_in_order(status: int, number: int, told: bool, asked: bool) -> None:
+    """What a restart or a stop ends is no death that asks for a reason, unless it ended in another way than that."""
+    generation: Any = SimpleNamespace(
+        number=1, started=0.0, main_runs=True, process=SimpleNamespace(pid=PID), spec=ServiceSpec("x", "/java", (), ())
+    )
+
+    assert describe(generation, Ended(status, number, core=False), 5.0, told=told).asked is asked
 
 
 def test_report_in_the_working_directory(tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def test_another_port_than_declared(listener: str, wanted: Wanted, option: str) 
     assert find([parse_listen(option.removeprefix("-l ").strip("'"))], wanted).indexes == (0,)
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("web", '[listen] web = "[::1]:80:8080"'), ("80", 'listen = ["[::1]:80:8080"]')], ids=["named", "array"]
+)
+def test_the_key_of_a_file(name: str, key: str) -> None:
+    """A service that has a file is told its key beside the option, in the form that fits the listener's name."""
+    spec, wanted = parse_listen("80")._replace(name=name), Wanted("tcp", "::1", 8080)
+
+    assert undeclared(wanted, [spec], [spec], refused=False, in_file=True).endswith(f"as -l '[::1]:80:8080', in the file {key}")
+    assert option_for(wanted, in_file=True) == "-l '[::1]:8080', in the file [listen] tcp8080 = \"[::1]:8080\""
+    refusal = find([spec], Wanted("tcp", "::1", 80), in_file=True).refusal
+    assert f"as -l '[::1]:80', in the file {key.replace(':8080', '')}, or let" in refusal
+
+
 def test_each_listener_that_is_missing() -> None:
     """Where several listeners are not bound yet, the option for each is named, and none for those of another protocol."""
     specs = [parse_listen(text)._replace(name=text) for text in ("80", "443", "53/udp")]

@@ -1,0 +1,48 @@
+"""What the log has of the end of a service whose first start has failed."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jvmbind.spec import ServiceSpec, parse_listen
+from jvmbind.supervisor.crash import Death
+from jvmbind.supervisor.reports import report_end
+
+SPEC = ServiceSpec("x", "/java", (), (parse_listen("80"),))
+SCRIPT = SPEC._replace(script=("x.sh",), not_passed=("SHOP_BASE", "SHOP_HOME"))
+DEATH = Death(0.0, 1, 9, 1, "", core=False, uptime=1.0, during_start=True, hs_err="", oom=False)
+ENDED = "generation 1 ended with status 1 before it served; not started again"
+LACKED = "environment variables that the service does not get: SHOP_BASE, SHOP_HOME; --env NAME passes one"
+ALONE = "generation 1 ended with status 1; not started again"
+
+
+@pytest.mark.parametrize(
+    ("spec", "number", "death", "said"),
+    [
+        (SPEC, 1, DEATH, [ENDED]),
+        (SCRIPT, 1, DEATH, [ENDED, LACKED]),
+        (SCRIPT, 1, DEATH._replace(uptime=3600.0), [ENDED]),
+        (SPEC._replace(listeners=()), 1, DEATH, [f"{ALONE}; no listener is declared: a port below 1024 needs one, as -l 80"]),
+        (SPEC._replace(listeners=()), 1, DEATH._replace(uptime=3600.0), [ALONE]),
+        (SPEC, 1, DEATH._replace(status=0), []),
+        (SPEC, 1, DEATH._replace(status=143), []),
+        (SPEC, 1, DEATH._replace(signal="SIGKILL"), []),
+        (SPEC, 2, DEATH, []),
+        (SPEC, 1, None, []),
+    ],
+)
+def test_a_first_start_that_fails(
+    spec: ServiceSpec, number: int, death: Death | None, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A first start that fails has a last line, with the variables that its script did not get, or the listener that it lacks."""
+    caplog.set_level(logging.INFO)
+    end = (SimpleNamespace(number=number, spec=spec), death) if death is not None else None
+    world: Any = SimpleNamespace(log=logging.getLogger("x"), silent_end=end)
+
+    report_end(world)
+
+    assert caplog.messages == said
