@@ -58,6 +58,7 @@ class Actions:
         self._mask = mask
         self.phase = lifecycle.Phase.STARTING
         self.serving = 0  # the number of the generation that serves
+        self.last_serving = 0  # of the one that serves, or was the last to do so
         self.status: int | None = None
         self.deaths: list[Death] = []
         self.last_death: tuple[Generation, Death] | None = None

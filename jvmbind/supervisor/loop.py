@@ -123,6 +123,7 @@ class Loop:
         self._world.phase = self._state.phase
         serving = self._state.one(lifecycle.Role.SERVING)
         self._world.serving = serving.number if serving is not None else 0
+        self._world.last_serving = self._world.serving or self._world.last_serving
         self._carry_out(actions)
 
     def _carry_out(self, actions: Sequence[lifecycle.Action]) -> None:

@@ -75,8 +75,8 @@ def _report_partly(world: Actions, generation: Generation | None, number: int) -
 def was_told(world: Actions, number: int) -> bool:
     """Whether a generation is one that a stop, a restart or a reload ends."""
     if world.phase is Phase.RESTARTING:
-        return world.serving == number
-    return world.phase is Phase.STOPPING or number < world.serving
+        return number <= world.last_serving
+    return world.phase is Phase.STOPPING or number < world.last_serving
 
 
 def report_end(world: Actions) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from jvmbind.lifecycle import Phase
 from jvmbind.spec import ServiceSpec, parse_listen
 from jvmbind.supervisor.crash import Death
-from jvmbind.supervisor.reports import report_end
+from jvmbind.supervisor.reports import report_end, was_told
 
 SPEC = ServiceSpec("x", "/java", (), (parse_listen("80"),))
 SCRIPT = SPEC._replace(script=("x.sh",), not_passed=("SHOP_BASE", "SHOP_HOME"))
@@ -46,3 +47,23 @@ def test_a_first_start_that_fails(
     report_end(world)
 
     assert caplog.messages == said
+
+
+@pytest.mark.parametrize(
+    ("phase", "number", "told"),
+    [
+        (Phase.UP, 1, True),  # the old one of a reload
+        (Phase.UP, 2, False),
+        (Phase.RESTARTING, 1, True),
+        (Phase.RESTARTING, 2, True),
+        (Phase.RESTARTING, 3, False),
+        (Phase.RELOADING, 3, False),
+        (Phase.STARTING, 3, False),
+        (Phase.STOPPING, 3, True),
+    ],
+)
+def test_who_is_told_to_end(phase: Phase, number: int, told: bool) -> None:
+    """Those that generation 2 has replaced are told to end, itself by a restart, and all by a stop."""
+    world: Any = SimpleNamespace(phase=phase, last_serving=2)
+
+    assert was_told(world, number) is told
