@@ -78,7 +78,9 @@ def _unreadable(request: Request, user: UserSpec) -> list[str]:
 def _script(request: Request, command: arguments.JavaCommand) -> list[str]:
     """Return what is to be said where the first word, which `java` takes for a class, is a script."""
     path = request.java_arguments[0] if request.java_arguments else ""
-    if command.mode is not arguments.Mode.CLASS or path.startswith(("-", "@")) or not os.access(path, os.X_OK):
+    if command.mode is not arguments.Mode.CLASS or path.startswith(("-", "@")):
+        return []
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):  # a pipe would be waited for
         return []
     try:
         with open(path, "rb") as file:
