@@ -47,6 +47,8 @@ def main() -> NoReturn:
     if os.geteuid() == 0 and not sys.flags.isolated:
         package = os.path.dirname(os.path.abspath(jvmbind.__file__))
         os.execv(sys.executable, [sys.executable, "-I", os.path.join(package, "__main__.py"), *argv])
+    if sys.stdout is None or sys.stderr is None:
+        _open_streams()
     try:
         _dispatch(argv)
     except JvmbindError as error:
@@ -58,6 +60,15 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         os._exit(130)
     sys.exit(0)
+
+
+def _open_streams() -> None:
+    """Let what is written to a stream that the caller has closed go nowhere, as it does under `java`."""
+    from jvmbind.posix.fds import fill_standard_fds  # noqa: PLC0415 - hardly ever needed
+
+    fill_standard_fds()
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _end(error: JvmbindError) -> NoReturn:

@@ -97,7 +97,7 @@ for who, pid in (("own", 0), ("number", os.getpid()), ("child", victim.pid), ("s
             print("kept", who, name)
 for which in (os.PRIO_USER, os.PRIO_PGRP):
     try:
-        os.setpriority(which, 0 if which == os.PRIO_USER else os.getpgid(supervisor), 19)
+        os.setpriority(which, 0 if which == os.PRIO_USER else os.getpgid(supervisor) or supervisor, 19)
         print("changed others")
     except PermissionError:
         print("kept others")
