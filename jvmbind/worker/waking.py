@@ -60,7 +60,7 @@ class OwnConnections:
         """
         specs = {index: self._specs[index] for index in among}
         by_port = {spec.port: index for index, spec in specs.items() if spec.protocol == "tcp" and spec.listens}
-        found = {*_open(by_port), *self._queued(by_port), *self._unix(among)} - self._known
+        found = {*_open(by_port, set(self._fds)), *self._queued(by_port), *self._unix(among)} - self._known
         self._known |= found
         return {index for index, _ in found}
 
@@ -93,11 +93,15 @@ class OwnConnections:
                 yield index, 0
 
 
-def _open(by_port: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield the application's own ends: sockets whose other end is a listener's port of the same address."""
-    for name in os.listdir("/proc/self/fd"):
+def _open(by_port: dict[int, int], skip: set[int]) -> Iterator[tuple[int, int]]:
+    """Yield the application's own ends: sockets whose other end is a listener's port of the same address.
+
+    To `skip` is what this process holds itself: with a duplicate of the socket of a bind-only listener it would close its
+    leases, see posix.bind_only.
+    """
+    for name in os.listdir("/proc/self/fd") if by_port else ():
         with gone_meanwhile:
-            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+            if int(name) in skip or not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                 continue
             with socket.socket(fileno=os.dup(int(name))) as sock:
                 if sock.family in {socket.AF_INET, socket.AF_INET6} and sock.type == socket.SOCK_STREAM:
