@@ -30,7 +30,7 @@ from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, safe_name
 from jvmbind.supervisor.root_socket import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _PATIENCE = 30.0  # seconds for a place in the queue, and between two words of a supervisor that has something to do
 _LEFT = re.compile(r", (\d+) s left")
@@ -246,15 +246,22 @@ def _check_ancestors(sock: socket.socket, path: str) -> None:
 
     All that a JVM starts stays below its supervisor, the parent of orphans; and no process can change another's name.
     """
-    pid, uid = _peer(sock)
-    while pid > 1:
-        fields = _status_of(pid)
-        pid = int(fields.get("PPid", "0"))
-        above = _status_of(pid)
+    uid = _peer(sock)[1]
+    # Who asks from below a supervisor has its rights, and asks services beside itself there.
+    shared = set(_ancestors(os.getpid()))
+    for pid in _ancestors(_peer(sock)[0]):
+        above = _status_of(pid) if pid not in shared else {}
         # The supervisor is not dumpable, so that its files in /proc are root's: proc(5).
         if above.get("Name") == "jvmbind" and above["Uid"].split()[0] == str(uid) and os.stat(f"/proc/{pid}/status").st_uid != uid:
             msg = f"{path}: answered by a process of the service, below its supervisor (process {pid}); nothing was asked"
             raise NotPermittedError(msg)
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        pid = int(_status_of(pid).get("PPid", "0"))
+        if pid:
+            yield pid
 
 
 def _status_of(pid: int) -> dict[str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TICK = 0.005  # seconds
-_LONG = 0.003  # seconds; reading a packet takes microseconds
+_LONGEST = 1.0  # seconds of a pause
 _RATE = 20  # times as long a peer waits afterwards as it has made this process wait
 # Of the signals that are not passed on to the application: Python ignores it, and children get its default back.
 _SIGNAL = signal.SIGXFSZ
@@ -41,9 +41,13 @@ class _Timer:
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._timer = ctypes.c_void_p()
-        signal.signal(_SIGNAL, lambda *_: None)
+        self.fired = False
+        signal.signal(_SIGNAL, self._fire)
         if self._libc.timer_create(_MONOTONIC, _SIGEVENT.pack(0, _SIGNAL, _SIGEV_SIGNAL), ctypes.byref(self._timer)):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def _fire(self, *_: object) -> None:
+        self.fired = True
 
     def set(self, seconds: float) -> None:
         nanoseconds = int(seconds * 1e9)
@@ -60,8 +64,9 @@ def reading() -> Iterator[Reading]:
     global _timer, _depth  # noqa: PLW0603 - one for the process, which has one thread
     if _timer is None:
         _timer = _Timer()
-    result, begun, slept = Reading(), time.monotonic(), _sleeps()
+    result, begun, before = Reading(), time.monotonic(), resource.getrusage(resource.RUSAGE_THREAD)
     if _depth == 0:
+        _timer.fired = False
         _timer.set(_TICK)
     _depth += 1
     try:
@@ -71,9 +76,7 @@ def reading() -> Iterator[Reading]:
         if _depth == 0:
             _timer.set(0)
         took = time.monotonic() - begun
-        # A processor that others had meanwhile is nobody's fault.
-        result.pause = took * _RATE if took > _LONG and _sleeps() > slept else 0.0
-
-
-def _sleeps() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+        after = resource.getrusage(resource.RUSAGE_THREAD)
+        # A processor that others had meanwhile, and memory that was not there, are nobody's fault.
+        waited = after.ru_nvcsw > before.ru_nvcsw and after.ru_majflt == before.ru_majflt
+        result.pause = min(took * _RATE, _LONGEST) if _timer.fired and waited else 0.0

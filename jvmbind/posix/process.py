@@ -39,6 +39,7 @@ def find_program(name: str, path: str) -> str:
 
 
 _PAUSE = 0.02  # seconds
+_PATIENCE = 1.0
 
 
 class Ended(NamedTuple):
@@ -115,6 +116,18 @@ class Process:
         if result.si_code == os.CLD_EXITED:
             return Ended(result.si_status, 0, core=False)
         return Ended(0, result.si_status, core=result.si_code == os.CLD_DUMPED)
+
+    def end(self) -> None:
+        """Kill the process and collect its end; what cannot be killed yet, or is kept by a tracer, is left to `reap_strangers`."""
+        self.kill(signal.SIGKILL)
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        deadline = time.monotonic() + _PATIENCE
+        while self.reap() is None:
+            if time.monotonic() >= deadline:
+                os.close(self.pidfd)
+                return
+            poll.poll(_PAUSE * 1000)
 
     def _end_tracer(self) -> None:
         poll = select.poll()

@@ -390,9 +390,8 @@ class Actions:
         """End what is left, once the service has its status."""
         self._end_probe()
         for generation in self.generations.values():
-            generation.process.kill(signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PIDFD, generation.process.pidfd, os.WEXITED)
+                generation.process.end()
         with contextlib.suppress(OSError):
             for line in end_holders((), (fd for _, fd in self.listeners.values())):
                 self.log.error("%s", line, extra=fields_of("left-behind"))

@@ -25,17 +25,23 @@ if TYPE_CHECKING:
 _PATIENCE = 1.0  # seconds; one that starts others all the time is not chased for ever
 
 
+_before: set[int] = set()  # children that this process had before the first worker, as a container's first process may have
+
+
 def adopt_orphans() -> None:
     """Become the parent of every process below the workers whose own parent ends; raises OSError."""
     prctl.set_child_subreaper(1)
+    _before.update(_children("self"))
 
 
 def end_holders(own: Collection[int], listeners: Iterable[int]) -> list[str]:
     """End each process that was left to this one and holds one of `listeners`; return what is to be said of each.
 
-    `own` are the children that are waited for by name: neither they nor what is below them is looked at. A process of
-    this user that does not let itself be looked at (it is not dumpable) is taken for one that holds a listener.
+    `own` are the children that are waited for by name: neither they nor what is below them is looked at, nor what was there
+    before the first worker. A process with a worker's filter that does not let itself be looked at (it is not dumpable) is
+    taken for one that holds a listener.
     """
+    own = {*own, *_before}
     links = {f"socket:[{os.fstat(fd).st_ino}]" for fd in listeners}
     said: dict[int, str] = {}
     deadline = time.monotonic() + _PATIENCE
@@ -96,16 +102,20 @@ def _why(pid: int, links: Collection[str]) -> str:
         ended = fields["State"].startswith("Z") and len(tasks) == 1
         if ended or fields["Uid"].split()[0] != str(os.getuid()):
             return ""  # nothing below a worker has another user; below PID 1 of a container there are strangers
-        for task in tasks:
-            folder = f"/proc/{pid}/task/{task}/fd"
-            for fd in os.listdir(folder):
+    except (OSError, KeyError):
+        return ""  # it has ended meanwhile
+    for task in tasks:
+        folder = f"/proc/{pid}/task/{task}/fd"
+        # A thread may end, and a descriptor be closed, at any moment.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            try:
+                numbers = os.listdir(folder)
+            except PermissionError:
+                return "cannot be looked at" if fields.get("Seccomp") == "2" else ""
+            for fd in numbers:
                 with contextlib.suppress(FileNotFoundError):
                     if os.readlink(f"{folder}/{fd}") in links:
                         return "holds a listener"
-    except PermissionError:
-        return "cannot be looked at"
-    except (OSError, KeyError):
-        return ""  # it has ended meanwhile
     return ""
 
 

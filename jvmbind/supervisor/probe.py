@@ -78,9 +78,7 @@ class HttpProbe:
     def close(self) -> None:
         """Give up."""
         if self._process is not None:
-            self._process.kill(9)
-            os.waitid(os.P_PIDFD, self._process.pidfd, os.WEXITED)
-            os.close(self._process.pidfd)
+            self._process.end()
             self._process = None
 
 

@@ -72,9 +72,7 @@ class Planning:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
-            self._process.kill(9)
-            os.waitid(os.P_PIDFD, self._process.pidfd, os.WEXITED)
-            os.close(self._process.pidfd)
+            self._process.end()
             os.close(self.fd)
             self._process = None
 

@@ -161,6 +161,31 @@ def test_holder_ends_with_its_generation(runner: Runner, network: Network, jdk: 
     assert service.stop() == 143
 
 
+# A container's first process: it starts a helper that nobody may look at, and becomes jvmbind.
+ENTRYPOINT = """
+import ctypes, os, sys, time
+if os.fork() == 0:
+    os.closerange(0, 3)
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    ctypes.CDLL(None).prctl(15, b"helper", 0, 0, 0)  # PR_SET_NAME
+    time.sleep(300)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_what_was_there_before_lives_on(runner: Runner, network: Network, jdk: Jdk) -> None:
+    """A child that the process had before it became jvmbind, such as an ssh-agent, is nobody's orphan."""
+    prefix = [sys.executable, "-I", "-c", ENTRYPOINT]
+    options = ["-l", "80", "-u", SERVICE_USER, "--backoff-first", "0.01"]
+    service = runner.probe(options, jdk, "ChannelServer", "*", "80", prefix=prefix)
+    service.expect("generation 1 is ready", stream="stderr")
+
+    os.kill(worker(service), signal.SIGKILL)
+    service.expect("generation 2 is ready", stream="stderr")
+    assert "helper" in names(network)
+    assert service.stop() == 143
+
+
 def test_nobody_has_the_port_after_a_stop(runner: Runner, network: Network, jdk: Jdk, agent: Path) -> None:
     """Once the service has ended its port is free, whatever the JVM has left."""
     service = start(runner, jdk, agent, "oc")
