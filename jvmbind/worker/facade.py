@@ -157,7 +157,7 @@ def _blocking(environ: Mapping[str, str]) -> str:
     """Return how the stub starts the interpreter: with SIGINT blocked, where env(1) can do that (coreutils 8.31)."""
     env = shutil.which("env", path=environ.get("PATH", os.defpath)) or ""
     if env:
-        quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        quiet = [(os.POSIX_SPAWN_CLOSE, fd) for fd in (0, 1, 2)]  # a sandbox may have no /dev/null
         pid = os.posix_spawn(env, [env, "--block-signal=INT", env], {}, file_actions=quiet)
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
             return _BLOCKING.format(blocked=BLOCKED, env=shlex.quote(os.path.abspath(env)))

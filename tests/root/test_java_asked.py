@@ -28,7 +28,7 @@ WITH_CAPABILITY = [
 ]
 
 
-@pytest.mark.jdks
+@pytest.mark.jdks(tools=True)
 @pytest.mark.parametrize("prefix", [[], WITH_CAPABILITY], ids=["root", "capability"])
 def test_java_is_asked_without_privilege(runner: Runner, jdk: Jdk, workspace: Path, prefix: list[str]) -> None:
     """It runs as the service user, with no capability in any set, no new privileges, and no descriptor but its streams."""
