@@ -65,7 +65,7 @@ LONGER = r"if it only needs more time, a longer start_timeout \(it is {} s\)"
 GOES_ON = "; the old generation serves on$"
 
 
-def late(lacks: str, seconds: str = r"1\.5") -> str:
+def late(lacks: str, seconds: str = "5") -> str:
     """Return what is said of a generation that was not ready in time."""
     return f"{LATE.format(seconds)}: {lacks}; (the last lines .*; )?{LONGER.format(seconds)}{GOES_ON}"
 
@@ -76,7 +76,7 @@ FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
     "no-such-jar": (lambda s: s.configure("http=8080", jar="/nowhere/app.jar"), "/nowhere/app.jar"),
     "broken-jar": (lambda s: s.configure("http=8080", jar=broken_jar(s)), "Invalid or corrupt jarfile"),
     "exits-at-once": (lambda s: s.configure("exit=0"), f"{ENDED}: exit status 0; {UNBOUND}({PRINTED})?{GOES_ON}"),
-    "never-binds": (lambda s: s.configure("hang=", more="start_timeout = 1.5"), late(UNBOUND)),
+    "never-binds": (lambda s: s.configure("hang=", more="start_timeout = 5"), late(UNBOUND)),
     "accepts-and-exits": (
         lambda s: s.configure("http=8080", "wait=300", "exit=3"),
         f"{ENDED}: exit status 3; (the rehearsal has not ended|the probe connection has .*|no thread of .*){PRINTED}{GOES_ON}",
@@ -86,11 +86,11 @@ FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
         f"{ENDED}: exit status 1; {UNBOUND}{PRINTED}IllegalArgumentException: no=such{GOES_ON}",
     ),
     "accepts-nothing": (
-        lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 1.5"),
+        lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 5"),
         late("no thread of the application waits for connections"),
     ),
     "never-healthy": (
-        lambda s: s.configure("http=8080", more="start_timeout = 1.5\nready = 'http://127.0.0.1:8080/health'\nready_status = 204"),
+        lambda s: s.configure("http=8080", more="start_timeout = 5\nready = 'http://127.0.0.1:8080/health'\nready_status = 204"),
         late(r"http://127\.0\.0\.1:8080/health has not answered with status 204"),
     ),
     "binds-another-port": (
