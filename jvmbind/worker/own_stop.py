@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _IN_OPEN = 0x20  # sys/inotify.h
 _STILL = 10.0  # seconds after the end of a stop command in which an end of the JVM is its doing
 _WATCHED = 32  # files
+_TRIES = 3  # for a line of parents that changes while it is read
 _LINE = 4096  # bytes of a command line
 _STOP = re.compile(
     r"-{0,2}((force|fast|immediate)-?)?(stop|shutdown|kill|halt|quit|terminate)([-_]?(force|now|all|server))?", re.IGNORECASE
@@ -41,6 +42,9 @@ class Command(NamedTuple):
     text: str
 
 
+_NONE = Command(0, -1, "")
+
+
 class OwnStop:
     """Watches for stop commands of one script, from its start on."""
 
@@ -51,7 +55,7 @@ class OwnStop:
         self._files[os.path.realpath(path)] = False
         self._names = {os.path.basename(file) for file in self._files} | {os.path.basename(path)}
         self._living: dict[int, Command] = {}
-        self._last = Command(0, -1, "")  # the one that ended last
+        self._last = _NONE  # the one that ended last
         self._ended = 0.0  # when that was (monotonic)
         libc = ctypes.CDLL(None, use_errno=True)
         self._inotify = int(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -63,15 +67,20 @@ class OwnStop:
         return [fd for fd in (self._inotify, *(command.pidfd for command in self._living.values())) if fd >= 0]
 
     def look(self) -> None:
-        """Note the stop commands that have begun, and those that have ended."""
+        """Note the stop commands that have begun, and those that have ended; raises OSError for a shortage."""
         with contextlib.suppress(OSError):  # BlockingIOError, or there is no inotify here
             while os.read(self._inotify, 65536):
                 pass
-        for pid in _newest_first():
-            text = self._text(pid) if pid not in self._living and pid != os.getpid() else ""
-            if text:
-                with contextlib.suppress(OSError):  # it has ended meanwhile
-                    self._living[pid] = Command(pid, os.pidfd_open(pid), text)
+        try:
+            for pid in _newest_first():
+                text = self._text(pid) if pid not in self._living and pid != os.getpid() else ""
+                if text:
+                    with contextlib.suppress(OSError):  # it has ended meanwhile
+                        self._living[pid] = Command(pid, os.pidfd_open(pid), text)
+        finally:
+            self._note_ended()  # their descriptors would stay readable
+
+    def _note_ended(self) -> None:
         poll = select.poll()
         for command in self._living.values():
             poll.register(command.pidfd, select.POLLIN)
@@ -80,9 +89,16 @@ class OwnStop:
             self._last, self._ended = self._living.pop(command.pid), time.monotonic()
             os.close(command.pidfd)
 
+    def forget(self) -> None:
+        """Forget the commands that have ended: what starts now is not what they have stopped."""
+        with contextlib.suppress(OSError):
+            self.look()  # one may have ended without having been noted
+        self._last = _NONE
+
     def asked(self) -> str:
         """Return the stop command that has asked for the end of the JVM that has come just now, "" without one."""
-        self.look()
+        with contextlib.suppress(OSError):  # what was seen before still counts
+            self.look()
         if self._living:
             return next(iter(self._living.values())).text
         return self._last.text if time.monotonic() - self._ended < _STILL else ""
@@ -95,12 +111,11 @@ class OwnStop:
             at = _script_word(words)
             if at < 0 or os.path.basename(words[at]) not in self._names:
                 return ""
-            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-                uid = next(int(line.split()[2]) for line in file if line.startswith("Uid:"))  # the effective one
+            uid = _number(pid, "Uid:", 2)  # the effective one
         except (OSError, ValueError, StopIteration):
             return ""
-        if uid not in {0, os.getuid()}:
-            return ""  # it cannot have ended a JVM of this user
+        if uid not in {0, os.getuid()} or _is_below_this(pid):
+            return ""  # it cannot have ended a JVM of this user, or is a part of the service, whose end nobody asked for
         stops = self._files.get(_file(pid, words[at], root=uid == 0, known=self._files))
         rest = words[at + 1 :]
         if stops is None or not (stops or any(_STOP.fullmatch(one) and one not in self._arguments for one in rest)):
@@ -110,6 +125,27 @@ class OwnStop:
         except KeyError:
             name = str(uid)
         return f"{printable(' '.join([words[at], *rest]))} (process {pid} of user {name})"
+
+
+def _number(pid: int, field: str, column: int = 1) -> int:
+    """Return a number of /proc/PID/status; raises OSError, ValueError or StopIteration."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return next(int(line.split()[column]) for line in file if line.startswith(field))
+
+
+def _is_below_this(pid: int) -> bool:
+    """Whether this process started it, itself or by others: an orphan of those is its child (PR_SET_CHILD_SUBREAPER)."""
+    for _ in range(_TRIES):
+        above = pid
+        try:
+            while above > 1:  # 0: the parent is outside this PID namespace
+                above = _number(above, "PPid:")
+                if above == os.getpid():
+                    return True
+        except (OSError, ValueError, StopIteration):
+            continue  # one of them has ended meanwhile, and what it left has another parent now
+        return False
+    return False
 
 
 def _script_word(words: Sequence[str]) -> int:

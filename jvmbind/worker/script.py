@@ -179,6 +179,7 @@ class Script:
             os.close(memory)
             os.close(alive)
         connection.setblocking(False)
+        self._own_stop.forget()
         self._javas.append(java)
         self._reached.add(pid)
         if self._stopping:

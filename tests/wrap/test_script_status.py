@@ -153,3 +153,29 @@ def test_a_kill_from_outside(wrap: Wrap, distribution: Path, runner: Runner, net
     assert http_get(network, 80).status == 200
     other.end()
     assert service.stop() == 143, service.report()
+
+
+@pytest.mark.parametrize("when", ["the script stops what may be left", "a helper stays", "before the JVM is started"])
+def test_a_stop_command_of_the_start(wrap: Wrap, distribution: Path, workspace: Path, network: Network, jdk: Jdk, when: str) -> None:
+    """A JVM that is killed just after its start is started again: stop commands of its own start, or before it, did not ask for that."""
+    stop = distribution.with_name("stop.sh")
+    stop.write_text("#!/bin/sh\nsleep $1\n")
+    stop.chmod(0o755)
+    go = workspace / "go"
+    own = {"the script stops what may be left": f"{stop} 1", "a helper stays": f"{stop} 1000 &"}
+    first = own.get(when, f"echo waiting; until [ -e {go} ]; do sleep 0.1; done")
+    distribution.write_text(distribution.read_text().replace("run) ", f"run) {first}\n"))
+    service = wrap(jdk, [str(distribution), "run"])
+    if when not in own:
+        service.expect("waiting")
+        subprocess.run([*as_user(SERVICE_USER), stop, "1"], check=True, timeout=60)
+        go.touch()
+    service.expect("generation 1 is ready", stream="stderr")
+
+    killed(service)
+
+    service.expect(r"generation 2 is ready", stream="stderr")
+    assert http_get(network, 80).status == 200
+    assert "own stop command" not in service.stderr
+    assert service.stop() == 143, service.report()
+    service.assert_nothing_left()
