@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import jvmbind
 from jvmbind.errors import SystemFailureError
+from jvmbind.posix.process import find_program
 from jvmbind.privileged.runtime_dir import make_temporary_directory, temporary_directories
 
 if TYPE_CHECKING:
@@ -137,7 +138,10 @@ def _entries(java_home: str, environ: Mapping[str, str]) -> dict[str, str]:
     package = os.path.dirname(os.path.abspath(jvmbind.__file__))
     entry = os.path.join(package, "__main__.py")
     command = shlex.join([sys.executable, "-I", os.path.join(package, "worker", "same_user.py")])
-    entries |= {f"{_SHIMS}/{name}": _SAME_USER.format(command=command, name=name) for name in SAME_USER}
+    path = outside(environ.get("PATH", os.defpath))
+    # A script that looks for one which is not installed is to find none.
+    installed = [name for name in SAME_USER if find_program(name, path)]
+    entries |= {f"{_SHIMS}/{name}": _SAME_USER.format(command=command, name=name) for name in installed}
     entries["bin/java"] = _STUB.format(
         java=shlex.quote(f"{java_home}/bin/java"),
         variable=REAL_HOME,
@@ -212,6 +216,11 @@ def without_traces(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in {WRAP, REAL_HOME, BLOCKED, PLAIN}}
 
 
+def outside(path: str) -> str:
+    """Return a PATH without the folders of facades: also of another one, where a service starts a service."""
+    return ":".join(folder for folder in path.split(":") if not os.path.lexists(f"{folder}/../{_MARK}"))
+
+
 def lead_back(environ: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` as the application is to see it: with the real Java home, and nothing of `jvmbind wrap`.
 
@@ -220,8 +229,7 @@ def lead_back(environ: Mapping[str, str]) -> dict[str, str]:
     changed = {}
     for name, value in without_traces(environ).items():
         if name == "PATH":
-            folders = [folder for folder in value.split(":") if not os.path.lexists(f"{folder}/../{_MARK}")]
-            changed[name] = ":".join(folders)
+            changed[name] = outside(value)
         elif name in _POINTERS:
             changed[name] = real_home(value)
         elif name in _LAUNCHERS and value.endswith("/bin/java"):

@@ -179,9 +179,11 @@ def main(name: str, shim: str, words: list[str]) -> NoReturn:
     try:
         asked = read(name, words)
     except NotOursError:
-        path = ":".join(one for one in os.environ.get("PATH", os.defpath).split(":") if one != folder)
-        real = find_program(name, path)
-        _run(name, [real or name, *words], dict(os.environ))
+        real = find_program(name, facade.outside(os.environ.get("PATH", os.defpath)))
+        if not real:  # its name alone would lead back to here, again and again
+            sys.stderr.write(f"{name}: not found\n")
+            sys.exit(127)
+        _run(name, [real, *words], dict(os.environ))
     problem = refusal(name, asked)
     if problem:
         sys.stderr.write(f"{problem}\n")
