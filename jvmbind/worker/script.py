@@ -9,6 +9,7 @@ Sources: unix(7), prctl(2) on PR_SET_CHILD_SUBREAPER, fcntl(2) on F_SETSIG.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -98,7 +99,8 @@ class Script:
             self._wait(0.2 if deadline and pause is None else pause)
             if pause is not None:
                 self._tell(self._watch.look(self._reached))
-                self._tell("" if self._is_starting_one() else self._own_clients.look())
+                with contextlib.suppress(OSError):  # a shortage: the script does not depend on this look
+                    self._tell("" if self._is_starting_one() else self._own_clients.look())
 
     def _is_starting_one(self) -> bool:
         return any(not java.ended for java in self._javas)
@@ -150,7 +152,8 @@ class Script:
         if self._signals in ready:
             self._take_signals()
         if ready.intersection(self._own_stop.fds()):
-            self._own_stop.look()
+            with contextlib.suppress(OSError):  # a shortage, as above
+                self._own_stop.look()
 
     def _accept(self) -> None:
         """Give the listeners to a process of this user, and to no other."""

@@ -49,9 +49,7 @@ def installed(workspace: Path) -> Installed:
         "sudo -n -E -u {user} MARK=1 java {server}",
     ],
 )
-def test_the_same_user(
-    wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, installed: Installed, way: str
-) -> None:
+def test_the_same_user(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk, installed: Installed, way: str) -> None:
     """A script that becomes the user that it is already is served, a login shell with its profile included."""
     service = wrap(jdk, script(way.format(user=SERVICE_USER, server=server)), environment=installed("sudo"))
 

@@ -156,8 +156,10 @@ def test_a_kill_from_outside(wrap: Wrap, distribution: Path, runner: Runner, net
 
 
 @pytest.mark.parametrize("when", ["the script stops what may be left", "a helper stays", "before the JVM is started"])
-def test_a_stop_command_of_the_start(wrap: Wrap, distribution: Path, workspace: Path, network: Network, jdk: Jdk, when: str) -> None:
-    """A JVM that is killed just after its start is started again: stop commands of its own start, or before it, did not ask for that."""
+def test_a_stop_command_of_the_start(
+    wrap: Wrap, distribution: Path, workspace: Path, network: Network, jdk: Jdk, when: str
+) -> None:
+    """A JVM that is killed just after its start is started again: stop commands of the start or before it did not ask for it."""
     stop = distribution.with_name("stop.sh")
     stop.write_text("#!/bin/sh\nsleep $1\n")
     stop.chmod(0o755)

@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from support import procfs
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.network import Network
-from support.runner import Runner
+from support.runner import Runner, as_user
 from support.service import Service
-from support.users import User
+from support.users import SERVICE_USER, User
 from support.waiting import wait_until
 
 Wrap = Callable[..., Service]
@@ -304,3 +305,33 @@ def test_facade_is_repaired(wrap: Wrap, script: Script, service_user: User, jdk:
     assert second.wait() == 0, second.report()
     assert second.stdout == first.stdout
     assert (home / "lib").resolve() == jdk.home / "lib"
+
+
+@pytest.mark.jdks(at_most=21)
+def test_no_descriptors_left(wrap: Wrap, script: Script, server: str, network: Network, workspace: Path, jdk: Jdk) -> None:
+    """A worker that lacks descriptors to look at /proc keeps its script: it goes on to serve, and is stopped as ever."""
+    command = script(f"echo $PPID; until [ -e {workspace}/go ]; do sleep 0.1; done\nexec java {server}")
+    service = wrap(jdk, command)
+    worker = int(service.expect(r"(\d+)\n")[1])
+
+    limit = Path(f"/proc/{worker}/limits").read_text().split("Max open files")[1].split()[0]
+    # The least of many: each of its looks has a descriptor for a moment.
+    free = min(next(fd for fd in count() if fd not in procfs.descriptors(worker)) for _ in range(50))
+    # As its user: root without CAP_SYS_RESOURCE may not.
+    prlimit = [*as_user(SERVICE_USER), "prlimit", f"--pid={worker}"]
+    subprocess.run([*prlimit, f"--nofile={free}:"], check=True, timeout=60)
+    with network.connect("127.0.0.1", 80):  # has the worker look for whom the queue holds
+        Path(command[0]).read_bytes()  # and for a stop command
+        looks = _switches(worker)
+        wait_until(lambda: _switches(worker) > looks + 10, 20, "some looks of the worker")
+    subprocess.run([*prlimit, f"--nofile={limit}:"], check=True, timeout=60)
+    (workspace / "go").touch()
+
+    assert http_get_when_served(network, 80).status == 200
+    assert "generation 2" not in service.stderr
+    assert service.stop() == 143, service.report()
+    service.assert_nothing_left()
+
+
+def _switches(pid: int) -> int:
+    return int(procfs.status_fields(Path(f"/proc/{pid}/status"))["voluntary_ctxt_switches"])
