@@ -58,7 +58,7 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
         return keep_old(state, old, member.number, f"generation {member.number} ended before it was ready")
     incoming = state.one(Role.INCOMING)
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
-        takes = take_over(state, incoming.number) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
+        takes = take_over(spec, state, incoming) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
         # The time of its start may have ended with the rehearsal; nobody serves beside it any more, so it has that of one alone.
         timers: tuple[Action, ...] = (ClearTimer("settle", incoming.number), ClearTimer("probe", incoming.number))
         timers += start_timers(incoming.number, patience(spec, state))

@@ -9,7 +9,6 @@ from jvmbind.lifecycle.reload import abort_reload, fail_restart
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     LATE_DUMP_SECONDS,
-    PROBE_SECONDS,
     SETTLE_SECONDS,
     SIGQUIT,
     STANDBY_SECONDS,
@@ -17,6 +16,7 @@ from jvmbind.lifecycle.steps import (
     end,
     end_late,
     end_standby,
+    probe_seconds,
     replace_member,
     start_timers,
     take_over,
@@ -56,7 +56,7 @@ def _may_serve(state: State, member: Member) -> bool:
     return member.role is Role.INCOMING or (member.role is Role.SERVING and state.phase is not Phase.RESTARTING)
 
 
-def accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
+def accepting(spec: ServiceSpec, state: State, event: Event) -> Step:
     """The new generation takes connections: it serves at once where nobody else does, or rehearses for a moment."""
     member = state.get(event.generation)
     if member is None or not _may_serve(state, member) or member.stage >= Stage.ACCEPTING:
@@ -66,7 +66,7 @@ def accepting(_spec: ServiceSpec, state: State, event: Event) -> Step:
         return state, (Probe(member.number),)
     state = state._replace(served=True)
     if state.one(Role.SERVING) is None:
-        return state, take_over(state, member.number)
+        return state, take_over(spec, state, member)
     return state, (Probe(member.number, rehearsal=True),)
 
 
@@ -96,7 +96,10 @@ def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
         timers = (ClearTimer("start", member.number), ClearTimer("slow", member.number))
         return state, (*timers, SetTimer("settle", member.number, SETTLE_SECONDS))
     if old is not None and not old.let_go:  # the probe may have reached the old one
-        return replace_member(state, member._replace(stage=Stage.READY)), ()
+        if member.stage is Stage.READY:
+            return state, ()
+        wait = SetTimer("probe", member.number, probe_seconds(spec, Stage.READY))
+        return replace_member(state, member._replace(stage=Stage.READY)), (wait,)
     actions: list[Action] = []
     if old is not None:
         state = replace_member(state, old._replace(role=Role.DRAINING))
@@ -133,7 +136,7 @@ def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, no
     if member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
     if state.phase is Phase.RELOADING:
-        seconds = PROBE_SECONDS if name == "probe" else spec.start_timeout
+        seconds = probe_seconds(spec, member.stage) if name == "probe" else spec.start_timeout
         what = "did not take the probe connection" if name == "probe" else "was not ready"
         if member.stage is Stage.READY:
             what = "was ready, but the old one did not give its listeners up"

@@ -135,12 +135,21 @@ def terminate(spec: ServiceSpec, state: State, member: Member, signal: int) -> S
     return state, (*timers, *end(member.number, spec.stop_timeout, signal))
 
 
-def take_over(state: State, number: int) -> tuple[Action, ...]:
+def probe_seconds(spec: ServiceSpec, stage: Stage) -> float:
+    """Return the time of a new generation to take the probe; one that has is ready, and waits for the old one's listeners.
+
+    The old one looks through all its descriptors for each listener: with many connections that takes a while.
+    """
+    return max(PROBE_SECONDS, spec.drain_timeout) if stage is Stage.READY else PROBE_SECONDS
+
+
+def take_over(spec: ServiceSpec, state: State, member: Member) -> tuple[Action, ...]:
     """Give the listeners to the new generation; the old one steps back, so that the probe can only reach the new one."""
+    number = member.number
     old = state.one(Role.SERVING)
     if old is None:
         return Undrain(number), Probe(number)
-    return Drain(old.number), Undrain(number), Probe(number), SetTimer("probe", number, PROBE_SECONDS)
+    return Drain(old.number), Undrain(number), Probe(number), SetTimer("probe", number, probe_seconds(spec, member.stage))
 
 
 def no_change(state: State) -> tuple[Action, ...]:

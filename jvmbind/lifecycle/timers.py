@@ -70,7 +70,7 @@ def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
         return state._replace(served=True), ()
     if event.name == "settle":
         return state, take_over(
-            state, number
+            spec, state, member
         ) if member.role is Role.INCOMING and Stage.REHEARSED <= member.stage <= Stage.READY else ()
     if event.name == "slow":
         return state, (Report("slow", number, SLOW_SECONDS),) if member.role is Role.INCOMING and member.stage < Stage.READY else ()

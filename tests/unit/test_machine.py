@@ -851,14 +851,32 @@ def test_reload_is_done_when_the_old_one_has_let_go() -> None:
     state, _ = step(spec, up(spec), Reload(2.0))
     for event in REHEARSED:
         state, _ = step(spec, state, event)
-    state, actions = step(spec, state, Ready(4.4, 2))
-    assert actions == ()
+    state, _ = step(spec, state, Ready(4.4, 2))
     assert state.phase is Phase.RELOADING
 
     state, actions = step(spec, state, LetGo(4.5, 1))
 
     assert state.phase is Phase.UP
     assert ReportChange(2, failure="") in actions
+
+
+@pytest.mark.parametrize(("drain_timeout", "patience"), [(20.0, 20.0), (0.0, steps.PROBE_SECONDS)])
+@pytest.mark.parametrize("settled", [True, False])
+def test_patience_with_an_old_one_that_lets_go_slowly(settled: bool, drain_timeout: float, patience: float) -> None:
+    """A new generation that is ready, before or after it is probed, waits `drain_timeout` for the old one's listeners."""
+    spec = service()._replace(drain_timeout=drain_timeout)
+    state, timers = taken_over(spec, up(spec), settled=False), []
+    settle, ready = Timeout(5.2, "settle", 2), Ready(5.3, 2)
+    for event in (settle, ready, ready) if settled else (ready, settle):
+        state, actions = step(spec, state, event)
+        timers += [action for action in actions if isinstance(action, SetTimer) and action.name == "probe"]
+
+    assert timers[-1] == SetTimer("probe", 2, patience)
+    assert timers[0].seconds == (steps.PROBE_SECONDS if settled else patience)
+    assert len(timers) == 2
+    actions = step(spec, state, Timeout(5.3 + patience, "probe", 2))[1]
+    (report,) = (action for action in actions if isinstance(action, ReportChange))
+    assert report.failure == f"generation 2 was ready, but the old one did not give its listeners up within {patience:g} s"
 
 
 def test_no_listeners_for_the_only_generation() -> None:
