@@ -46,6 +46,7 @@ class Held(NamedTuple):
 
     path: str
     how: str
+    seen: bool = True  # False: nobody can say
 
     def __str__(self) -> str:
         """Return it as a part of a sentence: "has /srv/a open for writing"."""
@@ -73,7 +74,8 @@ class Holders:
             pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]
             held = look(pids, generation.spec.java_arguments, streams)
             if held is not None:
-                self._former[command] = f"generation {generation.number} had {held.path} {held.how}"
+                if held.seen:  # what hides from a look may be a child that is there for a moment, or a shortage
+                    self._former[command] = f"generation {generation.number} had {held.path} {held.how}"
                 return f"generation {generation.number} {held}"
             former = former or self._former.get(command, "")
         return former
@@ -96,7 +98,8 @@ def look(pids: Sequence[int], java_arguments: Sequence[str], streams: Collection
         except OSError as error:
             if _is_ending(pid):
                 continue  # without its memory it belongs to root: proc(5)
-            return Held(f"/proc/{pid}", f"closed to its supervisor ({error.strerror}), so that nobody knows which files it holds")
+            how = f"closed to its supervisor ({error.strerror}), so that nobody knows which files it holds"
+            return Held(f"/proc/{pid}", how, seen=False)
     return None
 
 
@@ -105,8 +108,10 @@ def _is_ending(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
+    except OSError:  # EMFILE, ENFILE, ENOMEM: of the supervisor, not of that process
+        return False
     return fields[0] in {"Z", "X"} or fields[20] == "0"
 
 
