@@ -64,7 +64,12 @@ def _bind_for(user: UserSpec, sock: socket.socket, path: str) -> None:
         if roots_alone:  # nobody else can turn any part of the way
             _remove_stale(here)
             sock.bind(path)
-            os.chown(name, user.uid, user.gid, dir_fd=directory, follow_symlinks=False)
+            try:
+                os.chown(name, user.uid, user.gid, dir_fd=directory, follow_symlinks=False)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=directory)
+                raise
             return
         with _rights_of(user):
             _remove_stale(here)

@@ -190,3 +190,15 @@ def test_a_root_that_may_not_confine(workspace: Path, service_user: User) -> Non
     assert (own / "x.sock").owner() == service_user.name
     assert sock.getsockname() == f"{own}/x.sock"
     assert [one.name for one in own.iterdir()] == ["x.sock"]
+
+
+def test_a_root_that_may_not_give_away(workspace: Path, service_user: User) -> None:
+    """Without CAP_CHOWN the socket cannot belong to the service's user: the bind is refused, and no name is left."""
+    import prctl  # noqa: PLC0415 - for this test alone
+
+    guarded = owned(workspace / "guarded")
+    prctl.cap_effective.chown = False
+    with pytest.raises(JvmbindError, match="permission denied to make"):
+        bind_listeners([parse_listen(f"x=unix:{guarded}/x.sock")], user=as_spec(service_user))
+
+    assert list(guarded.iterdir()) == []
