@@ -62,9 +62,11 @@ class Control:
         self._clients: dict[int, socket.socket] = {}
         self._peers: dict[int, _Peer] = {}
         self._next_refusal, self._refusals = 0.0, 0
+        self._next_shortage = 0.0
         self._accepts = Quota(*_ACCEPTS)
         self._requests: dict[int, Quota] = {}  # by uid
-        self.paused_until = 0.0  # nobody is let in before that
+        self.paused_until = 0.0  # nobody but root is let in before that
+        self.root_paused_until = 0.0  # and root is not before that
         self._socket: socket.socket | None = None
         self._root: RootSocket | None = None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -93,8 +95,9 @@ class Control:
 
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
-        listening = [self._root.socket] if self._root is not None else []
-        if time.monotonic() < self.paused_until:
+        now = time.monotonic()
+        listening = [self._root.socket] if self._root is not None and now >= self.root_paused_until else []
+        if now < self.paused_until:
             return [*(fd for fd, peer in self._peers.items() if peer.kind == _ROOT), *(sock.fileno() for sock in listening)]
         if self._socket is not None:
             listening.append(self._socket)
@@ -153,17 +156,25 @@ class Control:
                 client = listening.accept()[0]
             except BlockingIOError:
                 break
-            except OSError:  # EMFILE, which comes before a look whether anybody waits; somebody else makes room
+            except OSError as error:  # EMFILE, which comes before a look whether anybody waits; somebody else makes room
                 if not _somebody_waits(listening):
                     break
-                if not self._make_room():
-                    raise
+                if not self._make_room():  # the queue stays readable
+                    self._pause_root(error)
+                    break
                 continue
             if _who(client)[0] == 0:
                 new.add(self._take(client))
             else:
                 client.close()
         return new
+
+    def _pause_root(self, error: OSError) -> None:
+        now = time.monotonic()
+        self.root_paused_until = now + _PAUSE
+        if now >= self._next_shortage:
+            self._next_shortage = now + 1
+            self._log.error("control: root asks and cannot be let in yet: %s", error.strerror)
 
     def _take(self, client: socket.socket) -> int:
         client.setblocking(False)

@@ -66,7 +66,7 @@ class Looking:
             self._work, self._wanted, self._seen = None, False, done.value
             return self._seen
         except BaseException:
-            self._work = None
+            self._work, self._wanted = None, False
             raise
         finally:
             now = time.monotonic()

@@ -158,9 +158,9 @@ class Loop:
         self._survive(world.unserved.look, self._state)
         self._survive(world.unserved.refuse, ready)
         if self._control is not None and self._requests is not None:
-            self._serve(self._control, self._requests, ready)
+            self._survive(self._serve, self._control, self._requests, ready)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
-            self._end_planning(self._planning)
+            self._survive(self._end_planning, self._planning)
         world.look()
 
     def _serve(self, control: Control, requests: Requests, ready: set[int]) -> None:
@@ -212,7 +212,7 @@ class Loop:
         deadlines += [self._requests.deadline()] if self._requests is not None else []
         now = time.monotonic()
         pauses = [generation.paused_until for generation in world.generations.values()]
-        pauses += [self._control.paused_until] if self._control is not None else []
+        pauses += [self._control.paused_until, self._control.root_paused_until] if self._control is not None else []
         deadlines += [moment for moment in pauses if moment > now]
         deadline = min((one for one in deadlines if one is not None), default=None)
         return None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1

@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,37 @@ def test_no_descriptor_is_left(workspace: Path, service_user: User) -> None:
     with acting_as(service_user):
         assert [control._peers[fd].uid for fd, _ in control.requests(control.fds())] == [0]
     assert len(control._clients) == 10
+
+
+def test_no_descriptor_is_left_for_anybody(workspace: Path, service_user: User) -> None:
+    """10.5: with no descriptor left, and nobody to make room, root's open connections are served, and the rest waits a moment."""
+    control = made(workspace, service_user)
+    path = str(workspace / "control.root")
+    first = connect(path, word="")
+    with acting_as(service_user):
+        control.requests(ready(control))
+    connect(path)
+    first.send(b"status")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_fds()) + 1, limits[1]))
+    with contextlib.suppress(OSError):
+        while True:
+            os.dup(0)
+
+    with acting_as(service_user):
+        (asked,) = control.requests(control.fds())
+    paused = control.root_paused_until
+    assert asked[0] in control._clients
+    assert control._root is not None
+    control.root_paused_until = time.monotonic() + 3600
+    assert control._root.socket.fileno() not in control.fds()
+    control.root_paused_until = paused
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    while time.monotonic() < paused:
+        time.sleep(0.001)
+    with acting_as(service_user):
+        assert len(control.requests(ready(control))) == 1
+    assert len(control._clients) == 2
 
 
 def test_a_member_of_the_group_keeps_its_place(workspace: Path, service_user: User) -> None:

@@ -78,3 +78,21 @@ def test_soon_after_a_long_look(monkeypatch: pytest.MonkeyPatch) -> None:
     now += 4.1
     ask()
     assert looks == [1, 2, 2]
+
+
+def turn_until_seen(work: Looking, life: Any) -> None:
+    """Look until the look has ended, or has failed."""
+    while work.turn([life]) is None:
+        pass
+
+
+def test_a_look_that_fails() -> None:
+    """A look that fails fails once: it begins anew when somebody asks again, not in each turn of the loop."""
+    work = Looking()
+    broken: Any = SimpleNamespace(number=1)  # of a process that nothing is known of
+    for _ in range(2):
+        work.want()
+        with pytest.raises(AttributeError):
+            turn_until_seen(work, broken)
+        assert work.deadline() is None
+        assert work.turn([broken]) is None
