@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.jvm]
 
 USAGE, NOT_PERMITTED, CONFIGURATION, JAVA = 64, 77, 78, 1
 BOTH = Path(__file__).resolve().parent.parent / "support" / "both.py"
-HOME = jdks.tested_jdks()[-1].home
+HOME = [jdk for jdk in jdks.tested_jdks() if jdk.javac.exists()][-1].home  # MAIN is the compiler, which not every runtime has
 NOWHERE = "192.0.2.1:80"
 MAIN = 'main = "com.sun.tools.javac.Main"\nclasspath = "{folder}"'
 
