@@ -83,6 +83,8 @@ def test_reload_under_load(
     java = build(kit)
     service = runner.run(OPTIONS, jdk, java, cwd=kit.base if name.startswith("jetty") else workspace)
     service.expect("generation 1 is ready", stream="stderr", timeout=60)
+    # A page that is being compiled is a file open for writing, which a look would see.
+    assert body in http_get_when_served(network, 80).body
 
     with network.entered():
         client = subprocess.Popen(
