@@ -69,7 +69,7 @@ def describe(generation: Generation, ended: Ended, now: float, *, told: bool = F
         during_start=not generation.main_runs,
         oom=oom,
         asked=told and in_order and not oom,
-        hs_err=error_report(generation.process.pid, generation.spec.java_arguments),
+        hs_err=error_report(generation.process.pid, generation.spec.java_arguments, now - generation.started),
     )
 
 
@@ -109,12 +109,13 @@ class _Counter:
 _counter = _Counter()
 
 
-def error_report(pid: int, java_arguments: Sequence[str]) -> str:
-    """Return the path of HotSpot's report on the crash of process `pid`, or ""."""
+def error_report(pid: int, java_arguments: Sequence[str], age: float) -> str:
+    """Return the path of HotSpot's report on the crash of process `pid`, which began `age` seconds ago, or ""."""
     given = [a[len(_ERROR_FILE) :] for a in java_arguments if a.startswith(_ERROR_FILE)][-1:]
     names = [re.sub("%([%p])", lambda found: "%" if found[1] == "%" else str(pid), name) for name in given]
     names += [f"hs_err_pid{pid}.log", f"/tmp/hs_err_pid{pid}.log"]  # noqa: S108 - HotSpot's own default, only looked at
     for name in names:
-        if os.path.isfile(name):
+        # An older one is that of another process which had the number.
+        if os.path.isfile(name) and os.path.getmtime(name) >= time.time() - age - 1:
             return os.path.abspath(name)
     return ""

@@ -94,8 +94,8 @@ FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
         late(r"http://127\.0\.0\.1:8080/health has not answered with status 204"),
     ),
     "binds-another-port": (
-        lambda s: s.configure("http=8081", more="start_timeout = 6"),
-        late(rf"{UNBOUND}; it bound \[::\]:8081/tcp \(not declared; .* -l 8080:8081, in the file listen = \[.8080:8081.\]\)", "6"),
+        lambda s: s.configure("http=8081", more="start_timeout = 12"),
+        late(rf"{UNBOUND}; it bound \[::\]:8081/tcp \(not declared; .* -l 8080:8081, in the file listen = \[.8080:8081.\]\)", "12"),
     ),
     "new-privileged-listener": (
         lambda s: s.configure("http=8080", "http=443", listen="'8080', '443'"),

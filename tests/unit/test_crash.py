@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,14 +62,15 @@ def test_report_in_the_working_directory(tmp_path: Path) -> None:
     """Without an option the report is hs_err_pidN.log in the working directory."""
     (tmp_path / f"hs_err_pid{PID}.log").touch()
 
-    assert error_report(PID, ()) == f"{tmp_path}/hs_err_pid{PID}.log"
+    assert error_report(PID, (), 5.0) == f"{tmp_path}/hs_err_pid{PID}.log"
 
 
 def test_report_in_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
     """HotSpot's second choice is /tmp."""
     monkeypatch.setattr("os.path.isfile", lambda path: path == f"/tmp/hs_err_pid{PID}.log")
+    monkeypatch.setattr("os.path.getmtime", lambda _: time.time())
 
-    assert error_report(PID, ()) == f"/tmp/hs_err_pid{PID}.log"
+    assert error_report(PID, (), 5.0) == f"/tmp/hs_err_pid{PID}.log"
 
 
 @pytest.mark.parametrize(
@@ -83,16 +86,25 @@ def test_report_where_the_option_says(tmp_path: Path, given: list[str], name: st
     """-XX:ErrorFile names the report, %p is the process id, %% a percent sign, and the last one counts."""
     (tmp_path / name).touch()
 
-    assert error_report(PID, [option.format(tmp_path) for option in given]) == str(tmp_path / name)
+    assert error_report(PID, [option.format(tmp_path) for option in given], 5.0) == str(tmp_path / name)
 
 
 def test_percent_before_p(tmp_path: Path) -> None:
     """`%%p` is a percent sign and a p, as HotSpot reads from left to right."""
     (tmp_path / "a%p.log").touch()
 
-    assert error_report(PID, [f"-XX:ErrorFile={tmp_path}/a%%p.log"]) == str(tmp_path / "a%p.log")
+    assert error_report(PID, [f"-XX:ErrorFile={tmp_path}/a%%p.log"], 5.0) == str(tmp_path / "a%p.log")
 
 
 def test_no_report() -> None:
     """Where there is no report none is named."""
-    assert error_report(PID, ["-XX:ErrorFile=/no/such/file"]) == ""
+    assert error_report(PID, ["-XX:ErrorFile=/no/such/file"], 5.0) == ""
+
+
+def test_report_of_another_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A report that is older than the process is that of another one with its number."""
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / f"hs_err_pid{PID}.log"
+    report.touch()
+    os.utime(report, (0, 0))
+    assert error_report(PID, (), 5.0) == ""
