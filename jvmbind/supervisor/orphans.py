@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import prctl
 
 from jvmbind.errors import printable
-from jvmbind.posix.process import reap_strangers
+from jvmbind.posix.process import children, reap_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -31,7 +31,7 @@ _before: set[int] = set()  # children that this process had before the first wor
 def adopt_orphans() -> None:
     """Become the parent of every process below the workers whose own parent ends; raises OSError."""
     prctl.set_child_subreaper(1)
-    _before.update(_children("self"))
+    _before.update(children("self"))
 
 
 def end_holders(own: Collection[int], listeners: Iterable[int]) -> list[str]:
@@ -58,21 +58,12 @@ def end_holders(own: Collection[int], listeners: Iterable[int]) -> list[str]:
 
 def _left_to_us(own: Collection[int]) -> list[int]:
     """Return every process below this one that is not below one of `own`."""
-    found = [pid for pid in _children("self") if pid not in own]
+    found = [pid for pid in children("self") if pid not in own]
     seen = set(found)
     for pid in found:  # which grows meanwhile
-        new = [child for child in _children(pid) if child not in seen]
+        new = [child for child in children(pid) if child not in seen]
         seen.update(new)
         found += new
-    return found
-
-
-def _children(pid: int | str) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it has ended meanwhile
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-                found += map(int, file.read().split())
     return found
 
 

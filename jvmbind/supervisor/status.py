@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jvmbind.posix.listening import accept_queue, dropped, is_listening
+from jvmbind.posix.process import children
 from jvmbind.supervisor.waiting import member_lacks, member_waits_for, not_ready, waits_for
 
 if TYPE_CHECKING:
@@ -91,20 +92,9 @@ def descendants(pid: int) -> list[int]:
     """
     found = [pid]
     for parent in found:  # which grows meanwhile
-        found += [child for child in _children(parent) if child not in found]
+        found += [child for child in children(parent) if child not in found]
         del found[_LOOKED_AT + 1 :]
     return found[1:]
-
-
-def _children(pid: int) -> list[int]:
-    """Return the living children of a process, from /proc/PID/task/TID/children."""
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split())
-    except OSError:
-        return found  # it has ended meanwhile
-    return found
 
 
 def memory_of(pids: Sequence[int]) -> dict[str, int]:

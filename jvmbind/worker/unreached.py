@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.posix.process import children
 from jvmbind.worker import facade
 from jvmbind.worker.script_jvm import exit_status
 
@@ -112,20 +113,9 @@ def below(top: int) -> list[int]:
     """Return the processes below `top`."""
     found = [top]
     for parent in found:
-        found += [child for child in _children(parent) if child not in found]
+        found += [child for child in children(parent) if child not in found]
         del found[_LOOKED_AT:]
     return found[1:]
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):  # a JVM starts processes from any thread
-            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-                found += map(int, file.read().split())
-    except OSError:
-        return found  # it has ended meanwhile
-    return found
 
 
 def _java(pid: int) -> str | None:
