@@ -23,9 +23,9 @@ from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureE
 from jvmbind.listen import number_names
 from jvmbind.posix import seccomp
 from jvmbind.posix.socket_options import as_bound
-from jvmbind.privileged import adopt, drop
-from jvmbind.privileged import listeners as opening
-from jvmbind.privileged.identity import resolve_user
+from jvmbind.root import adopt, drop
+from jvmbind.root import listeners as opening
+from jvmbind.root.identity import resolve_user
 from jvmbind.spec import ListenSpec, UserSpec, parse_listen
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments

@@ -1,7 +1,7 @@
 """Orders the steps of a start: check, bind, drop, become the supervisor (or the worker itself).
 
 Runs with whatever privilege the caller has, until the drop. Nothing of the supervisor or of JPype is imported before that:
-what runs with privilege is this module, `jvmbind.privileged` and the reading of the command line.
+what runs with privilege is this module, `jvmbind.root` and the reading of the command line.
 
 The process becomes the supervisor without an exec. A process that has changed its user is closed to the other processes
 of that user, but execve(2) opens it again, and until the new image closed itself any of them could take a listener
@@ -23,13 +23,13 @@ from jvmbind.listen import further_sockets, number_names
 from jvmbind.plan.java import examine
 from jvmbind.posix import role
 from jvmbind.posix.fds import LISTEN_FDS_START, arrange_for_exec, fill_standard_fds, passed_fd, sealed_memory
-from jvmbind.privileged import adopt
-from jvmbind.privileged.closed import close_to_others, forget_start
-from jvmbind.privileged.drop import drop_permanently
-from jvmbind.privileged.identity import resolve_user, service_environment
-from jvmbind.privileged.listeners import bind_listeners, release
-from jvmbind.privileged.preflight import as_user, check_own_code, check_proc
-from jvmbind.privileged.runtime_dir import leave, name_service, safe_name
+from jvmbind.root import adopt
+from jvmbind.root.closed import close_to_others, forget_start
+from jvmbind.root.drop import drop_permanently
+from jvmbind.root.identity import resolve_user, service_environment
+from jvmbind.root.listeners import bind_listeners, release
+from jvmbind.root.preflight import as_user, check_own_code, check_proc
+from jvmbind.root.runtime_dir import leave, name_service, safe_name
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import find_java_home, ignored_java_home
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jvmbind.config.request import Limit, Request
-    from jvmbind.privileged.listeners import Listener
+    from jvmbind.root.listeners import Listener
     from jvmbind.spec import ListenSpec, ServiceSpec, UserSpec
 
 

@@ -22,9 +22,9 @@ from jvmbind.config.load import load
 from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, NotPermittedError, UsageError, printable
 from jvmbind.listen import number_names
 from jvmbind.plan import java
-from jvmbind.privileged.identity import resolve_user
-from jvmbind.privileged.preflight import as_user, check_proc, check_readable, in_child
-from jvmbind.privileged.runtime_dir import lacks_place
+from jvmbind.root.identity import resolve_user
+from jvmbind.root.preflight import as_user, check_proc, check_readable, in_child
+from jvmbind.root.runtime_dir import lacks_place
 from jvmbind.spec import ListenSpec, UserSpec
 from jvmbind.worker.arguments import JavaCommand, jdk_feature
 from jvmbind.worker.java_home import find_java_home, ignored_java_home

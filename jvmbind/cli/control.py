@@ -26,7 +26,7 @@ from jvmbind.errors import (
     UsageError,
     printable,
 )
-from jvmbind.privileged.runtime_dir import SOCKET, SYSTEM, is_trusted, safe_name, user_directories
+from jvmbind.root.runtime_dir import SOCKET, SYSTEM, is_trusted, safe_name, user_directories
 from jvmbind.supervisor.root_socket import SUFFIX
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from jvmbind.errors import JvmbindError
 from jvmbind.listen import number_names
 from jvmbind.plan.java import examine
 from jvmbind.posix.fds import read_memory
-from jvmbind.privileged.identity import resolve_user
+from jvmbind.root.identity import resolve_user
 from jvmbind.spec import ServiceSpec
 from jvmbind.worker.java_home import find_java_home
 

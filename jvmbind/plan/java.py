@@ -16,7 +16,7 @@ from jvmbind.errors import ConfigurationError, JavaLaunchError, JavaRefusedError
 from jvmbind.plan import class_path
 from jvmbind.posix import role
 from jvmbind.posix.process import find_program
-from jvmbind.privileged.preflight import check_readable
+from jvmbind.root.preflight import check_readable
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import libjvm
 

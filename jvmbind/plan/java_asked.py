@@ -18,7 +18,7 @@ import prctl
 
 from jvmbind.errors import JavaRefusedError, NotPermittedError
 from jvmbind.plan.java_options import is_about_memory, with_variables, without_effects
-from jvmbind.privileged.drop import drop_permanently
+from jvmbind.root.drop import drop_permanently
 from jvmbind.worker.arguments import Mode
 
 if TYPE_CHECKING:

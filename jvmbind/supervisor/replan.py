@@ -18,7 +18,7 @@ from jvmbind.listen import further_sockets
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.process import Process
 from jvmbind.posix.socket_options import as_bound
-from jvmbind.privileged.listeners import bind_listeners
+from jvmbind.root.listeners import bind_listeners
 from jvmbind.spec import ListenSpec, ServiceSpec
 
 if TYPE_CHECKING:

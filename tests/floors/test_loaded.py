@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Third-party code that may run with privilege.
 ALLOWED_OUTSIDE = {"prctl", "_prctl"}
 # Of jvmbind, what may run with privilege.
-ALLOWED_OWN = ("jvmbind", "jvmbind.errors", "jvmbind.spec", "jvmbind.privileged")
+ALLOWED_OWN = ("jvmbind", "jvmbind.errors", "jvmbind.spec", "jvmbind.root")
 
 REPORT = """
 import sys
@@ -43,11 +43,11 @@ def modules_below(package: str) -> list[str]:
 
 def test_privileged_loads_nothing_else() -> None:
     """What runs with privilege loads the standard library, prctl, and three parts of jvmbind: nothing else."""
-    loaded = loaded_by(*modules_below("jvmbind.privileged"))
+    loaded = loaded_by(*modules_below("jvmbind.root"))
 
     own = {name for name in loaded if name.partition(".")[0] == "jvmbind"}
     outside = {name.partition(".")[0] for name in loaded} - {"jvmbind"} - sys.stdlib_module_names
-    assert {name for name in own if name not in ALLOWED_OWN and not name.startswith("jvmbind.privileged.")} == set()
+    assert {name for name in own if name not in ALLOWED_OWN and not name.startswith("jvmbind.root.")} == set()
     assert outside <= ALLOWED_OUTSIDE
 
 

@@ -13,7 +13,7 @@ import prctl
 import pytest
 
 from jvmbind.errors import NotPermittedError
-from jvmbind.privileged.drop import credentials, drop_permanently, effective_capabilities, prove_dropped
+from jvmbind.root.drop import credentials, drop_permanently, effective_capabilities, prove_dropped
 from support.procfs import assert_dropped
 from support.users import SERVICE_USER, User, user
 
@@ -227,7 +227,7 @@ def test_the_proof_finds_another_thread() -> None:
 PROGRAM = """
 import os, sys
 from jvmbind.errors import JvmbindError
-from jvmbind.privileged.drop import credentials, drop_permanently, effective_capabilities
+from jvmbind.root.drop import credentials, drop_permanently, effective_capabilities
 print(hex(effective_capabilities()))
 try:
     drop_permanently(int(sys.argv[1]), int(sys.argv[2]), tuple(os.getgroups()))

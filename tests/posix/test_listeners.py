@@ -16,9 +16,9 @@ import pytest
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.listen import number_names
 from jvmbind.posix.fds import open_fds
-from jvmbind.privileged.adopt import identify, inetd_fd, take_inetd
-from jvmbind.privileged.holder import holder_of
-from jvmbind.privileged.listeners import Listener, bind_listeners, jvm_uses_ipv6
+from jvmbind.root.adopt import identify, inetd_fd, take_inetd
+from jvmbind.root.holder import holder_of
+from jvmbind.root.listeners import Listener, bind_listeners, jvm_uses_ipv6
 from jvmbind.spec import UserSpec, parse_listen
 from support.stage import queue_limit
 from support.users import OTHER_USER, User, user
@@ -260,7 +260,7 @@ def test_the_holder_is_named(workspace: Path, text: str) -> None:
     """An address in use is refused with the name and pid of the process that holds it."""
     text = text.format(workspace)
     program = (
-        "import socket, sys\nfrom jvmbind.privileged.listeners import bind_listeners\n"
+        "import socket, sys\nfrom jvmbind.root.listeners import bind_listeners\n"
         "from jvmbind.listen import number_names\nfrom jvmbind.spec import parse_listen\n"
         "listeners = bind_listeners(number_names([parse_listen(sys.argv[1])]))\nprint('up', flush=True)\nsys.stdin.read()"
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
-from jvmbind.privileged.listeners import bind_listeners, release
+from jvmbind.root.listeners import bind_listeners, release
 from jvmbind.spec import UserSpec, parse_listen
 from support.users import OTHER_USER, User, user
 

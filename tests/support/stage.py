@@ -20,7 +20,7 @@ import prctl
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.posix import seccomp
 from jvmbind.posix.socket_options import as_bound
-from jvmbind.privileged.listeners import bind_listeners
+from jvmbind.root.listeners import bind_listeners
 from jvmbind.spec import parse_listen
 from jvmbind.wire import Claimed, Listening, Note, Tried
 from jvmbind.worker.handover import HandOver

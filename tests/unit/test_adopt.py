@@ -10,11 +10,11 @@ import pytest
 
 from jvmbind.errors import ConfigurationError
 from jvmbind.listen import further_sockets, number_names
-from jvmbind.privileged.adopt import identify, inherited_fds, match_inherited
+from jvmbind.root.adopt import identify, inherited_fds, match_inherited
 from jvmbind.spec import ListenSpec, parse_listen
 
 if TYPE_CHECKING:
-    from jvmbind.privileged.listeners import Listener
+    from jvmbind.root.listeners import Listener
 
 
 def declared(texts: str) -> tuple[ListenSpec, ...]:

@@ -20,7 +20,7 @@ from jvmbind.spec import ListenSpec, is_wildcard, same_address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jvmbind.privileged.listeners import Listener
+    from jvmbind.root.listeners import Listener
 
 LISTEN_FDS_START = 3
 INETD_NAME = "inetd"

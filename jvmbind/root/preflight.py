@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jvmbind import errors
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, SystemFailureError
-from jvmbind.privileged.drop import drop_permanently
+from jvmbind.root.drop import drop_permanently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import NotPermittedError, PortUnavailableError, SystemFailureError
-from jvmbind.privileged.holder import holder_of
-from jvmbind.privileged.unix_socket import open_unix, remove_unix
+from jvmbind.root.holder import holder_of
+from jvmbind.root.unix_socket import open_unix, remove_unix
 from jvmbind.spec import ListenSpec, UserSpec
 
 if TYPE_CHECKING:
