@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
     "wrap": "run a server's own start script in the same way: every java that it starts gets the listeners",
     "java": "what java is for a script that wrap runs; elsewhere java itself",
+    "list": "list the services that run, and those that are configured and do not",
     "status": "show a running service: generations, listeners, privileges, deaths",
     "reload": "start a new generation of a service beside the old one, on the same listeners",
     "restart": "stop the serving generation and start it anew",

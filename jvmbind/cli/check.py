@@ -1,4 +1,4 @@
-"""`jvmbind check FILE [--json]`: validates a configuration and shows what would be done with it.
+"""`jvmbind check NAME|FILE [--json]`: validates a configuration and shows what would be done with it.
 
 Runs with whatever privilege the caller has, needs none, and binds, starts and changes nothing. As root the question
 what the service user may read is put to the kernel; for another user it is answered from owners and modes.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from jvmbind import launcher
 from jvmbind.config.load import load
+from jvmbind.config.named import config_path
 from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, NotPermittedError, UsageError, printable
 from jvmbind.listen import number_names
 from jvmbind.plan import java
@@ -76,11 +77,11 @@ def main(argv: list[str]) -> None:
     parser = _Parser(
         prog="jvmbind check", description="Validate a service's configuration and show what would be done.", allow_abbrev=False
     )
-    parser.add_argument("file", metavar="FILE", help="the configuration file")
+    parser.add_argument("file", metavar="NAME", help="the service /etc/jvmbind/NAME.toml, or the path of a configuration file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     try:
-        report = examine(load(options.file))
+        report = examine(load(config_path(options.file)))
     except JvmbindError as error:
         if options.json:
             problem = {"status": error.status, "text": str(error)}

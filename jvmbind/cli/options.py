@@ -10,6 +10,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from jvmbind.config import named
 from jvmbind.config.schema import JAVA_WORDS, Values, build, read_value
 from jvmbind.errors import ConfigurationError, UsageError
 from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Words with which options of `java` begin, and none of ours.
 _JAVA_OPTION = re.compile(r"unrecognized arguments:.* (-X|-D|-jar\b|-server\b|-verbose|-agent|-javaagent:|--add-|--enable-)")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_MAY_NAME = ("-h", "--help", "-c", "--config")  # options with which nothing need stand behind --
 _DEFAULTS = ServiceSpec("", "", (), ())
 
 
@@ -225,8 +227,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser(command: str, words: str, description: str) -> argparse.ArgumentParser:
     usage = f"jvmbind {command} [OPTIONS] -- {words}"
     if command == "run":
-        usage += f"\n       jvmbind {command} -c FILE [OPTIONS] [-- {words}]"
+        usage += f"\n       jvmbind {command} NAME|FILE [OPTIONS] [-- {words}]"
     parser = _Parser(prog=f"jvmbind {command}", usage=usage, description=description, allow_abbrev=False)
+    if command == "run":
+        parser.add_argument("service", metavar="NAME", nargs="?", help="the service /etc/jvmbind/NAME.toml, or the path of a file")
     parser.add_argument("-c", "--config", metavar="FILE", help="read the service from this file; options replace what it says")
     for option in OPTIONS:
         text = option.help.replace("%", "%%")
@@ -247,10 +251,11 @@ def read_request(argv: list[str], *, command: str, words: str, description: str)
     split = argv.index("--") if "--" in argv else len(argv)
     behind = argv[split + 1 :]
     without = UsageError(f"{command}: no {words}; expected jvmbind {command} [OPTIONS] -- {words}")
-    if split == len(argv) and not any(word in {"-h", "--help"} or word.startswith(("-c", "--config")) for word in argv):
+    may_name = (word.startswith(_MAY_NAME) or (command == "run" and not word.startswith("-")) for word in argv)
+    if split == len(argv) and not any(may_name):
         raise without
     options = vars(_parser(command, words, description).parse_args(argv[:split]))
-    path = options["config"]
+    path = named.chosen(options.get("service"), options["config"], command)
     if split == len(argv) and path is None:
         raise without
     if not behind and split < len(argv):

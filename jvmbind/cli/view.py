@@ -83,7 +83,9 @@ class View:
         return self._table(("LISTENER", "ADDRESS", "SERVED BY", "WAITING", "LOST"), rows)
 
     def _facts(self) -> str:
-        rows = [("rights", [self._rights()]), ("supervisor", [f"pid {self._answer['pid']}, {memory(self._answer['supervisor'])}"])]
+        up = f"up {length(self._answer['uptime'])}, " if "uptime" in self._answer else ""  # an older supervisor does not say it
+        supervisor = f"pid {self._answer['pid']}, {up}{memory(self._answer['supervisor'])}"
+        rows = [("rights", [self._rights()]), ("supervisor", [supervisor])]
         rows.append(("last", [self._event(*event) for event in self._events()] or ["nothing has happened since the start"]))
         advice = to_do(self._answer)
         rows.append(("to do", advice or ["nothing"]))

@@ -12,6 +12,7 @@ import stat
 import tomllib
 from typing import TYPE_CHECKING
 
+from jvmbind.config.named import with_name
 from jvmbind.config.schema import Values, build, read_document
 from jvmbind.errors import ConfigurationError, NotPermittedError
 
@@ -39,7 +40,7 @@ def absolute(path: str) -> str:
 
 def read_file(path: str) -> Values:
     """Return the values of the file by key path, for others to be laid over them; raises as `load` does."""
-    return read_text(path, _read(path))
+    return with_name(path, read_text(path, _read(path)))
 
 
 def read_text(source: str, data: bytes) -> Values:

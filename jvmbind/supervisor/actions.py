@@ -48,6 +48,7 @@ class Actions:
     def __init__(self, spec: ServiceSpec, listeners: Sequence[int], mask: Iterable[int] = ()) -> None:
         """Take over the listeners of `spec`; in each worker the signals of `mask` are blocked."""
         self.spec = spec
+        self.began = time.monotonic()
         self.listeners: dict[str, tuple[ListenSpec, int]] = {
             listener.name: (listener, fd) for listener, fd in zip(spec.listeners, listeners, strict=True)
         }

@@ -55,6 +55,7 @@ def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str
         "not_ready": why,
         "phase": state.phase.value,
         "pid": os.getpid(),
+        "uptime": round(now - world.began, 1),
         "supervisor": looks[0]._asdict(),
         "generations": generations,
         "listeners": [_listener(world, name) for name, (spec, _) in world.listeners.items() if not spec.of],

@@ -45,7 +45,8 @@ def death(**more: Any) -> dict[str, Any]:
 
 def answer(**more: Any) -> dict[str, Any]:
     """Return the answer of a service that is well, but for what is given."""
-    found: dict[str, Any] = {"name": "shop", "ready": True, "not_ready": "", "phase": "up", "pid": 99, "supervisor": process()}
+    found: dict[str, Any] = {"name": "shop", "ready": True, "not_ready": "", "phase": "up", "pid": 99, "uptime": 125.0}
+    found["supervisor"] = process()
     return found | {"generations": [generation(1)], "listeners": [listener()], "deaths": [], "reload": None, "waits_for": ""} | more
 
 
@@ -73,6 +74,7 @@ def test_columns_are_aligned() -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
+        ({}, r"supervisor  pid 99, up 2 min, \d"),
         ({}, "to do       nothing"),
         ({"deaths": [death()]}, r"\(3 min ago\): generation 1 died after 90 s: killed by SIGSEGV$"),
         ({"deaths": [death(), death(generation=2, signal="", status=3)]}, "exit status 3; 2 deaths are known$"),
