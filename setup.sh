@@ -73,6 +73,8 @@ need ca-certificates curl iproute2 procps util-linux python3 python3-venv python
 if [ -n "$dev" ]; then
     # A script of Debian's and a systemd are run by tests, in a namespace without a network.
     need derby-tools systemd dbus
+    # The manual is formatted, and each completion is asked by its own shell.
+    need groff-base zsh fish
     command -v mvn > /dev/null || need maven
 fi
 if [ ${#missing[@]} -gt 0 ]; then

@@ -42,7 +42,7 @@ step() { # step NAME COMMAND...: runs it, shows its output only if it fails
 
 step ruff ruff check .
 step format ruff format --check .
-step mypy mypy --strict jvmbind tests hatch_build.py
+step mypy mypy --strict jvmbind tests packaging/pages hatch_build.py
 step imports lint-imports
 step java-shim mvn -q -B -ntp -f java-shim/pom.xml verify
 # Fetched here, while there is a network.
