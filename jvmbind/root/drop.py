@@ -75,9 +75,10 @@ def effective_capabilities() -> int:
     return credentials()[0].capabilities["CapEff"]
 
 
-def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
+def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0) -> None:
     """Become `uid`, `gid` and `groups` with no capability and no_new_privs, and prove that nothing comes back.
 
+    `keep` is a bit mask of capabilities that stay, permitted and effective alone: for a process that runs no program.
     Where this process may not change its ids, they must be its own already. The bounding set is emptied where
     CAP_SETPCAP is held (root); elsewhere it stays as it was and no_new_privs keeps it from ever mattering.
     Raises NotPermittedError when any step fails or any doubt remains; the caller must then end.
@@ -96,7 +97,7 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
             # prctl(2). That of /proc/sys/kernel/cap_last_cap cannot be seen everywhere (systemd's ProcSubset=pid).
             capability = 0
             while (held := _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0:
-                if held:
+                if held and not keep >> capability & 1:
                     _prctl(_PR_CAPBSET_DROP, capability)
                 capability += 1
         if root:
@@ -109,7 +110,7 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             prctl.set_dumpable(0)
-        _clear_capabilities()
+        _clear_capabilities(keep)
         if root:
             with contextlib.suppress(PermissionError):
                 prctl.set_keepcaps(0)
@@ -117,7 +118,7 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...]) -> None:
     except (OSError, ValueError) as error:
         msg = f"drop to uid {uid}, gid {gid}: {error}"
         raise NotPermittedError(msg) from error
-    prove_dropped(uid, gid, groups if root else before[0].groups, empty_bounding_set=may_bound)
+    prove_dropped(uid, gid, groups if root else before[0].groups, empty_bounding_set=may_bound, keep=keep)
 
 
 def _prctl(option: int, argument: int) -> None:
@@ -139,18 +140,20 @@ def _leave_session_keyring() -> None:
             raise OSError(error, f"keyctl(KEYCTL_JOIN_SESSION_KEYRING): {os.strerror(error)}")
 
 
-def _clear_capabilities() -> None:
-    """Empty the permitted, effective and inheritable sets: capset(2), with all 64 bits."""
+def _clear_capabilities(keep: int) -> None:
+    """Leave `keep` in the permitted and effective sets, and nothing in the inheritable one: capset(2), with all 64 bits."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)()
+    low, high = keep & 0xFFFFFFFF, keep >> 32
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)  # effective, permitted, inheritable
     if _libc.capset(ctypes.byref(header), ctypes.byref(data)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"capset: {os.strerror(number)}")
 
 
-def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding_set: bool = True) -> None:
+def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding_set: bool = True, keep: int = 0) -> None:
     """Check every thread against /proc and try to get privilege back; raises NotPermittedError on any doubt."""
     doubts = []
+    allowed = {"CapPrm": keep, "CapEff": keep, "CapBnd": keep}
     threads = credentials()
     for thread in threads:
         who = f"thread {thread.tid}"
@@ -159,7 +162,7 @@ def prove_dropped(uid: int, gid: int, groups: tuple[int, ...], *, empty_bounding
         if set(thread.groups) != set(groups):
             doubts.append(f"{who} has groups {thread.groups}")
         for name, bits in thread.capabilities.items():
-            if bits and (name != "CapBnd" or empty_bounding_set):
+            if bits & ~allowed.get(name, 0) and (name != "CapBnd" or empty_bounding_set):
                 doubts.append(f"{who} has {name} {bits:#x}")
         if not thread.no_new_privs:
             doubts.append(f"{who} lacks no_new_privs")

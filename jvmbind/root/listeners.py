@@ -18,7 +18,9 @@ from jvmbind.root.unix_socket import open_unix, remove_unix
 from jvmbind.spec import ListenSpec, UserSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    _Refused = Callable[[ListenSpec, OSError | OverflowError], Exception]
 
 NOWHERE_IPV4 = ("127.0.0.1", 9)  # discard: a port that needs a privilege, on an address that is this machine's alone
 _IP_FREEBIND = 15  # linux/in.h; not in the socket module
@@ -42,23 +44,30 @@ def jvm_uses_ipv6() -> bool:
         return True
 
 
-def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None) -> list[Listener]:
+def bind_listeners(
+    specs: Sequence[ListenSpec],
+    adopted: Sequence[Listener] = (),
+    user: UserSpec | None = None,
+    refused: _Refused | None = None,
+) -> list[Listener]:
     """Open every listener of `specs` that is not among `adopted`, and return all of them, in the order of `specs`.
 
     Sockets are non-blocking and close-on-exec; stream sockets listen, unless they are bind-only. `user` is who will
     own a Unix socket. A further socket of a listener is opened with that one only: none is added to one that was adopted.
     If one of them fails, nothing is left bound by this call.
-    Raises PortUnavailableError, NotPermittedError, SystemFailureError.
+    Raises PortUnavailableError, NotPermittedError, SystemFailureError; or what `refused` makes of the kernel's error, where
+    the search for the process that has the address would cost too much.
     """
+    refused = refused or _refused
     ready = {spec.name: (spec, sock) for spec, sock in adopted}
     opened: dict[str, Listener] = {}
     try:
         for spec in specs:
             if spec.name not in ready and (not spec.of or _belongs(spec, opened)):
-                opened[spec.name] = ready[spec.name] = (spec, _open(spec, user))
+                opened[spec.name] = ready[spec.name] = (spec, _open(spec, user, refused))
         # All of one port are bound before the first listens: with SO_REUSEADDR a listening socket is in the way, ip(7).
         for spec, sock in list(ready.values()):
-            if not _finish(spec, sock):
+            if not _finish(spec, sock, refused):
                 del ready[spec.name]
                 sock.close()
     except BaseException:
@@ -84,7 +93,7 @@ def _belongs(spec: ListenSpec, opened: Mapping[str, Listener]) -> bool:
     return first is not None and (bool(spec.bind_only) or not spec.ipv4 or first[1].family == socket.AF_INET6)
 
 
-def _open(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
+def _open(spec: ListenSpec, user: UserSpec | None, refused: _Refused) -> socket.socket:
     if spec.protocol == "unix":
         return _open_unix(spec, user)
     kind = socket.SOCK_STREAM if spec.protocol == "tcp" else socket.SOCK_DGRAM
@@ -97,11 +106,11 @@ def _open(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
     except (OSError, OverflowError) as error:
         if sock is not None:
             sock.close()
-        raise _refused(spec, error) from error
+        raise refused(spec, error) from error
     return sock
 
 
-def _finish(spec: ListenSpec, sock: socket.socket) -> bool:
+def _finish(spec: ListenSpec, sock: socket.socket, refused: _Refused) -> bool:
     """Let a bound socket listen, and take back what let several sockets have one port.
 
     Returns whether the socket is of use; raises JvmbindError.
@@ -123,7 +132,7 @@ def _finish(spec: ListenSpec, sock: socket.socket) -> bool:
     except OSError as error:
         if spec.inherited and error.errno == errno.EADDRINUSE:
             return True  # a further socket of this listener listens in its place
-        raise _refused(spec, error) from error
+        raise refused(spec, error) from error
     return True
 
 

@@ -160,12 +160,17 @@ def check_own_code() -> None:
         with contextlib.suppress(OSError):
             files |= {os.path.join(os.path.realpath(directory), name) for name in os.listdir(directory) if name.endswith(".pth")}
             files.add(os.path.realpath(directory))
+    check_written_by_root(files, "root would run code that others may change")
+
+
+def check_written_by_root(files: Iterable[str], why: str) -> None:
+    """Check each of these absolute paths, and every directory above it; raises NotPermittedError that begins with `why`."""
     checked: set[str] = set()
     for file in sorted(files):
         path = file
         while path not in checked:
             checked.add(path)
-            _check_not_written_by(path)
+            _check_not_written_by(path, why)
             path = os.path.dirname(path)
 
 
@@ -176,7 +181,7 @@ def _has_access_list(path: str) -> bool:
         return False  # a file system without
 
 
-def _check_not_written_by(path: str) -> None:
+def _check_not_written_by(path: str, why: str) -> None:
     try:
         info = os.stat(path)
     except FileNotFoundError:
@@ -187,8 +192,5 @@ def _check_not_written_by(path: str) -> None:
     others_write = info.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX)
     if info.st_uid != 0 or group_writes or others_write:
         mode = f"{stat.S_IMODE(info.st_mode):04o}"
-        msg = (
-            f"root would run code that others may change: {path} belongs to uid {info.st_uid} with mode {mode}; "
-            "expected a file of root that root alone may write"
-        )
+        msg = f"{why}: {path} belongs to uid {info.st_uid} with mode {mode}; expected a file of root that root alone may write"
         raise NotPermittedError(msg)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import prctl
 import pytest
 
 from jvmbind.errors import NotPermittedError
-from jvmbind.root.drop import credentials, drop_permanently, effective_capabilities, prove_dropped
+from jvmbind.root.drop import CAP_NET_BIND_SERVICE, credentials, drop_permanently, effective_capabilities, prove_dropped
 from support.procfs import assert_dropped
 from support.users import SERVICE_USER, User, user
 
@@ -79,6 +81,33 @@ def test_supplementary_groups_are_exactly_those_asked_for(wanted: tuple[int, ...
     assert set(os.getgroups()) == set(wanted)
     (thread,) = credentials()
     assert set(thread.groups) == set(wanted)
+
+
+def test_one_capability_can_be_kept() -> None:
+    """What is asked to be kept is all that is left: a low port can be bound, and nothing else of root's can be done."""
+    drop_permanently(WHO.uid, WHO.gid, WHO.groups, 1 << CAP_NET_BIND_SERVICE)
+
+    (thread,) = credentials()
+    kept = 1 << CAP_NET_BIND_SERVICE
+    assert thread.capabilities == {"CapInh": 0, "CapPrm": kept, "CapEff": kept, "CapBnd": kept, "CapAmb": 0}
+    assert thread.no_new_privs
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 80))
+    attempts: list[Callable[[], None]] = [lambda: os.setuid(0), lambda: os.chroot("/"), lambda: os.kill(1, 0)]
+    for attempt in attempts:
+        with pytest.raises(PermissionError):
+            attempt()
+    child = subprocess.run(["cat", "/proc/self/status"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert "CapEff:\t0000000000000000" in child
+
+
+def test_a_capability_too_many_is_found() -> None:
+    """The proof refuses a process that has more than what is to be kept."""
+    drop_permanently(WHO.uid, WHO.gid, WHO.groups, 1 << CAP_NET_BIND_SERVICE)
+
+    prove_dropped(WHO.uid, WHO.gid, WHO.groups, keep=1 << CAP_NET_BIND_SERVICE)
+    with pytest.raises(NotPermittedError, match="has CapPrm 0x400"):
+        prove_dropped(WHO.uid, WHO.gid, WHO.groups)
 
 
 def test_ids_without_a_name() -> None:
