@@ -46,7 +46,7 @@ class ServiceEndedError(JvmbindError):
 
 
 class ReloadFailedError(JvmbindError):
-    """A reload has failed, or could not begin; the generation that served before serves on."""
+    """A reload has failed, or could not begin; the generation that served before keeps serving."""
 
     status = EX_TEMPFAIL
 

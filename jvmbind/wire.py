@@ -120,7 +120,7 @@ class Release(NamedTuple):
 class Drain(NamedTuple):
     """Supervisor: put idle sockets in the place of the listeners and report connections.
 
-    `datagrams_only`: of datagram listeners only, and let the next generation bind what is no listener; answered by Moved.
+    `datagrams_only`: of datagram listeners only, and let the next generation bind what is not a listener; answered by Moved.
     `last`: of the others only, as no generation follows.
     """
 

@@ -69,7 +69,7 @@ def _fault(text: str, row: dict[str, Any]) -> str:
     if lost:
         return f"reload loses {lost[1]} of {lost[2]}".replace("'", "")
     if phase == "reload":
-        return "reload refused or failed, the old generation serves on"
+        return "reload refused or failed, the old generation keeps serving"
     if phase == "serve":
         return "serves, and does not get ready" if "first" in row else "not served"
     if phase == "kill":

@@ -150,7 +150,7 @@ def ask(
             if command == "stop" and "begun" not in answer and answer["ok"]:
                 sock.recv(1)  # the end of the connection is that of the supervisor, and of its listeners
         except (TimeoutError, BlockingIOError) as error:
-            msg = f"{path}: no word for {patience:g} s; the supervisor is stopped, or hangs"
+            msg = f"{path}: no answer for {patience:g} s; the supervisor is stopped or hangs"
             raise SystemFailureError(msg) from error
         except OSError as error:
             msg = f"{path}: {error.strerror}; the service is not running"
@@ -219,7 +219,7 @@ def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[
             msg = f"{path}: the answer is not JSON; expected the control socket of a service"
             raise SystemFailureError(msg) from error
         if not isinstance(answer, dict):
-            msg = f"{path}: the answer is no object of JSON; expected the control socket of a service"
+            msg = f"{path}: the answer is not a JSON object; expected the control socket of a service"
             raise SystemFailureError(msg)
         if "ok" in answer or (answer.get("begun") and not wait):
             return answer
@@ -228,7 +228,7 @@ def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[
 
 
 def _no_constant(name: str) -> None:
-    msg = f"{name} is no number of JSON"
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)
 
 

@@ -259,7 +259,7 @@ def read_request(argv: list[str], *, command: str, words: str, description: str)
     if split == len(argv) and path is None:
         raise without
     if not behind and split < len(argv):
-        what = "a script and its arguments" if command == "wrap" else "what stands after java"
+        what = "a script and its arguments" if command == "wrap" else "what comes after java"
         msg = f"{command}: nothing after '--'; expected {what}: {words}"
         raise UsageError(msg)
     given = _given(options, command)

@@ -119,7 +119,7 @@ class View:
             how = f"killed by {death['signal']}" if death["signal"] else f"exit status {death['status']}"
             more = f"; {len(unasked)} deaths are known" if death in unasked[-1:] and len(unasked) > 1 else ""
             start = " during its start" if death["during_start"] else ""
-            verb = "was ended, as asked," if death.get("asked") else f"died{start}"
+            verb = "was ended as requested," if death.get("asked") else f"died{start}"
             text = f"generation {death['generation']} {verb} after {length(death['uptime'])}: {how}{_report(death)}{more}"
             found.append((death["time"], text))
         change = answer["reload"]

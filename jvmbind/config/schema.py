@@ -36,7 +36,7 @@ FIELDS: dict[str, Field] = {
     "verbose": Field(v.flag, "verbose"),
     "env": Field(v.texts(v.variable, "NAME or NAME=VALUE"), "environ"),
     "preserve_env": Field(v.flag, "preserve_environ"),
-    "java.arguments": Field(v.texts(v.argument, "what stands after java", empty=False)),
+    "java.arguments": Field(v.texts(v.argument, "what comes after java", empty=False)),
     "java.jar": Field(v.text("the path of a jar")),
     "java.main": Field(v.text("the name of a main class")),
     "java.module": Field(v.text("MODULE or MODULE/CLASS")),

@@ -1,4 +1,4 @@
-"""Entries of the table: whether a generation could give its listeners up, or take them back. Pure."""
+"""Entries of the table: whether a generation could give up its listeners, or take them back. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def drain_failed(_spec: ServiceSpec, state: State, event: Event) -> Step:
     old = state.get(event.generation)
     if not isinstance(event, DrainFailed) or state.phase is not Phase.RELOADING or old is None or old.role is not Role.SERVING:
         return state, ()
-    return abort_reload(state, f"generation {old.number} could not give its listeners up", event.why)
+    return abort_reload(state, f"generation {old.number} could not give up its listeners", event.why)
 
 
 def undrain_failed(_spec: ServiceSpec, state: State, event: Event) -> Step:

@@ -39,7 +39,7 @@ def keep_old(state: State, old: Member, failed: int, failure: str, why: str = ""
 
 
 def abort_reload(state: State, failure: str, why: str = "") -> Step:
-    """End the new generation of a reload; the old one serves on."""
+    """End the new generation of a reload; the old one keeps serving."""
     incoming, old = state.one(Role.INCOMING), state.one(Role.SERVING)
     if incoming is None or old is None:
         return state, ()
@@ -116,7 +116,7 @@ def drained_restarting(spec: ServiceSpec, state: State, event: Event) -> Step:
 
 
 def died_restarting(spec: ServiceSpec, state: State, event: Event) -> Step:
-    """The old generation has ended, or the new one has failed: then the version of before is started again."""
+    """The old generation has ended, or the new one has failed: then the previous version is started again."""
     member = state.get(event.generation)
     if member is None or not isinstance(event, Died):
         return state, ()
@@ -138,7 +138,7 @@ def spawn_failed_restarting(spec: ServiceSpec, state: State, event: Event) -> St
 
 
 def fail_restart(state: State, member: Member, why: str) -> Step:
-    """The new generation is not ready in time: it is ended, and the version of before is started again."""
+    """The new generation is not ready in time: it is ended, and the previous version is started again."""
     state, actions = end_late(state._replace(phase=Phase.STARTING, change=Change.NONE, told=member.number), member)
     # Its listeners go first: it must not take what waits in them into its end.
     return state, (*actions[:1], Drain(member.number), ReportChange(member.number, failure=why), *actions[1:])

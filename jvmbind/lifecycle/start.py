@@ -125,7 +125,7 @@ def _serve(spec: ServiceSpec, state: State, member: Member, stage: Stage, now: f
 def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, now: float) -> Step:
     """A generation is not ready in time.
 
-    During a reload the old one serves on; after a restart the version of before is started again. The first start of a
+    During a reload the old one keeps serving; after a restart the previous version is started again. The first start of a
     service is only reported: its caller may be looking, and slow is no failure. A later one is ended and started again,
     unless it serves on a part of the listeners: then it goes on like that. A standby that hangs gives way to another.
     """
@@ -139,7 +139,7 @@ def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, no
         seconds = probe_seconds(spec, member.stage) if name == "probe" else spec.start_timeout
         what = "did not take the probe connection" if name == "probe" else "was not ready"
         if member.stage is Stage.READY:
-            what = "was ready, but the old one did not give its listeners up"
+            what = "was ready, but the old one did not give up its listeners"
         state, actions = abort_reload(state, f"generation {member.number} {what} within {seconds:g} s")
         return state, (Report("unclaimed", member.number), *actions)
     if name == "probe":

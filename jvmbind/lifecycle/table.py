@@ -4,9 +4,9 @@ Used by the supervisor's loop, which only waits, reports events and carries the 
 seconds of a monotonic clock that the loop passes in. Every pair of phase and event has an entry; a test walks them all.
 
     starting --Ready--> up --Reload--> reloading --Ready--> up (the old generation drains and stops)
-        |                |                 +-- any failure --> up (the old generation serves on)
+        |                |                 +-- any failure --> up (the old generation keeps serving)
         |                +--Restart, or a Reload of one that must be alone--> restarting --Ready--> up
-        |                |                 +-- any failure --> starting (the version of before)
+        |                |                 +-- any failure --> starting (the previous version)
         |                +--Died--> backing off --Timeout--> starting (at once with a standby)
         +---- Stop from anywhere --> stopping --the last Died--> ended
 """

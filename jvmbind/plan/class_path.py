@@ -47,16 +47,16 @@ def _left_out(entries: list[str], user: str) -> Iterator[str]:
             info = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             jars = os.path.basename(path) == "*"
-            yield f"{path}: {'there is no jar' if jars else 'no such file or directory'}; java goes on without it"
+            yield f"{path}: {'there is no jar' if jars else 'no such file or directory'}; java ignores it"
         except PermissionError:
-            yield f"{path}: user {user} may not enter {_closed(path)} (chmod o+x); java goes on without it"
+            yield f"{path}: user {user} may not enter {_closed(path)} (chmod o+x); java ignores it"
         except (OSError, ValueError):
             continue  # java says what it thinks of such a name
         else:
             if stat.S_ISDIR(info.st_mode) and not os.access(path, os.X_OK, effective_ids=True):
-                yield f"{path}: user {user} may not enter it (chmod o+x); java goes on without it"
+                yield f"{path}: user {user} may not enter it (chmod o+x); java ignores it"
             elif not os.access(path, os.R_OK, effective_ids=True):
-                yield f"{path}: user {user} may not read it (chmod o+r); java goes on without it"
+                yield f"{path}: user {user} may not read it (chmod o+r); java ignores it"
 
 
 def _closed(path: str) -> str:

@@ -87,7 +87,7 @@ def _script(request: Request, command: arguments.JavaCommand) -> list[str]:
             is_script = file.read(2) == b"#!"
     except OSError:
         return []
-    return [f"{path} is a script, and run takes what stands after java: jvmbind wrap runs one"] if is_script else []
+    return [f"{path} is a script, and run takes what comes after java: jvmbind wrap runs one"] if is_script else []
 
 
 def _asks(command: arguments.JavaCommand, environ: Mapping[str, str], java_home: str) -> bool:

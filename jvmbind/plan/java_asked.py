@@ -37,7 +37,7 @@ _ELSEWHERE = ("-javaagent:", "-agent", "-Xrun", "-Djava.system.class.loader=")  
 def ask(java_home: str, command: JavaCommand, environ: Mapping[str, str], *, main_class: bool) -> None:
     """Raise JavaRefusedError, with the words of `java`, where it does not take the command line.
 
-    With `main_class` it looks for that too, where it can without running anything. What it says for want of memory, and
+    With `main_class` it looks for that too, where it can without running anything. What it says for lack of memory, and
     a JVM that dies or hangs, is no answer: then nothing is raised.
     """
     if command.delegate is not None:

@@ -61,7 +61,7 @@ def parse_line(epoll: int, line: str) -> Registration | None:
 
 
 def again(registration: Registration) -> Registration | None:
-    """Return a registration as it is now, None where it is no more; raises OSError for a shortage."""
+    """Return a registration as it is now, None where it is gone; raises OSError for a shortage."""
     key = (registration.fd, registration.inode)
     with gone_meanwhile:
         return next((reg for reg in _of_instance(registration.epoll) if (reg.fd, reg.inode) == key), None)

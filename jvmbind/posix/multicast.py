@@ -33,7 +33,7 @@ class Membership(NamedTuple):
 
 
 def memberships(fd: int) -> list[Membership]:
-    """Return the groups that a socket is in; none where it is no internet socket."""
+    """Return the groups that a socket is in; none where it is not an internet socket."""
     with socket.socket(fileno=os.dup(fd)) as sock:
         if sock.family not in {socket.AF_INET, socket.AF_INET6} or sock.type != socket.SOCK_DGRAM:
             return []

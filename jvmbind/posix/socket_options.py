@@ -307,7 +307,7 @@ def device_of(fd: int) -> str:
 
 
 def with_options(spec: ServiceSpec, fds: Sequence[int]) -> ServiceSpec:
-    """Return the specification with the options of its listeners as bound; raises OSError where one is no socket."""
+    """Return the specification with the options of its listeners as bound; raises OSError where one is not a socket."""
     pairs = zip(spec.listeners, fds, strict=True)
     return spec._replace(listeners=tuple(one._replace(options=as_bound(fd, one)) for one, fd in pairs))
 

@@ -64,7 +64,7 @@ class Outlet:
             self._waiting.clear()
         if self._lost:
             lost, self._lost = self._lost, 0
-            self._waiting += f"jvmbind: {lost} lines of jvmbind are not here: nobody read them\n".encode()
+            self._waiting += f"jvmbind: {lost} lines from jvmbind were dropped: nobody read them\n".encode()
             self.flush()
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ def name_service(
         if chosen:
             msg = (
                 f"a service named {name!r} is running already ({place}/{name}/{SOCKET}); "
-                f"expected jvmbind restart {name} to start that one anew, or another --name"
+                f"expected jvmbind restart {name} to restart it, or another --name"
             )
             raise PortUnavailableError(msg)
         number += 1
@@ -175,7 +175,7 @@ def _candidates(user: UserSpec, environ: Mapping[str, str], *, changes_user: boo
 
 
 def _untrusted(place: str) -> str:
-    return f"{place} belongs to another user, may be written by others, or is no directory"
+    return f"{place} belongs to another user, may be written by others, or is not a directory"
 
 
 def lacks_place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> str:

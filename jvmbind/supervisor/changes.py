@@ -130,9 +130,9 @@ class Changes:
     def _what_now(self) -> str:
         phase = self._world.phase
         if phase is lifecycle.Phase.UP:
-            return "; the old generation serves on"
+            return "; the old generation keeps serving"
         if phase in {lifecycle.Phase.STARTING, lifecycle.Phase.BACKING_OFF}:
-            return "; the version of before is started again, and clients wait meanwhile"
+            return "; the previous version is started again, and clients wait meanwhile"
         return ""
 
     def answer_waiting(self, asked: Change, answer: dict[str, Any]) -> None:

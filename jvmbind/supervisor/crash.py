@@ -96,7 +96,7 @@ def _oom_kills() -> int:
 
 
 class _Counter:
-    """The number of kills for want of memory, as last seen."""
+    """The number of kills for lack of memory, as last seen."""
 
     def __init__(self) -> None:
         self._last = _oom_kills()

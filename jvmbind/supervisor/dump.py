@@ -95,7 +95,7 @@ class Dump:
     def _late(self, number: int) -> str | None:
         if time.monotonic() < self.deadline:
             return None
-        why = "the JVM has not come to it, or nobody reads its output"
+        why = "the JVM has not got to it, or nobody reads its output"
         return f"generation {number} has not written the thread dump within {_PATIENCE:g} s: {why}"
 
 

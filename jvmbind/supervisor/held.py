@@ -148,7 +148,7 @@ def _files(pid: int, streams: Collection[File]) -> Iterator[Held]:
         try:
             found = os.stat(f"{folder}/{fd}")
             if not stat.S_IFMT(found.st_mode) and os.readlink(f"{folder}/{fd}") == _IO_URING:
-                yield Held("an io_uring instance", "whose accepts no drain can take away")
+                yield Held("an io_uring instance", "whose accepts cannot be drained")
             if not stat.S_ISREG(found.st_mode) or not found.st_nlink or (found.st_dev, found.st_ino) in streams:
                 continue
             path = os.readlink(f"{folder}/{fd}")

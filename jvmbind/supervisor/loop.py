@@ -79,7 +79,7 @@ class Loop:
     def run(self) -> int:
         """Return the exit status of the service once it has ended."""
         while True:
-            # Before the first wait too: a worker that could not be started is no more to be waited for.
+            # Before the first wait too: a worker that could not be started is no longer waited for.
             while self._world.events and self._world.status is None:
                 self._survive(self._step, self._world.events.pop(0))
             if self._world.status is not None:
@@ -189,7 +189,7 @@ class Loop:
         except OSError as error:  # the kernel's word, not the worker's; what it has said can still be read
             self._complain(error)
         except Exception as error:  # noqa: BLE001 - see above
-            self._world.log.error("generation %d: %s: %s; it is ended", generation.number, type(error).__name__, error)
+            self._world.log.error("generation %d: %s: %s; ending it", generation.number, type(error).__name__, error)
             generation.process.kill(signal.SIGKILL)
 
     def _waits_for(self) -> str:

@@ -52,7 +52,7 @@ def end_holders(own: Collection[int], listeners: Iterable[int]) -> list[str]:
         if not left:
             return list(said.values())
         if late:
-            return [*said.values(), f"{len(left)} processes that it has left cannot be ended: {left[:5]}"]
+            return [*said.values(), f"{len(left)} processes that it left behind cannot be killed: {left[:5]}"]
         time.sleep(0.002)
 
 
@@ -77,7 +77,7 @@ def _end(pid: int, links: Collection[str], said: dict[int, str]) -> bool:
         why = _why(pid, links)
         if why:
             name = printable(_read(f"/proc/{pid}/comm").strip())
-            said.setdefault(pid, f"it has left process {pid} ({name}), which {why}: ended")
+            said.setdefault(pid, f"it left process {pid} ({name}), which {why}: ended")
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         return bool(why)

@@ -43,7 +43,7 @@ def lacks(generation: Generation, *, probed: bool) -> str:
     if "://" in spec.ready:
         return f"{spec.ready} has not answered with status {spec.ready_status or '200 to 399'}"
     if probed and only_datagrams and required:
-        return "nobody waits for datagrams yet"
+        return "nothing is receiving datagrams yet"
     return "the probe connection has not been taken" if probed else "the rehearsal has not ended"
 
 
@@ -81,7 +81,7 @@ def explain(generation: Generation, death: Death | None, *, probed: bool, held: 
     if lines:
         parts.append(f"the last lines of the output: {' | '.join(lines)}")
     elif not generation.output.is_known:
-        parts.append("what it printed is where the service's output goes, which is no file that can be read here")
+        parts.append("what it printed is where the service's output goes, which is not a file that can be read here")
     parts += _advice(generation, lines, death=death, held=held, restarts=restarts)
     return "; ".join(parts)
 

@@ -43,7 +43,7 @@ def report(world: Actions, said: Report) -> None:
         text = "no standby is started: %s; set reload = 'overlap' if two instances may run at once"
         world.log.warning(text, world.alone(), extra=fields)
     elif said.what == "standby-late":
-        text = "standby generation %d has not come to its first bind of a listener within %.0f s"
+        text = "standby generation %d has not reached its first bind of a listener within %.0f s"
         world.log.warning(text, number, said.seconds, extra=fields)
     elif said.what == "start-limit":
         world.log.error("%d starts in a row failed; giving up", world.spec.start_limit, extra=fields)

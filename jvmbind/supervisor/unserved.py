@@ -103,7 +103,7 @@ class Unserved:
             os.set_blocking(fd, False)  # a worker that is given the listener sets its own mode
         if _key(spec) not in self._said:
             self._said.add(_key(spec))
-            text = "listener %r (%s/%s) is not served: %s; who connects there is refused until it is bound"
+            text = "listener %r (%s/%s) is not served: %s; connections to it are refused until it is bound"
             self._world.log.warning(text, name, spec.address, spec.protocol, why, extra=fields_of("not-served", 0, name))
 
     def _sockets(self, name: str) -> list[int]:

@@ -264,7 +264,7 @@ class Expander:
             return
         self._expecting_value = False
         if argument in WHITE_SPACE_OPTIONS:
-            # What follows -m is the main class, what follows -jar too (it is no white-space option).
+            # What follows -m is the main class, what follows -jar too (it is not a white-space option).
             self._expecting_value = argument not in MAIN_MODULE_OPTIONS
         elif argument == "--disable-@files":
             self._stopped = True

@@ -45,7 +45,7 @@ fi
 """
 
 _SAME_USER = """#!/bin/sh
-# Written by jvmbind wrap: the service can become no other user, and needs not to become its own.
+# Written by jvmbind wrap: the service cannot become another user, and need not become its own.
 exec {command} {name} "$0" "$@"
 """
 

@@ -111,7 +111,7 @@ class Jni:
         return bool(ctypes.CFUNCTYPE(_INT, _P)(_table(self._vm)[_VM_DETACH])(self._vm) == 0)
 
     def destroy(self) -> None:
-        """Wait for the last thread that is no daemon, run the shutdown hooks and end the JVM (DestroyJavaVM)."""
+        """Wait for the last thread that is not a daemon, run the shutdown hooks and end the JVM (DestroyJavaVM)."""
         ctypes.CFUNCTYPE(_INT, _P)(_table(self._vm)[_VM_DESTROY])(self._vm)
 
 

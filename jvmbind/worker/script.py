@@ -362,7 +362,7 @@ class Script:
         """Return `status`, but that of a stop where the script's own command has ended the JVM in a way that looks like a crash."""
         if not self._asked or (os.WIFEXITED(status) and os.WEXITSTATUS(status) in _ENDED_WELL):
             return status
-        self._report(Note(f"the end was asked for by the script's own stop command: {self._asked}"))
+        self._report(Note(f"the stop was requested by the script's own stop command: {self._asked}"))
         return (128 + signal.SIGTERM) << 8
 
     def _report_crash(self, java: Java) -> None:

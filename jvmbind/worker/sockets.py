@@ -43,7 +43,7 @@ def is_null(fd: int) -> bool:
 
 
 def borrowed(fd: int) -> socket.socket:
-    """Return a socket object on a duplicate of `fd`; raises OSError where that is no socket."""
+    """Return a socket object on a duplicate of `fd`; raises OSError where that is not a socket."""
     duplicate = os.dup(fd)
     try:
         return socket.socket(fileno=duplicate)

@@ -48,7 +48,7 @@ def test_class_without_interface(runner: Runner, network: Network, service_user:
 
 
 def test_class_in_the_place_of_the_main_class(runner: Runner, network: Network, jdk: Jdk, daemons: str) -> None:
-    """As with jsvc the class may stand before its arguments; it is no argument itself then."""
+    """As with jsvc the class may stand before its arguments; it is not an argument itself then."""
     service = start(runner, jdk, "daemon.Plain", daemons, "daemon.Plain", "80")
 
     assert http_get_when_served(network, 80).status == 200

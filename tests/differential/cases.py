@@ -55,7 +55,7 @@ def main(name: str, *args: str, **more: object) -> Case:
 
 
 LEFT_OUT: dict[str, Any] = {
-    "drop": ["^jvmbind: (class|module) path entry .*: .*; java goes on without it$"],
+    "drop": ["^jvmbind: (class|module) path entry .*: .*; java ignores it$"],
     "difference": "what java leaves out in silence is named",
 }
 
@@ -187,7 +187,7 @@ MODULES = (
     Case("module without a main class", ["-p", "mods", "-m", "shop.main"]),
     Case("module that is missing", ["-p", "mods", "-m", "shop.none/x.Y"]),
     Case("module with a class that is missing", ["-p", "mods", "-m", "shop.main/shop.main.None"]),
-    Case("module name that is no name", ["-p", "mods", "-m", "1/2/3"]),
+    Case("module name that is not a name", ["-p", "mods", "-m", "1/2/3"]),
     Case("module and CLASSPATH", ["-p", "mods", "-m", "shop.main/shop.main.Till"], env={"CLASSPATH": "classes"}),
     Case("module and -cp", ["-cp", "classes", "-p", "mods", "-m", "shop.main/shop.main.Till"]),
     Case("module that throws", ["-p", "mods", "-m", "shop.main/shop.main.Till", "throw"]),

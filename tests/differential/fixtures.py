@@ -110,7 +110,7 @@ def _jars(root: Path, classes: Path) -> None:
     jar(root / "splash.jar", classes, {**app, "SplashScreen-Image": "none.png"})
     jar(root / "blank-main.jar", classes, {"Main-Class": " App "})
     jar(root / "unreadable.jar", classes, app)
-    (root / "junk.jar").write_bytes(b"this is no archive\n" * 50)
+    (root / "junk.jar").write_bytes(b"this is not an archive\n" * 50)
     (root / "empty.jar").write_bytes(b"")
     (root / "prefixed.jar").write_bytes(b"#!/bin/sh\nexec java -jar $0\n" + (root / "app.jar").read_bytes())
     for name, title in (("dir with space", "the app"), ("größe", "größe")):

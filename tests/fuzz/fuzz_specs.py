@@ -110,7 +110,7 @@ TARGETS: dict[str, tuple[Callable[[random.Random], Any], Callable[[Any], object]
 }
 
 
-class Surprise(Exception):  # noqa: N818 - it is no error of the program
+class Surprise(Exception):  # noqa: N818 - it is not an error of the program
     """An outcome that must not be: which target, which input, what came."""
 
 

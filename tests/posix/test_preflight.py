@@ -107,7 +107,7 @@ def test_links(workspace: Path, service_user: User) -> None:
 
 
 def test_odd_names(workspace: Path, service_user: User) -> None:
-    """A name that is no UTF-8 or spans lines comes back whole, on one line."""
+    """A name that is not UTF-8 or spans lines comes back whole, on one line."""
     for name in (b"\xff\xfe.jar", b"a\nb.jar"):
         path = Path(os.fsdecode(bytes(workspace) + b"/" + name))
         message = refusal(service_user, path)

@@ -125,7 +125,7 @@ def test_kill() -> None:
 
 
 def test_kill_after_somebody_else_reaped() -> None:
-    """A signal to a process that is gone is no error and reaches nobody: the pidfd is not a number to be reused."""
+    """A signal to a process that is gone is not an error and reaches nobody: the pidfd is not a number to be reused."""
     process = shell("exit 0")
     os.waitpid(process.pid, 0)
 

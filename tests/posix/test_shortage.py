@@ -150,7 +150,7 @@ def test_gone_meanwhile() -> None:
 
 
 def test_reserve_is_filled_again() -> None:
-    """After each use as many descriptors are kept as before, and a failure that is no shortage costs none."""
+    """After each use as many descriptors are kept as before, and a failure that is not a shortage costs none."""
     reserve = Reserve(4)
     before = len(open_fds())
     reserve.fill()

@@ -262,7 +262,7 @@ def test_typing_into_the_callers_terminal(shell: Shell, command: Command, worksp
 
 @pytest.mark.parametrize("listeners", ["", "-l 80"])
 def test_a_wrapper_script_types(shell: Shell, jvmbind: list[str], workspace: Path, listeners: str) -> None:
-    """The script itself, and what it starts that is no java, cannot type into the terminal either."""
+    """The script itself, and what it starts that is not java, cannot type into the terminal either."""
     attack = workspace / "attack.py"
     attack.write_text(ATTACK)
     script = workspace / "start.sh"

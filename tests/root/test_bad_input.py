@@ -202,7 +202,7 @@ def test_no_place_for_a_control_socket(runner: Runner, network: Network, jdk: Jd
     service.expect(r"^READY$")
     assert http_get(network, 80).status == 200
     lines = [line for line in service.stderr.splitlines() if "control" in line]
-    why = "belongs to another user, may be written by others, or is no directory" if there else "Read-only file system"
+    why = "belongs to another user, may be written by others, or is not a directory" if there else "Read-only file system"
     assert len(lines) == 1, lines
     assert re.match(
         rf"jvmbind: no control socket: /run/jvmbind:? {why}; the service runs, but .* expected .*--control-socket", lines[0]

@@ -134,7 +134,7 @@ INPUTS: dict[str, tuple[str, int, str]] = {
     "a home that is bin": (text(home=f'"{HOME}/bin"'), CONFIGURATION, "bin: no Java runtime there.*expected the directory above"),
     "a home in a closed directory": (text(home='"{closed}/jdk"'), CONFIGURATION, "may not enter {closed}"),
     "no such jar": (text(program='jar = "/nosuch/a.jar"'), JAVA, "Unable to access jarfile /nosuch/a.jar"),
-    "a jar that is no jar": (text(program='jar = "{folder}/text"'), JAVA, "Invalid or corrupt jarfile"),
+    "a jar that is not a jar": (text(program='jar = "{folder}/text"'), JAVA, "Invalid or corrupt jarfile"),
     "a jar that is a directory": (text(program='jar = "{folder}"'), JAVA, "Invalid or corrupt jarfile"),
     "a jar in a closed directory": (text(program='jar = "{closed}/a.jar"'), CONFIGURATION, "may not enter {closed}"),
     "a jar of root's": (text(program='jar = "{folder}/roots"'), CONFIGURATION, "roots: user .* may not read"),
@@ -144,14 +144,14 @@ INPUTS: dict[str, tuple[str, int, str]] = {
     "no such class in a class path of root's": (
         text(program='main = "no.Such"\nclasspath = "{closed}:{closed}/jdk"'),
         JAVA,
-        (f"^jvmbind: class path entry {{closed}}: user {SERVICE_USER} may not enter it .chmod o.x.; java goes on without it\n"
+        (f"^jvmbind: class path entry {{closed}}: user {SERVICE_USER} may not enter it .chmod o.x.; java ignores it\n"
         f"jvmbind: class path entry {{closed}}/jdk: user {SERVICE_USER} may not enter {{closed}} .chmod o.x.; java .*\n"
         ".*Could not find or load main class no.Such"),
     ),
     "a script in the place of a class": (
         text(program='arguments = ["{folder}/start.sh", "run"]'),
         JAVA,
-        "^jvmbind: {folder}/start.sh is a script, and run takes what stands after java: jvmbind wrap runs one\n.*main class",
+        "^jvmbind: {folder}/start.sh is a script, and run takes what comes after java: jvmbind wrap runs one\n.*main class",
     ),
     "no such class": (text(program='main = "no.Such"\nclasspath = "{folder}"'), JAVA, "Could not find or load main class no.Such"),
     "no class path": (text(program='main = "no.Such"\nclasspath = "/nosuch"'), JAVA, "ClassNotFoundException: no.Such"),
@@ -250,19 +250,19 @@ def test_a_hundred_bad_inputs(folders: dict[str, str]) -> None:
 NOTES: dict[str, tuple[str, str]] = {
     "a class path entry that is not there": (
         text(program=MAIN.replace("{folder}", "{folder}:/nosuch/a.jar")),
-        "class path entry /nosuch/a.jar: no such file or directory; java goes on without it",
+        "class path entry /nosuch/a.jar: no such file or directory; java ignores it",
     ),
     "a wildcard without a jar": (
         text(program=MAIN.replace("{folder}", "{folder}:{folder}/*")),
-        "class path entry {folder}/*: there is no jar; java goes on without it",
+        "class path entry {folder}/*: there is no jar; java ignores it",
     ),
     "a class path entry of root's": (
         text(program=MAIN.replace("{folder}", "{folder}:{folder}/roots")),
-        f"class path entry {{folder}}/roots: user {SERVICE_USER} may not read it (chmod o+r); java goes on without it",
+        f"class path entry {{folder}}/roots: user {SERVICE_USER} may not read it (chmod o+r); java ignores it",
     ),
     "a module path entry that is not there": (
         option("--module-path=/nosuch"),
-        "module path entry /nosuch: no such file or directory; java goes on without it",
+        "module path entry /nosuch: no such file or directory; java ignores it",
     ),
     "a variable that is not set": (
         text(top='env = ["SHOP_KEY", "TZ=UTC"]'),

@@ -114,7 +114,7 @@ def agent(shared_directory: Path) -> Path:
 
 
 def names(network: Network) -> dict[str, int]:
-    """Return the name of each process in the namespace that is no zombie, and its pid."""
+    """Return the name of each process in the namespace that is not a zombie, and its pid."""
     found = {}
     for pid in network.processes():
         fields = procfs.status_fields(Path(f"/proc/{pid}/status"))
@@ -155,7 +155,7 @@ def test_holder_ends_with_its_generation(runner: Runner, network: Network, jdk: 
     assert left not in names(network)
     assert ("harmless" in names(network)) == (ways == "d")  # what holds nothing lives on, as under java
     service.expect(
-        rf"generation 1: it has left process \d+ \({left}\), which (holds a listener|cannot be looked at): ended", stream="stderr"
+        rf"generation 1: it left process \d+ \({left}\), which (holds a listener|cannot be looked at): ended", stream="stderr"
     )
     assert {http_get(network, 80).body.partition(" ")[0] for _ in range(20)} == {"channel"}
     assert service.stop() == 143

@@ -71,7 +71,7 @@ def start_contender(runner: Runner, network: Network) -> Start:
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether the process is no more."""
+    """Tell whether the process is gone."""
     return not os.path.exists(f"/proc/{pid}")
 
 

@@ -109,7 +109,7 @@ def test_path_with_spaces_and_other_characters(runner: Runner, jdk: Jdk, probes:
 
 
 def test_few_descriptors(runner: Runner, network: Network, jdk: Jdk) -> None:
-    """A low limit of open files is no obstacle, and a limit that is too low fails in one line with nothing left."""
+    """A low limit of open files does not matter, and a limit that is too low fails in one line with nothing left."""
     service = runner.probe(BASE, jdk, "ChannelServer", "*", "80", prefix=["prlimit", "--nofile=64:64"])
     service.expect(r"^READY$")
     assert http_get(network, 80).status == 200
@@ -157,7 +157,7 @@ def test_old_unix_socket_file(runner: Runner, jdk: Jdk) -> None:
 
 
 def test_unix_socket_path_is_no_socket(runner: Runner, jdk: Jdk) -> None:
-    """A file that is no socket is never deleted to make room for one."""
+    """A file that is not a socket is never deleted to make room for one."""
     path = runner.workspace / "precious"
     path.write_text("precious")
     service = runner.probe(["-l", f"unix:{path}", "-u", SERVICE_USER], jdk, "UnixServer", str(path))

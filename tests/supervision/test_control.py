@@ -95,7 +95,7 @@ def test_a_group_may_what_it_was_allowed(supervised: Supervised) -> None:
 
 @pytest.mark.parametrize("packet", [b"\0", b"\xff" * 64, b"status ", b"STATUS", b"x" * 5000, b"reload\n", b"\x1b[2J"], ids=repr)
 def test_garbage(supervised: Supervised, packet: bytes) -> None:
-    """What is no request is answered with a refusal; the supervisor and its log stay whole."""
+    """What is not a request is answered with a refusal; the supervisor and its log stay whole."""
     service = supervised.start("http=8080")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(10)

@@ -46,7 +46,7 @@ def test_more_files_than_the_soft_limit(supervised: Supervised) -> None:
     refused = supervised.reload()
 
     assert refused.returncode != 0
-    assert "could not give its listeners up: [Errno 24] Too many open files; the old generation serves on" in refused.stderr
+    assert "could not give up its listeners: [Errno 24] Too many open files; the old generation keeps serving" in refused.stderr
     supervised.await_only()
     assert supervised.serving() == first
     assert supervised.version() == "1"

@@ -143,7 +143,7 @@ def test_restart_into_what_cannot_be_started(supervised: Supervised) -> None:
 
 
 def test_restart_that_fails_goes_back(supervised: Supervised) -> None:
-    """A restart whose new version ends is answered with 75 and the reason, and the version of before serves again."""
+    """A restart whose new version ends is answered with 75 and the reason, and the previous version serves again."""
     supervised.start("http=8080", version="old")
     supervised.configure("say=NO-DATA", "exit=3", version="new")
 
@@ -151,7 +151,7 @@ def test_restart_that_fails_goes_back(supervised: Supervised) -> None:
 
     assert done.returncode == 75
     assert re.search(r"jvmbind: restart: generation 2 ended before it was ready: exit status 3.*NO-DATA", done.stderr), done.stderr
-    assert "the version of before is started again" in done.stderr
+    assert "the previous version is started again" in done.stderr
     supervised.await_generation(3)
     assert supervised.version() == "old"
 

@@ -1,4 +1,4 @@
-"""Reload: the next generation takes over without a lost connection, or the old one serves on.
+"""Reload: the next generation takes over without a lost connection, or the old one keeps serving.
 
 Run by pytest as root; services run as an ordinary user. Must not import jvmbind.
 """
@@ -62,7 +62,7 @@ ENDED, LATE = "generation 2 ended before it was ready", r"generation 2 was not r
 UNBOUND = r"the application has not bound listener '8080' \(8080/tcp\)"
 PRINTED = "; the last lines of the output: .*"
 LONGER = r"if it only needs more time, a longer start_timeout \(it is {} s\)"
-GOES_ON = "; the old generation serves on$"
+GOES_ON = "; the old generation keeps serving$"
 
 
 def late(lacks: str, seconds: str = "5") -> str:
@@ -105,7 +105,7 @@ FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
 
 
 def broken_jar(supervised: Supervised) -> Path:
-    """Return a file that is no jar."""
+    """Return a file that is not a jar."""
     path = supervised.folder / "broken.jar"
     path.write_bytes(b"PK\x03\x04 and then nothing of sense")
     return path
@@ -113,7 +113,7 @@ def broken_jar(supervised: Supervised) -> Path:
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_failure(supervised: Supervised, kind: str) -> None:
-    """Whatever is wrong with the next generation, the old one serves on, and the command says why with a status."""
+    """Whatever is wrong with the next generation, the old one keeps serving, and the command says why with a status."""
     break_it, why = FAILURES[kind]
     supervised.start("http=8080", version="old")
     before = supervised.serving()

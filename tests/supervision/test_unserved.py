@@ -99,7 +99,7 @@ def test_a_listener_that_is_bound_late(supervised: Supervised) -> None:
     first.touch()
     assert early.answer().endswith("version=1")
     for name in ("https", "maybe", "unix"):
-        what = rf"listener '{name}' .* is not served: the application has not bound it within 1\.5 s; who connects there is refused"
+        what = rf"listener '{name}' .* is not served: the application has not bound it within 1\.5 s; connections to it are refused"
         service.expect(what, stream="stderr")
     for port in (8443, 8444):
         # Who came before that is not forgotten: they leave the queue as well.

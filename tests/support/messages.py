@@ -1,7 +1,7 @@
 """Every message that somebody can see, found in the source; `python tests/support/messages.py` writes docs/messages.md anew.
 
 Run by hand, and by tests/unit/test_messages.py. Reads jvmbind's source and imports nothing of it. A message is each text of
-three words or more that is no docstring, help text or pattern. What is to be done about it is written by hand, in the last
+three words or more that is not a docstring, help text or pattern. What is to be done about it is written by hand, in the last
 column of the page, and kept.
 """
 
@@ -27,7 +27,7 @@ STATUS = {
     "JavaLaunchError": 1,
 }
 LEVELS = ("info", "warning", "error")
-# What is no message: help texts, patterns, and texts for programs.
+# What is not a message: help texts, patterns, and texts for programs.
 _SKIPPED_CALLS = {
     "add_argument",
     "Option",

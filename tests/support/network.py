@@ -169,7 +169,7 @@ class Network:
         return sorted(f"{row.protocol} {row.local}" for row in self.sockets() if row.open)
 
     def bound_ports(self) -> list[str]:
-        """Return the same for TCP and UDP alone: a service's control socket is no port."""
+        """Return the same for TCP and UDP alone: a service's control socket is not a port."""
         return [words for words in self.bound() if not words.startswith("unix")]
 
     def describe(self, inode: int) -> str:

@@ -98,7 +98,7 @@ def test_reload(unit: Unit, as_root: Start) -> None:
 
 
 def test_failed_reload(unit: Unit) -> None:
-    """A reload into a configuration that cannot be used fails `systemctl reload`, and the old generation serves on."""
+    """A reload into a configuration that cannot be used fails `systemctl reload`, and the old generation keeps serving."""
     config = f"/etc/{unit.name}.toml"
     file = unit.lab.root / config.lstrip("/")
     java = unit.command("", "http=80").split(" -- ")[1].split()

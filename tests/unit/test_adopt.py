@@ -151,7 +151,7 @@ def test_shared_ports_of_the_store() -> None:
 
 
 def test_what_the_store_has_too_much() -> None:
-    """A stored socket that nothing declares any more is given up: it is no listener of its own, unlike what a parent passes."""
+    """A stored socket that nothing declares any more is given up: it is not a listener of its own, unlike what a parent passes."""
     old, new = stored("a", "127.0.0.1"), stored("a", "127.0.0.1")
 
     result, found = match_inherited(declared(f"a=127.0.0.1:{new[0].port}"), [old, new])

@@ -180,7 +180,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with zipfile.ZipFile(root / name, "w") as jar:
             jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
     for name in ("lib/c.zip", "lib/d:e.jar", "junk.jar"):
-        (root / name).write_text("junk that is no archive")
+        (root / name).write_text("junk that is not an archive")
     with zipfile.ZipFile(root / "bare.jar", "w") as jar:
         jar.writestr("readme", "no manifest")
     good = (root / "lib/a.jar").read_bytes()

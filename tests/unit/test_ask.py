@@ -26,7 +26,7 @@ def test_a_supervisor_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         server.listen(0)
         if queue == "full":
             first.connect(path)
-        with pytest.raises(SystemFailureError, match=r"no word for 0\.3 s; the supervisor is stopped, or hangs"):
+        with pytest.raises(SystemFailureError, match=r"no answer for 0\.3 s; the supervisor is stopped or hangs"):
             control.ask(path, "status")
 
 

@@ -264,7 +264,7 @@ def test_what_is_run_is_said_once(text: str, pattern: str) -> None:
     ids=["value", "twice", "end", "utf8", "deep", "digits"],
 )
 def test_syntax_errors(data: bytes, pattern: str) -> None:
-    """What is no TOML is refused with the file, the line and the column."""
+    """What is not TOML is refused with the file, the line and the column."""
     with pytest.raises(ConfigurationError, match=pattern):
         load.read_text("f", data)
 
@@ -368,7 +368,7 @@ def test_options_override_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["nothing", "a folder", "a pipe", "too much", "a NUL"])
 def test_no_such_file(tmp_path: Path, what: str) -> None:
-    """A path that is no file of a sensible size is refused without waiting; status 78."""
+    """A path that is not a file of a sensible size is refused without waiting; status 78."""
     path = str(tmp_path / "x")
     if what == "a folder":
         os.mkdir(path)

@@ -876,7 +876,7 @@ def test_patience_with_an_old_one_that_lets_go_slowly(settled: bool, drain_timeo
     assert len(timers) == 2
     actions = step(spec, state, Timeout(5.3 + patience, "probe", 2))[1]
     (report,) = (action for action in actions if isinstance(action, ReportChange))
-    assert report.failure == f"generation 2 was ready, but the old one did not give its listeners up within {patience:g} s"
+    assert report.failure == f"generation 2 was ready, but the old one did not give up its listeners within {patience:g} s"
 
 
 def test_no_listeners_for_the_only_generation() -> None:
@@ -957,7 +957,7 @@ def test_death_beside_one_that_is_never_ready(settled: bool) -> None:
 
 
 def test_restart_that_is_late_is_no_failed_start() -> None:
-    """With `start_limit` a restart that is not ready in time does not count: the version of before is started first."""
+    """With `start_limit` a restart that is not ready in time does not count: the previous version is started first."""
     spec = service(start_limit=1)
     state, _ = step(spec, up(spec), Restart(2.0))
     for event in (Drained(3.0, 1), Died(4.0, 1, 143, 0), Timeout(64.0, "start", 2), Timeout(66.0, "dump", 2)):

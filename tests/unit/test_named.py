@@ -36,7 +36,7 @@ def test_a_name_is_a_file_there(etc: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("word", ["shp", "", "-x", "..", ".hidden", "ports.d", "a b", "x" * 65])
 def test_no_such_name(etc: Path, word: str) -> None:
-    """A word that is no service's name is refused in one line, with the names that there are."""
+    """A word that is not a service's name is refused in one line, with the names that there are."""
     with pytest.raises(UsageError, match=r"no service .*expected one of mail, shop, the name of such a file, or a path"):
         named.config_path(word)
     assert etc.is_dir()

@@ -69,7 +69,7 @@ def test_what_a_probed_one_lacks() -> None:
 
     assert lacks(ready, probed=True) == "the probe connection has not been taken"
     ready.spec = SPEC._replace(listeners=(DNS,))
-    assert lacks(ready, probed=True) == "nobody waits for datagrams yet"
+    assert lacks(ready, probed=True) == "nothing is receiving datagrams yet"
 
 
 HELD = "generation 1 has /srv/db.lck locked (POSIX)"
@@ -88,7 +88,7 @@ EXPLAINED: list[tuple[Any, Death | None, str, str]] = [
         generation(),
         DEATH,
         "",
-        f"exit status 3; {UNBOUND}; what it printed is where the service's output goes, which is no file that can be read here",
+        f"exit status 3; {UNBOUND}; what it printed is where the service's output goes, which is not a file that can be read here",
     ),
     (generation([]), None, "", f"{UNBOUND}; {LONGER}"),
     (generation([]), None, HELD, f"{UNBOUND}; {ALONE.format('may be', HELD)}; {LONGER}"),

@@ -212,7 +212,7 @@ PORTS = st.integers(1, 65535)
 HOSTS = st.one_of(
     st.none(),
     st.ip_addresses(v=4).map(str),
-    # An IPv4-mapped address becomes the IPv4 address, so it is no canonical form.
+    # An IPv4-mapped address becomes the IPv4 address, so it is not a canonical form.
     st.ip_addresses(v=6).filter(lambda address: getattr(address, "ipv4_mapped", None) is None).map(str),
 )
 BACKLOGS = st.integers(1, 2**31 - 1)
@@ -427,7 +427,7 @@ def test_conflicts_do_not_depend_on_order(texts: list[str]) -> None:
     assert refused(texts) == refused(texts[::-1])
 
 
-# By type, so that a field added to the specification is tried as well. An argument that is no valid UTF-8 is held with
+# By type, so that a field added to the specification is tried as well. An argument that is not valid UTF-8 is held with
 # surrogates (PEP 383).
 FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(),

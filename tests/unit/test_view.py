@@ -80,7 +80,10 @@ def test_columns_are_aligned() -> None:
         ({"deaths": [death(), death(generation=2, signal="", status=3)]}, "exit status 3; 2 deaths are known$"),
         (
             {"deaths": [death(), death(generation=2, signal="", status=143, asked=True)]},
-            "generation 2 was ended, as asked, after 90 s: exit status 143$(?s:.*)generation 1 died after 90 s: killed by SIGSEGV$",
+            (
+                "generation 2 was ended as requested, after 90 s: exit status 143$"
+                "(?s:.*)generation 1 died after 90 s: killed by SIGSEGV$"
+            ),
         ),
         ({"deaths": [death(hs_err="/x/hs_err")]}, "to do       read the JVM's report /x/hs_err"),
         ({"deaths": [death(oom=True)]}, "to do       give the service more memory"),

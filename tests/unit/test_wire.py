@@ -132,7 +132,7 @@ def test_wrong_length(kind: type, change: int) -> None:
 
 @DECODERS
 def test_unknown_kinds(decode: Callable[[bytes], Any]) -> None:
-    """Each byte that is no kind is refused, whatever follows."""
+    """Each byte that is not a kind is refused, whatever follows."""
     known = {wire.encode(kind(**content(kind, "", 0)))[0] for kind in KINDS}
     for first in set(range(256)) - known:
         for rest in (b"", b"\0", bytes(6), b"text"):
@@ -143,7 +143,7 @@ def test_unknown_kinds(decode: Callable[[bytes], Any]) -> None:
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("rest", [b"\xff", b"\xc3", b"a\xed\xa0\x80"], ids=bytes.hex)
 def test_text_that_is_no_utf_8(kind: type, rest: bytes) -> None:
-    """Text that is no UTF-8, cut or with surrogates, is refused."""
+    """Text that is not UTF-8, cut or with surrogates, is refused."""
     with pytest.raises(ValueError):
         decoder(kind)(wire.encode(kind(""))[:1] + rest)
 

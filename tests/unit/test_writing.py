@@ -59,7 +59,7 @@ def test_a_reader_that_has_stopped_is_not_waited_for(kind: str) -> None:
     *lines, lost, end = text.splitlines()
     assert end == "the end"
     assert lines == [f"line {number:09}" for number in range(len(lines))]
-    assert lost == f"jvmbind: {count - len(lines)} lines of jvmbind are not here: nobody read them"
+    assert lost == f"jvmbind: {count - len(lines)} lines from jvmbind were dropped: nobody read them"
 
 
 def test_a_pipe_that_others_fill() -> None:

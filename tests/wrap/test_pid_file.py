@@ -75,7 +75,7 @@ def test_reload(
     assert f"the script ended before it started a JVM, with exit status {status}" in done.stderr
     assert last in done.stderr
     assert "a pid file) needs reload = 'restart'" in done.stderr
-    assert "the old generation serves on" in done.stderr
+    assert "the old generation keeps serving" in done.stderr
     assert http_get(network, 80).status == 200
 
     done = subprocess.run([*jvmbind, "restart", control], capture_output=True, text=True, check=False, timeout=60)

@@ -1,4 +1,4 @@
-"""How a script ends is what the service ends with, and the script's own stop command is no crash.
+"""How a script ends is what the service ends with, and the script's own stop command is not a crash.
 
 Run by pytest as root. Must not import jvmbind.
 """
@@ -115,7 +115,7 @@ def test_its_own_stop_command(wrap: Wrap, distribution: Path, network: Network, 
     subprocess.run([*(as_user(SERVICE_USER) if who == "service" else []), "sh", "-c", command], check=True, timeout=60)
 
     assert service.wait() == 143, service.report()
-    assert re.search(r"asked for by the script's own stop command: .*start\.sh stop \(process \d+ of user ", service.stderr)
+    assert re.search(r"requested by the script's own stop command: .*start\.sh stop \(process \d+ of user ", service.stderr)
     assert not network.bound()
 
 

@@ -121,7 +121,7 @@ def test_another_java(wrap: Wrap, script: Script, server: str, network: Network,
 
 
 def test_the_same_java_by_another_name(wrap: Wrap, script: Script, server: str, network: Network, jdk: Jdk) -> None:
-    """A JAVA_HOME that leads to the very Java that runs, by a link or with a file that is not there, is no other choice."""
+    """A JAVA_HOME that leads to the very Java that runs, by a link or with a file that is not there, is not another choice."""
     link = 'ln -s "$REAL" "$PWD/link.$$"'
     service = wrap(
         jdk,

@@ -53,7 +53,7 @@ public final class DnsServer {
                 out.write(reply);
                 out.flush();
             } catch (IOException gone) {
-                // a client that leaves early is no concern of the others
+                // a client that leaves early is not a concern of the others
             }
         }
     }
