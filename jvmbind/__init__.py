@@ -8,7 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvmbind.api import ReloadFailedError, RunningService, Service, ServiceEndedError, ServiceStatus
     from jvmbind.embed import Listener, bind_listeners, drop_permanently, start_jvm
     from jvmbind.errors import (
         ConfigurationError,
@@ -19,23 +18,47 @@ if TYPE_CHECKING:
         SystemFailureError,
         UsageError,
     )
+    from jvmbind.service.failures import (
+        BusyError,
+        ForeignHandleError,
+        OperationFailedError,
+        ReloadFailedError,
+        RestartFailedError,
+        ServiceEndedError,
+        ServiceTimeoutError,
+    )
+    from jvmbind.service.running import Operation, RunningService
+    from jvmbind.service.service import Service
+    from jvmbind.service.values import ChangeResult, Death, Event, Generation, ListenerStatus, State, Status
     from jvmbind.spec import ListenSpec, UserSpec
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BusyError",
+    "ChangeResult",
     "ConfigurationError",
+    "Death",
+    "Event",
+    "ForeignHandleError",
+    "Generation",
     "JavaLaunchError",
     "JvmbindError",
     "ListenSpec",
     "Listener",
+    "ListenerStatus",
     "NotPermittedError",
+    "Operation",
+    "OperationFailedError",
     "PortUnavailableError",
     "ReloadFailedError",
+    "RestartFailedError",
     "RunningService",
     "Service",
     "ServiceEndedError",
-    "ServiceStatus",
+    "ServiceTimeoutError",
+    "State",
+    "Status",
     "SystemFailureError",
     "UsageError",
     "UserSpec",
@@ -45,7 +68,18 @@ __all__ = [
 ]
 
 _PLACES = {
-    "api": {"ReloadFailedError", "RunningService", "Service", "ServiceEndedError", "ServiceStatus"},
+    "service.service": {"Service"},
+    "service.running": {"Operation", "RunningService"},
+    "service.values": {"ChangeResult", "Death", "Event", "Generation", "ListenerStatus", "State", "Status"},
+    "service.failures": {
+        "BusyError",
+        "ForeignHandleError",
+        "OperationFailedError",
+        "ReloadFailedError",
+        "RestartFailedError",
+        "ServiceEndedError",
+        "ServiceTimeoutError",
+    },
     "embed": {"Listener", "bind_listeners", "drop_permanently", "start_jvm"},
     "spec": {"ListenSpec", "UserSpec"},
 }

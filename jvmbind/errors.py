@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import errno
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_OSERR = 71
@@ -20,6 +24,15 @@ class JvmbindError(Exception):
     """A failure with a message of one line; `status` is the exit status of the command that meets it."""
 
     status: int = EX_OSERR
+    listener: str = ""
+    """The name of the listener that it is about; "" where it is about none."""
+    holder: str = ""
+    """Who holds the address of that listener, as `NAME (pid N)` or in other words; "" where that is not known."""
+
+    def about(self, listener: str, holder: str = "") -> Self:
+        """Name the listener, and who holds its address; return the error itself."""
+        self.listener, self.holder = listener, holder
+        return self
 
     def __str__(self) -> str:
         """Return the message on one line that commands no terminal, whatever was put into it."""

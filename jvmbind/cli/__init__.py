@@ -25,7 +25,6 @@ COMMANDS = {
     "stop": "drain and stop a service",
     "check": "validate a service's configuration and show what would be done",
     "dump": "write a thread dump of a service's JVM to its log",
-    "broker": "bind ports for users who may have them by root's policy, as a service; check and explain the policy",
 }
 
 _HELP = """usage: jvmbind COMMAND [OPTIONS]

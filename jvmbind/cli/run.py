@@ -9,8 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 from jvmbind.cli import options
-from jvmbind.errors import SystemFailureError
+from jvmbind.errors import JvmbindError, SystemFailureError
 from jvmbind.launcher import launch
+from jvmbind.posix.notify_socket import tell_refusal
 
 if TYPE_CHECKING:
     from jvmbind.config.request import Request
@@ -29,7 +30,11 @@ def main(argv: list[str]) -> None:
     request = _passed(argv[1]) if argv[:1] == ["--request-fd"] and len(argv) == 2 else read_request(argv)
     if request.template.config and not request.template.command_line:
         request = request._replace(template=request.template._replace(command_line=tuple(argv)))
-    launch(request, os.environ)
+    try:
+        launch(request, os.environ)
+    except (JvmbindError, OSError) as error:
+        tell_refusal(os.environ, error)
+        raise
 
 
 def _passed(text: str) -> Request:

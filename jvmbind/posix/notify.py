@@ -12,9 +12,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from jvmbind.posix.notify_socket import NotifySocket
+from jvmbind.posix.notify_socket import ANSWER, EVENT, NotifySocket
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Mapping
 
     from jvmbind.spec import ListenSpec
@@ -68,16 +69,23 @@ class Notifier:
         """Say that a reload begins; `ready` ends it. MONOTONIC_USEC is what Type=notify-reload asks for."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
-    def reloaded(self, failure: str, by: int) -> None:
-        """Say how a reload ended, for `jvmbind.Service`; sd_notify(3) leaves names that begin with X_ to us.
+    @property
+    def program(self) -> socket.socket | None:
+        """The connection to the program that started the service by `jvmbind.Service`, None where it was another."""
+        return self._socket.program
 
-        `by` is the process that asked for it by a signal, 0 where it was none.
-        """
-        self._send(f"X_JVMBIND_RELOAD={by} {_one_line(failure) or 'done'}")
+    @property
+    def unread(self) -> int:
+        """How many messages wait because the other end has not read those before."""
+        return self._socket.unread
 
-    def reload_refused(self, failure: str, by: int) -> None:
-        """Say why a reload was not begun; another may be on its way."""
-        self._send(f"X_JVMBIND_RELOAD_REFUSED={by} {_one_line(failure)}")
+    def event(self, values: str) -> None:
+        """Tell the program what has happened, as JSON; sd_notify(3) leaves names that begin with X_ to us."""
+        self._send(f"{EVENT}={values}")
+
+    def answer(self, values: str) -> None:
+        """Answer a request of the program's, as JSON."""
+        self._send(f"{ANSWER}={values}")
 
     def stopping(self) -> None:
         """Say that the service ends."""

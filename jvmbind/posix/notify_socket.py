@@ -7,21 +7,24 @@ up for as long as nothing is read. Sources: sd_notify(3), unix(7).
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
+import json
 import os
 import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from jvmbind.errors import printable
+from jvmbind.errors import JvmbindError, SystemFailureError, in_words, printable
 from jvmbind.posix.fds import passed_fd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MOST = 256  # messages that wait, those of the store apart
+_MOST = 256  # messages that wait, those of the store and answers apart
 _SOON, _LATE = 0.02, 0.5  # seconds until what waits is sent again
 _LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS, errno.EINTR}
+EVENT, ANSWER, REFUSAL = "X_JVMBIND_EVENT", "X_JVMBIND_ANSWER", "X_JVMBIND_REFUSAL"  # for jvmbind.Service, as JSON
 _LAST_COUNTS = ("STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=")
 
 
@@ -32,6 +35,10 @@ class _Message(NamedTuple):
     @property
     def is_of_the_store(self) -> bool:
         return self.text.startswith("FDSTORE")
+
+    @property
+    def is_kept(self) -> bool:
+        return self.is_of_the_store or self.text.startswith(ANSWER)  # of which there are no more than requests
 
 
 class NotifySocket:
@@ -57,6 +64,16 @@ class NotifySocket:
         """Whether there is anybody to speak to."""
         return self._socket is not None
 
+    @property
+    def program(self) -> socket.socket | None:
+        """The connection to a program that started the service by `jvmbind.Service`."""
+        return None if self._address else self._socket
+
+    @property
+    def unread(self) -> int:
+        """How many messages wait for room."""
+        return len(self._unsent)
+
     def send(self, text: str, fd: int = -1) -> None:
         """Send one message, now or later; a program that started the service gets no descriptors."""
         if self._socket is None or (fd >= 0 and not self._address):
@@ -75,7 +92,7 @@ class NotifySocket:
                 return
         self._unsent.append(message)
         if len(self._unsent) > _MOST:
-            oldest = next((one for one in self._unsent if not one.is_of_the_store), None)
+            oldest = next((one for one in self._unsent if not one.is_kept), None)
             if oldest is not None:
                 self._unsent.remove(oldest)
         self.flush()
@@ -127,3 +144,14 @@ class NotifySocket:
         self._unsent.clear()
         if self._socket is not None:
             self._socket.close()
+
+
+def tell_refusal(environ: Mapping[str, str], error: JvmbindError | OSError) -> None:
+    """Tell the program that started this process by `jvmbind.Service`, if one did, why the service does not start."""
+    fd = passed_fd(environ)
+    if fd < 0:
+        return
+    known = error if isinstance(error, JvmbindError) else SystemFailureError(in_words(error))
+    values = {"kind": type(known).__name__, "message": str(known), "listener": known.listener, "holder": known.holder}
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
+        sock.send(f"{REFUSAL}={json.dumps(values)}".encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

@@ -175,28 +175,26 @@ def _refused(spec: ListenSpec, error: OSError | OverflowError) -> Exception:
     where = f"listener {spec.name!r} ({spec.address}/{spec.protocol})"
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
-        return PortUnavailableError(f"{where}: address already in use{holder_of(spec)}")
+        holder = holder_of(spec)
+        return PortUnavailableError(f"{where}: address already in use{holder}").about(spec.name, holder.removeprefix(" by "))
     if number == errno.EADDRNOTAVAIL:
-        return PortUnavailableError(f"{where}: no such address on this machine (the option freebind binds it anyway)")
+        return PortUnavailableError(f"{where}: no such address on this machine (the option freebind binds it anyway)").about(
+            spec.name
+        )
     if number == errno.ENODEV:
         return PortUnavailableError(f"{where}: no network device {spec.device!r}")
     if number in {errno.EACCES, errno.EPERM}:
-        return NotPermittedError(f"{where}: {_ways_out(spec)}")
+        return NotPermittedError(f"{where}: {_ways_out(spec)}").about(spec.name)
     return SystemFailureError(f"{where}: {error}")
-
-
-def first_unprivileged_port() -> int:
-    """Return the lowest port that needs no privilege here: ip(7), ip_unprivileged_port_start."""
-    try:
-        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 1024
 
 
 def _ways_out(spec: ListenSpec) -> str:
     if spec.protocol == "unix":
         return f"permission denied to make {spec.path}; expected a directory that this user may write"
-    first = first_unprivileged_port()
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        first = 1024
     if spec.port >= first:
         return "permission denied (a security module or sandbox forbids it)"
     if os.geteuid() == 0:
@@ -206,8 +204,7 @@ def _ways_out(spec: ListenSpec) -> str:
         )
     return (
         f"permission denied: ports below {first} need a privilege; start as root with --user (sudo jvmbind run ...), "
-        "or with AmbientCapabilities=CAP_NET_BIND_SERVICE, or pass the socket from a systemd socket unit, or let "
-        "jvmbind broker run and give this user the port"
+        "or with AmbientCapabilities=CAP_NET_BIND_SERVICE, or pass the socket from a systemd socket unit"
     )
 
 

@@ -29,7 +29,6 @@ class Changes:
         """Nothing has been asked for yet."""
         self._world = world
         self.asked = Change.NONE  # what was asked for
-        self._by = 0  # the process that asked by a signal
         self.alone = ""  # why a reload is done by a restart
         self.notes: list[str] = []  # what else is to be said of it
         self.next_spec: ServiceSpec | None = None
@@ -41,12 +40,12 @@ class Changes:
         """Return what the next generation runs, and on which listeners."""
         return (self.next_spec, self.next_listeners) if self.next_spec else (world_spec, listeners)
 
-    def take(self, asked: Change, plan: Plan, by: int = 0) -> str:
+    def take(self, asked: Change, plan: Plan) -> str:
         """Take what the next generation is to run; return why it cannot be used, or ""."""
         failure, spec, chosen = plan
         if failure:
             return failure
-        self.asked, self.alone, self._by = asked, "", by
+        self.asked, self.alone = asked, ""
         world = self._world
         self.notes = _later(world.spec, spec)
         for note in self.notes:
@@ -61,7 +60,7 @@ class Changes:
             world.notifier.reloading()
         return ""
 
-    def refuse(self, asked: Change, failure: str, by: int = 0, *, busy: bool = False) -> str:
+    def refuse(self, asked: Change, failure: str, *, busy: bool = False) -> str:
         """Say why nothing was begun, and return it; what is on its way is not touched, and its result is the one to be kept.
 
         `busy`: it is not what was asked for that is wrong, but the moment.
@@ -70,8 +69,6 @@ class Changes:
         if asked is Change.RESTART and not busy:
             failure += "; nothing was stopped"
         world.log.error("%s refused: %s", asked.value, failure, extra=fields_of(f"{asked.value}-refused"))
-        if asked is Change.RELOAD:
-            world.notifier.reload_refused(failure, by)
         if self.next_spec is None:
             self.alone, self.notes = "", []
             self._keep(asked, failure, 0)
@@ -113,8 +110,6 @@ class Changes:
             self.answer_waiting(asked, answer)
             if world.phase is lifecycle.Phase.UP:
                 world.notifier.ready(world.status_line())
-            if asked is Change.RELOAD:
-                world.notifier.reloaded(failure, self._by)
 
     def _why(self, number: int) -> str:
         world = self._world

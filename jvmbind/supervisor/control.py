@@ -261,9 +261,10 @@ class Control:
         gid, allowed = self._delegated()
         return uid in {0, os.geteuid()} or (gid in groups and word in allowed)
 
-    def client(self, fd: int) -> socket.socket:
-        """Return what identifies a client for as long as it waits; its number may become that of another."""
-        return self._clients[fd]
+    def reply(self, fd: int) -> Callable[[dict[str, Any]], None]:
+        """Return what answers a client for as long as it waits; its number may become that of another."""
+        asked_by = self._clients[fd]
+        return lambda answer: self.answer(fd, answer, asked_by)
 
     def answer(self, fd: int, answer: dict[str, Any], asked_by: socket.socket | None = None) -> None:
         """Answer a client, if it still waits (and is still `asked_by`)."""

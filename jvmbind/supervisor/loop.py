@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jvmbind import lifecycle
 from jvmbind.lifecycle import Change, Phase
@@ -22,6 +22,7 @@ from jvmbind.supervisor.control import Control
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.looking import Looking
 from jvmbind.supervisor.probe import PROBE_INTERVAL
+from jvmbind.supervisor.program import Program
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
 from jvmbind.supervisor.status import status_of
@@ -60,13 +61,13 @@ class Loop:
         self._carry_out(actions)
         self._world.open_log()
         self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
-        self._requests = Requests(self._control) if self._control is not None else None
-        if self._requests is not None:
-            self._world.changes.tell = self._requests.done
+        self._program = Program(self._world.notifier)
+        self._requests = Requests()
+        self._world.changes.tell = self._requests.done
         self._looking = Looking()
         self._dump: Dump | None = None  # that somebody waits for
         self._planning: Planning | None = None  # what a reload or a restart is to run is being read
-        self._asked, self._asked_by = Change.NONE, 0  # which of the two, and the process that asked for it by a signal
+        self._asked = Change.NONE  # which of the two
 
     @property
     def never_started(self) -> bool:
@@ -84,14 +85,15 @@ class Loop:
                 self._survive(self._step, self._world.events.pop(0))
             if self._world.status is not None:
                 break
+            self._survive(self._program.tell, self._world, self._state)
             self._survive(self._wait)
         if self._planning is not None:
             self._survive(self._planning.close)
         self._survive(self._world.close)
-        if self._requests is not None:
-            self._survive(self._requests.done, "stop", {"ok": True, "error": "", "status": self._world.status})
-            for what in (Change.RELOAD.value, Change.RESTART.value, "dump", "status"):
-                self._survive(self._requests.done, what, {"ok": False, "error": "the service ends"})
+        self._survive(self._requests.done, "stop", {"ok": True, "error": "", "status": self._world.status})
+        for what in (Change.RELOAD.value, Change.RESTART.value, "dump", "status"):
+            self._survive(self._requests.done, what, {"ok": False, "error": "the service ends"})
+        self._survive(self._program.ended, self._world, self._state)
         if self._control is not None:
             self._survive(self._control.close)
         self._survive(self._world.outlet.close)
@@ -140,7 +142,7 @@ class Loop:
             by_pidfd[generation.process.pidfd] = generation
             if generation.socket.fileno() >= 0 and time.monotonic() >= generation.paused_until:
                 by_socket[generation.socket.fileno()] = generation
-        for fd in (*by_socket, *by_pidfd, *(self._control.fds() if self._control else ())):
+        for fd in (*by_socket, *by_pidfd, *(self._control.fds() if self._control else ()), *self._program.fds()):
             poll.register(fd, select.POLLIN)
         for fd in world.unserved.fds():
             poll.register(fd, select.POLLIN)
@@ -157,20 +159,26 @@ class Loop:
                 self._survive(world.take_death, generation)
         self._survive(world.unserved.look, self._state)
         self._survive(world.unserved.refuse, ready)
-        if self._control is not None and self._requests is not None:
-            self._survive(self._serve, self._control, self._requests, ready)
+        if self._program.has_died(ready):
+            world.log.info("the program that started this service has ended; so does the service", extra=fields_of("orphan"))
+            world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
+        self._survive(self._serve, ready)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
             self._survive(self._end_planning, self._planning)
         world.look()
 
-    def _serve(self, control: Control, requests: Requests, ready: set[int]) -> None:
+    def _serve(self, ready: set[int]) -> None:
         """Answer who asks, and tell who waits."""
-        for client, command in control.requests(ready):
+        asked = [(self._program.reply(number), word) for number, word in self._program.requests(ready)]
+        if self._control is not None:
+            asked += [(self._control.reply(client), word) for client, word in self._control.requests(ready)]
+        for answer, command in asked:
             try:
-                self._answer(control, requests, client, command)
+                self._answer(answer, command)
             except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
                 self._complain(error)
-                control.answer(client, {"ok": False, "error": f"{type(error).__name__}: {error}"})
+                answer({"ok": False, "error": f"{type(error).__name__}: {error}"})
+        requests = self._requests
         if self._dump is not None:
             self._survive(self._look_at_dump, requests, self._dump)
         try:
@@ -209,7 +217,7 @@ class Loop:
         deadlines = [world.next_deadline(), world.unserved.deadline(), self._looking.deadline()]
         deadlines += [self._planning.deadline] if self._planning is not None else []
         deadlines += [time.monotonic() + _DUMP_INTERVAL] if self._dump is not None else []
-        deadlines += [self._requests.deadline()] if self._requests is not None else []
+        deadlines.append(self._requests.deadline())
         now = time.monotonic()
         pauses = [generation.paused_until for generation in world.generations.values()]
         pauses += [self._control.paused_until, self._control.root_paused_until] if self._control is not None else []
@@ -226,7 +234,7 @@ class Loop:
                     self._world.keys.add(received.number)
                 self._world.events.append(lifecycle.Stop(now, received.number))
             elif received.number == signal.SIGHUP:
-                self._begin(Change.RELOAD, received.sender)
+                self._begin(Change.RELOAD)
             elif received.number == signal.SIGCHLD:
                 reap_strangers(self._world.own_pids())
             elif received.number in SUSPENDS:
@@ -238,9 +246,9 @@ class Loop:
                 # Of the signals that are passed on, this is the one that every JVM answers, with nothing of the application's.
                 self._world.dump_waits |= received.number == signal.SIGQUIT
 
-    def _begin(self, asked: Change, by: int = 0) -> str:
-        """Begin a reload or a restart by reading the configuration again; return why not, or ""."""
-        phase, change, word, busy = self._state.phase, self._state.change, asked.value, True
+    def _begin(self, asked: Change) -> dict[str, Any]:
+        """Begin a reload or a restart by reading the configuration again; return the answer where that cannot be, or {}."""
+        phase, change, word, busy, other = self._state.phase, self._state.change, asked.value, True, True
         if self._planning is not None:
             failure = f"the service is {'reloading' if self._asked is Change.RELOAD else 'restarting'}; one at a time"
         elif phase in {Phase.RELOADING, Phase.RESTARTING, Phase.STOPPING, Phase.ENDED}:
@@ -250,20 +258,21 @@ class Loop:
         elif asked is Change.RELOAD and phase is not Phase.UP:
             waits = waits_for(self._world, self._state)
             failure = f"the service is {phase.value}; a reload needs a service that is up{unclaimed(self._world)}; it waits {waits}"
+            other = False
         else:
             try:
                 from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload or restart alone needs it
 
                 self._planning, failure = Planning(self._world.spec, self._world.environ), ""
                 self._world.planning_pid = self._planning.pid
-                self._asked, self._asked_by = asked, by
+                self._asked = asked
             except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
                 failure, busy = f"the configuration could not be read: {type(error).__name__}: {error}", False
         if failure:
-            failure = self._world.changes.refuse(asked, failure, by, busy=busy)
-        else:
-            self._world.log.info("%s: the configuration is read", word, extra={"EVENT": word})
-        return failure
+            failure = self._world.changes.refuse(asked, failure, busy=busy)
+            return {"ok": False, "error": failure, "busy": busy and other}
+        self._world.log.info("%s: the configuration is read", word, extra={"EVENT": word})
+        return {}
 
     def _end_planning(self, planning: Planning) -> None:
         self._planning, self._world.planning_pid = None, 0
@@ -272,7 +281,7 @@ class Loop:
         fits = phase in needs and self._state.change is Change.NONE
         if fits:
             try:
-                failure = world.changes.take(asked, planning.result(world.listeners), self._asked_by)
+                failure = world.changes.take(asked, planning.result(world.listeners))
             except Exception as error:  # noqa: BLE001 - see _begin
                 failure = f"the configuration could not be used: {type(error).__name__}: {error}"
         else:
@@ -280,11 +289,10 @@ class Loop:
             failure = f"the service is {phase.value}"
             failure += "; a reload needs a service that is up" if asked is Change.RELOAD else ""
         if failure:
-            failure = world.changes.refuse(asked, failure, self._asked_by, busy=not fits)
+            failure = world.changes.refuse(asked, failure, busy=not fits)
             world.changes.answer_waiting(asked, {"ok": False, "error": failure})
             return
-        if self._requests is not None:
-            self._requests.begun(asked.value)
+        self._requests.begun(asked.value)
         if asked is Change.RESTART:
             self._step(lifecycle.Restart(time.monotonic()))
             return
@@ -316,22 +324,22 @@ class Loop:
             self._dump = None
             requests.done("dump", {"ok": not failure, "error": failure})
 
-    def _answer(self, control: Control, requests: Requests, client: int, command: str) -> None:
+    def _answer(self, answer: Callable[[dict[str, Any]], None], command: str) -> None:
         if command == "status":
-            requests.add(client, command)
+            self._requests.add(answer, command)
             self._looking.want()
         elif command == "dump":
             failure = self._begin_dump()
             if failure:
-                control.answer(client, {"ok": False, "error": failure})
+                answer({"ok": False, "error": failure})
             else:
-                requests.add(client, command, begun=True)
+                self._requests.add(answer, command, begun=True)
         elif command == "stop":
-            requests.add(client, command, begun=True)
+            self._requests.add(answer, command, begun=True)
             self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
         else:
-            failure = self._begin(Change(command))
-            if failure:
-                control.answer(client, {"ok": False, "error": failure})
+            refusal = self._begin(Change(command))
+            if refusal:
+                answer(refusal)
             else:
-                requests.add(client, command)
+                self._requests.add(answer, command)

@@ -10,54 +10,47 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
-    from jvmbind.supervisor.control import Control
+    Answer = Callable[[dict[str, Any]], None]
 
 _SILENCE = 2.0  # seconds after which it is said what is waited for, and between two such words
 
 
 class _Waiter(NamedTuple):
-    client: int
-    asked_by: socket.socket
+    answer: Answer
     what: str
 
 
 class Requests:
     """Those that are not answered yet."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self) -> None:
         """Nobody waits."""
-        self._control = control
         self._waiters: list[_Waiter] = []
         self._speak_at = 0.0
 
-    def add(self, client: int, what: str, *, begun: bool = False) -> None:
-        """Let a client wait for `what`."""
+    def add(self, answer: Answer, what: str, *, begun: bool = False) -> None:
+        """Let who is answered by `answer` wait for `what`."""
         if not self._waiters:
             self._speak_at = time.monotonic() + _SILENCE
-        waiter = _Waiter(client, self._control.client(client), what)
-        self._waiters.append(waiter)
+        self._waiters.append(_Waiter(answer, what))
         if begun:
-            self._tell(waiter, {"begun": True})
+            answer({"begun": True})
 
     def begun(self, what: str) -> None:
         """Say that what was asked for can be done and has begun."""
         for waiter in self._of(what):
-            self._tell(waiter, {"begun": True})
+            waiter.answer({"begun": True})
 
     def done(self, what: str, answer: dict[str, Any]) -> None:
         """Answer everybody who waits for `what`."""
         for waiter in self._of(what):
-            self._tell(waiter, answer)
+            waiter.answer(answer)
             self._waiters.remove(waiter)
 
     def _of(self, what: str) -> list[_Waiter]:
         return [waiter for waiter in self._waiters if waiter.what == what]
-
-    def _tell(self, waiter: _Waiter, answer: dict[str, Any]) -> None:
-        self._control.answer(waiter.client, answer, asked_by=waiter.asked_by)
 
     def deadline(self) -> float | None:
         """Return when `speak` has something to say."""
@@ -72,4 +65,4 @@ class Requests:
         text = waits_for()  # "" says no more than that this process works
         for waiter in self._waiters:
             if waiter.what != "status":
-                self._tell(waiter, {"waits_for": text})
+                waiter.answer({"waits_for": text})

@@ -62,6 +62,7 @@ def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str
         "deaths": [death._asdict() for death in world.deaths],
         "reload": world.changes.last,
         "waits_for": waits_for(world, state),
+        "back_off": world.left("back-off", 0),
     }
 
 
@@ -74,6 +75,7 @@ def _listener(world: Actions, name: str) -> dict[str, Any]:
         "name": name,
         "address": spec.address,
         "protocol": spec.protocol,
+        "port": None if spec.protocol == "unix" else spec.port,
         "queue": queue.length if queue else None,
         "queue_limit": queue.limit if queue else None,
         "overflows": dropped(fd) if queue else None,

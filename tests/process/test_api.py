@@ -48,8 +48,8 @@ with service.start() as running:
     running.wait_ready(60)
     print("ready", running.pid, running.status().state, os.getuid(), flush=True)
     sys.stdin.readline()
-    status = running.reload(60)
-    print("reloaded", status.state, flush=True)
+    result = running.reload(60)
+    print("reloaded", result.ok, result.generation, running.state, flush=True)
     sys.stdin.readline()
 print("ended", running.status().state, running.status().exit_status, running.stop(), flush=True)
 try:
@@ -71,7 +71,7 @@ with jvmbind.Service.from_file(config).start() as running:
         except jvmbind.ReloadFailedError as error:
             print("kept", running.status().state, error, flush=True)
     config.write_text(good)
-    print("reloaded", running.reload(60).state, flush=True)
+    print("reloaded", running.reload(60).ok, flush=True)
 """
 
 OTHERS = """
@@ -79,11 +79,30 @@ with service.start() as running:
     running.wait_ready(60)
     print("ready", running.pid, flush=True)
     sys.stdin.readline()
+    first = running.begin_reload()
     try:
-        print("reloaded", running.reload(60).state, flush=True)
-    except jvmbind.ReloadFailedError as error:
-        print("failed", error, flush=True)
-    print("again", running.reload(60).state, flush=True)
+        first.result(0.01)
+    except jvmbind.ServiceTimeoutError as error:
+        print("timeout", error.operation is first, error.state, flush=True)
+    sys.stdin.readline()
+    try:
+        running.reload(60)
+    except jvmbind.BusyError as error:
+        print("busy", error, flush=True)
+    print("waiting", first.done, flush=True)
+    sys.stdin.readline()
+    print("first", first.result(60).generation, first.result().seconds > 0, flush=True)
+    print("again", running.reload(60).generation, flush=True)
+    print("restarted", running.restart(60).generation, flush=True)
+    running.dump(60)
+    print("dumped", flush=True)
+    os.kill(max(running.status().generations, key=lambda one: one.number).pid, signal.SIGKILL)
+    death = next(event.death for event in running.events() if event.death and not event.death.asked)
+    print("death", death.generation, death.signal, flush=True)
+    running.wait_ready(60)
+    status = running.status()
+    print("status", status.name, status.state, status.ready, status.last_change.kind, len(status.generations), flush=True)
+    print("listener", status.listeners[0].port, status.listeners[0].protocol, flush=True)
 """
 
 REFUSED = """
@@ -92,8 +111,8 @@ blocker = socket.create_server(("", 80))
 running = service.start()
 try:
     running.wait_ready(60)
-except jvmbind.ServiceEndedError as error:
-    print("status", error.status, running.wait())
+except jvmbind.PortUnavailableError as error:
+    print("status", error.status, running.wait(), error.listener, str(os.getpid()) in error.holder, running.state)
 """
 
 
@@ -120,7 +139,7 @@ def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
 
     procfs.assert_dropped(supervisor, uid=SERVICE.uid, gid=SERVICE.gid)
     service.send_line("")
-    service.expect(r"^reloaded ready$")
+    service.expect(r"^reloaded True 2 ready$")
     with runner.network.connect("127.0.0.1", 80):
         pass
     service.send_line("")
@@ -131,8 +150,8 @@ def test_handle(runner: Runner, jdk: Jdk, probes: Path) -> None:
 
 
 @pytest.mark.jdks(at_least=18)
-def test_reload_that_others_disturb(runner: Runner, jdk: Jdk, probes: Path) -> None:
-    """A reload that somebody else asks for meanwhile is refused, and the program's own one goes on to its end."""
+def test_operations_have_an_identity(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """A reload outlives a time-out and a second one, which is busy; then a restart, a dump, and a crash that is an event."""
     service = start(runner, program(jdk, probes, OTHERS))
     supervisor = int(service.expect(r"^ready (\d+)$").group(1))
 
@@ -147,12 +166,20 @@ def test_reload_that_others_disturb(runner: Runner, jdk: Jdk, probes: Path) -> N
     service.send_line("")
     (worker,) = wait_until(lambda: jvms() - {first}, 30, "the second generation")
     os.kill(worker, signal.SIGSTOP)
-    subprocess.run(["kill", "-HUP", str(supervisor)], check=True)
-    service.expect(r"reload refused: the service is reloading", stream="stderr")
+    service.expect(r"^timeout True (ready|reloading)$")
+    service.send_line("")
+    service.expect(r"^busy reload: the service is reloading; one at a time$")
+    service.expect(r"^waiting False$")
     os.kill(worker, signal.SIGCONT)
-
-    service.expect(r"^reloaded ready$")
-    service.expect(r"^again ready$")
+    service.send_line("")
+    service.expect(r"^first 2 True$")
+    service.expect(r"^again 3$")
+    service.expect(r"^restarted 4$")
+    service.expect(r"^dumped$")
+    service.expect(r"^death 4 SIGKILL$")
+    service.expect(r"^status api-test ready True restart 1$")
+    service.expect(r"^listener 80 tcp$")
+    assert "Full thread dump" in service.stdout
     assert service.wait() == 0
     service.assert_nothing_left()
 
@@ -166,7 +193,7 @@ def test_reload_that_fails(runner: Runner, jdk: Jdk, probes: Path) -> None:
     )
     service = start(runner, "import sys\nimport jvmbind\n" + FAILED_RELOAD, str(config))
 
-    service.expect(r"^reloaded ready$")
+    service.expect(r"^reloaded True$")
     assert service.wait() == 0, service.report()
     kept = [line for line in service.stdout.splitlines() if line.startswith("kept")]
     assert len(kept) == 2, kept
@@ -174,11 +201,11 @@ def test_reload_that_fails(runner: Runner, jdk: Jdk, probes: Path) -> None:
 
 
 def test_start_that_is_refused(runner: Runner, jdk: Jdk, probes: Path) -> None:
-    """A port that is in use ends the child with 69, which wait_ready reports; the launcher's line is on stderr."""
+    """A port that is in use is PortUnavailableError with the listener and who holds it; the launcher's line is on stderr."""
     service = start(runner, program(jdk, probes, REFUSED))
 
     assert service.wait() == 0, service.report()
-    assert service.stdout == "status 69 69\n"
+    assert service.stdout == "status 69 69 http True ended\n"
     assert re.search(r"^jvmbind: listener 'http'.*address already in use", service.stderr)
 
 

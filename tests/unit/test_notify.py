@@ -43,12 +43,12 @@ def test_who_reads_nothing_is_not_waited_for(kind: str, tmp_path: Path) -> None:
         for number in range(5000):
             notifier.status(f"busy {number}")
         for number in range(300):
-            notifier.reload_refused(f"refusal {number}", 0)
+            notifier.event(f"event {number}")
         notifier.store_listeners([(parse_listen("web=80"), listener.fileno())])
         for number in range(300):
-            notifier.reload_refused(f"refusal {number}", 0)
+            notifier.event(f"event {number}")
         notifier.reloading()
-        notifier.reloaded("", 7)
+        notifier.answer("7")
         notifier.ready("served")
         notifier.status("the last")
         said = heard(theirs)
@@ -61,7 +61,7 @@ def test_who_reads_nothing_is_not_waited_for(kind: str, tmp_path: Path) -> None:
     changes = [line for text in said for line in text.splitlines() if not line.startswith(("STATUS", "MONOTONIC"))]
     stored = [line for line in changes if line == "FDSTORE=1"]
     assert stored == (["FDSTORE=1"] if kind == "manager" else [])
-    assert changes[-3:] == ["RELOADING=1", "X_JVMBIND_RELOAD=7 done", "READY=1"]
+    assert changes[-3:] == ["RELOADING=1", "X_JVMBIND_ANSWER=7", "READY=1"]
     assert said[-1] == "STATUS=the last"
 
 

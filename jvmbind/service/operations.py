@@ -1,0 +1,77 @@
+"""A reload, a restart or a dump that was asked for: its number, and how it ended.
+
+Runs in the program. Pure.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from jvmbind.service.failures import BusyError, OperationFailedError, ReloadFailedError, RestartFailedError
+from jvmbind.service.values import ChangeResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jvmbind.errors import JvmbindError
+
+OperationKind = Literal["reload", "restart", "dump", "status"]
+
+
+class Outcome:
+    """One request to the supervisor, and what is known of it."""
+
+    def __init__(self, number: int, kind: OperationKind) -> None:
+        self.number = number
+        self.kind: OperationKind = kind
+        self.begun = self.last_word = time.monotonic()
+        self.waits_for = ""
+        self.answer: dict[str, Any] | None = None
+        self.lost: Callable[[], JvmbindError] | None = None  # the service has ended before it answered
+        self.seconds = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer, or none will come."""
+        return self.answer is not None or self.lost is not None
+
+    def silent_for(self) -> float:
+        """Return the seconds since the supervisor last said a word about it."""
+        return time.monotonic() - self.last_word
+
+    def take(self, values: dict[str, Any]) -> None:
+        """Take a word of the supervisor about it."""
+        self.last_word = time.monotonic()
+        self.waits_for = str(values.get("waits_for") or self.waits_for)
+        if "ok" in values:
+            self.answer, self.seconds = values, time.monotonic() - self.begun
+
+    def values(self) -> dict[str, Any]:
+        """Return the answer; raises what it means where it is a refusal, and ServiceEndedError."""
+        if self.answer is None:
+            if self.lost is not None:
+                raise self.lost()
+            msg = f"{self.kind}: there is no answer yet"
+            raise OperationFailedError(msg)
+        if self.answer["ok"]:
+            return self.answer
+        raise self._failure(self.answer)
+
+    def change(self) -> ChangeResult:
+        """Return how a reload or a restart ended; raises BusyError, ReloadFailedError, RestartFailedError, ServiceEndedError."""
+        return self._result(self.values())
+
+    def _result(self, answer: dict[str, Any]) -> ChangeResult:
+        return ChangeResult.from_json({"time": time.time(), **answer, "kind": self.kind, "seconds": self.seconds})
+
+    def _failure(self, answer: dict[str, Any]) -> OperationFailedError:
+        text = f"{self.kind}: {answer['error']}"
+        if answer.get("busy"):
+            return BusyError(text)
+        if self.kind not in {"reload", "restart"}:
+            return OperationFailedError(text)
+        failure: ReloadFailedError | RestartFailedError
+        failure = ReloadFailedError(text) if self.kind == "reload" else RestartFailedError(text)
+        failure.result = self._result(answer) if "generation" in answer else None
+        return failure
