@@ -2,7 +2,8 @@
 
 Runs in the supervisor as the service user; reads /proc of its own workers, and starts nothing. Under plain `java` the
 port that is taken stops a second instance before it touches the data of the first; where both may have the port, this
-look stands in for that. It sees what is open at this moment, and nothing of what is on another machine.
+look stands in for that. It sees what is open at this moment, and nothing of what is on another machine. A file that is
+written once and closed again (Tomcat compiles a page) is no store: what nothing locks must be there at a second look too.
 Sources: proc(5) on fd, fdinfo and maps; fcntl(2) and flock(2) on the kinds of locks; open(2).
 """
 
@@ -11,12 +12,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.supervisor.status import descendants
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from jvmbind.supervisor.generation import Generation
 
@@ -38,6 +40,9 @@ _MAPPED = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ .w.s [0-9a-f]+ \S+ [1-9][0-9]* +(/.
 # An accept that waits in one holds the open file of the listener: no dup2 over the descriptor takes it away.
 _IO_URING = "anon_inode:[io_uring]"
 
+_LOCKED = "locked"
+_AGAIN = 0.05  # seconds between the two looks, for which the supervisor does nothing else
+
 File = tuple[int, int]  # device and inode
 
 
@@ -46,6 +51,7 @@ class Held(NamedTuple):
 
     path: str
     how: str
+    lasting: bool = False  # whether one look says enough: a lock is there for others, however short
     seen: bool = True  # False: nobody can say
 
     def __str__(self) -> str:
@@ -61,19 +67,22 @@ class Holders:
     generation of the same command line.
     """
 
-    def __init__(self) -> None:
-        """Nothing was seen yet."""
+    def __init__(self, pause: Callable[[float], None] = time.sleep) -> None:
+        """Nothing was seen yet; `pause` waits for so many seconds."""
         self._former: dict[tuple[str, ...], str] = {}
+        self._pause = pause
 
     def look(self, generations: Iterable[Generation]) -> str:
         """Say what one of them holds, as a clause; "" where nothing was seen, now or before."""
-        streams, former = streams_of("self"), ""
-        for generation in generations:
-            pid, command = generation.process.pid, (*generation.spec.script, *generation.spec.java_arguments)
-            # A responder is closed to everybody, and shares the descriptors of a JVM that is looked at.
-            pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]
-            held = look(pids, generation.spec.java_arguments, streams)
-            if held is not None:
+        streams, former, lives = streams_of("self"), "", list(generations)
+        found = [_look_at(one, streams) for one in lives]
+        if any(found) and not any(held.lasting for several in found for held in several):
+            self._pause(_AGAIN)
+            found = [_still(several, _look_at(one, streams)) for one, several in zip(lives, found, strict=True)]
+        for generation, several in zip(lives, found, strict=True):
+            command = (*generation.spec.script, *generation.spec.java_arguments)
+            if several:
+                held = next((one for one in several if one.lasting), several[0])
                 if held.seen:  # what hides from a look may be a child that is there for a moment, or a shortage
                     self._former[command] = f"generation {generation.number} had {held.path} {held.how}"
                 return f"generation {generation.number} {held}"
@@ -81,26 +90,42 @@ class Holders:
         return former
 
 
-def look(pids: Sequence[int], java_arguments: Sequence[str], streams: Collection[File]) -> Held | None:
-    """Return the first thing that processes hold; None where nothing is seen.
+def _look_at(generation: Generation, streams: Collection[File]) -> list[Held]:
+    pid = generation.process.pid
+    # A responder is closed to everybody, and shares the descriptors of a JVM that is looked at.
+    pids = [one for one in (pid, *descendants(pid)) if one not in generation.responders]
+    return look(pids, generation.spec.java_arguments, streams)
+
+
+def _still(before: Collection[Held], now: Iterable[Held]) -> list[Held]:
+    """Return what was there before as well, by its name: a store may write a file anew and rename it, again and again."""
+    known = {held.path for held in before}
+    return [held for held in now if held.lasting or held.path in known]
+
+
+def look(pids: Sequence[int], java_arguments: Sequence[str], streams: Collection[File]) -> list[Held]:
+    """Return what processes hold at this moment: all of it, or where one look says enough the first such thing alone.
 
     `streams` are the files that the service was given as stdout and stderr. A process that cannot be looked at may hold
     anything. One that has ended meanwhile holds nothing.
     """
-    logs = tuple(_logs(java_arguments))
+    logs, found = tuple(_logs(java_arguments)), list[Held]()
     for pid in pids:
         try:
             for held in _files(pid, {*streams, *_streams(pid)}):
-                if not _is_own(held.path, pid, logs):
-                    return held
+                if _is_own(held.path, pid, logs):
+                    continue
+                if held.lasting:
+                    return [held]
+                found.append(held)
         except (FileNotFoundError, ProcessLookupError):
             continue
         except OSError as error:
             if _is_ending(pid):
                 continue  # without its memory it belongs to root: proc(5)
             how = f"closed to its supervisor ({error.strerror}), so that nobody knows which files it holds"
-            return Held(f"/proc/{pid}", how, seen=False)
-    return None
+            found.append(Held(f"/proc/{pid}", how, seen=False))
+    return found
 
 
 def _is_ending(pid: int) -> bool:
@@ -148,7 +173,7 @@ def _files(pid: int, streams: Collection[File]) -> Iterator[Held]:
         try:
             found = os.stat(f"{folder}/{fd}")
             if not stat.S_IFMT(found.st_mode) and os.readlink(f"{folder}/{fd}") == _IO_URING:
-                yield Held("an io_uring instance", "whose accepts cannot be drained")
+                yield Held("an io_uring instance", "whose accepts cannot be drained", lasting=True)
             if not stat.S_ISREG(found.st_mode) or not found.st_nlink or (found.st_dev, found.st_ino) in streams:
                 continue
             path = os.readlink(f"{folder}/{fd}")
@@ -159,7 +184,7 @@ def _files(pid: int, streams: Collection[File]) -> Iterator[Held]:
         except FileNotFoundError:
             continue  # closed meanwhile
         if how:
-            yield Held(path, how)
+            yield Held(path, how, lasting=how == _LOCKED)
     with open(f"/proc/{pid}/maps", "rb") as file:
         for name in _MAPPED.findall(file.read()):
             path = os.fsdecode(name)
@@ -177,7 +202,7 @@ def _how(path: str, info: bytes) -> str:
         if line.startswith(b"flags:"):
             flags = int(words[1], 8)
         elif line.startswith(b"lock:") and len(words) > 2 and words[2] in _LOCKS:
-            return "locked"
+            return _LOCKED
     mode = flags & os.O_ACCMODE
     if mode == os.O_RDONLY or (mode == os.O_WRONLY and flags & os.O_APPEND and _is_log(path)):
         return ""
