@@ -40,7 +40,7 @@ gone_meanwhile = _GoneMeanwhile()
 """Passes over what is not there any more, or is not of the kind, but not over a shortage."""
 
 
-def for_each(indexes: Iterable[int], work: Callable[[int], None]) -> None:
+def for_each(indexes: Iterable[T], work: Callable[[T], None]) -> None:
     """Do `work` for each, all that can be; raises the first OSError when all have had their turn."""
     failures: list[OSError] = []
     for index in indexes:

@@ -33,7 +33,9 @@ _HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that
 _CONNECTING = 5  # between two looks whether the application has closed a connection of a bind-only listener
 _COUNT_FIRST, _COUNT_AGAIN = 10, 50  # milliseconds, while drained; a connection that is just being accepted has no descriptor yet
 _COMPLAIN_AGAIN = 10  # seconds between two times that the same is said
-_WAKE_AGAIN = 10  # milliseconds, while it ends: whether the application has connected to a listener of its own
+# Milliseconds between two looks whether an application that ends has connected to a listener of its own: when something
+# has come to one, and at any rate (with TCP_DEFER_ACCEPT nobody is told).
+_WAKE_SOON, _WAKE_AGAIN = 1, 20
 
 
 class Attendant:
@@ -71,6 +73,9 @@ class Attendant:
         self._look_at = 0.0
         self._drained: Drained | None = None
         self._ends = False
+        self._called = -1  # readable when something has come to a listener, while it ends
+        self._was_called = False
+        self._look_took = 0.0
 
     @property
     def obeys(self) -> bool:
@@ -108,10 +113,11 @@ class Attendant:
     def _turn(self, poll: select.poll) -> None:
         """Wait once and do what has come."""
         sleepers = self._handover.given.sleepers()
-        for fd in sleepers:
+        watched = {*sleepers, -1 if self._was_called else self._called} - {-1}
+        for fd in watched:
             poll.register(fd, select.POLLIN)
         ready = dict(poll.poll(self._patience()))
-        for fd in sleepers:
+        for fd in watched:
             poll.unregister(fd)
         if not ready:
             self._handover.reserve.use(self._handover.given.settle)
@@ -133,11 +139,17 @@ class Attendant:
             self._answer_parked()
         if not ready.keys().isdisjoint(sleepers):
             self._handover.given.rouse()
-        if self._control >= 0 and time.monotonic() >= self._look_at:
+        begun = time.monotonic()
+        if self._called in ready:
+            # A look costs a read of many descriptors: not more than half of the time, which the application needs to end.
+            self._look_at = min(self._look_at, begun + max(_WAKE_SOON / 1000, self._look_took))
+            self._was_called = True
+        if self._control >= 0 and begun >= self._look_at:
             try:
                 self._handover.reserve.use(self._look)
             finally:
-                self._look_at = time.monotonic() + self._pause() / 1000
+                now = time.monotonic()
+                self._look_took, self._look_at, self._was_called = now - begun, now + self._pause() / 1000, False
 
     def _hear_of_jvm(self, poll: select.poll) -> None:
         """Notice that the JVM is up, before main's first call is answered: poll(2) may have looked here before it came."""
@@ -245,6 +257,8 @@ class Attendant:
             self._answer_parked()
         elif isinstance(command, wire.Ending):
             self._ends, self._look_at = self._drained is not None, 0.0
+            if self._ends and self._called < 0:
+                self._called = self._handover.given.watch_own_connections()
         elif self._drained is not None:
             self._drained.close(idle_only=bool(command.idle_only))
             self._look_at = min(self._look_at, time.monotonic() + _COUNT_FIRST / 1000)

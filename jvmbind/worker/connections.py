@@ -91,7 +91,7 @@ def somebody_waits(fds: Sequence[int], memory: int, pid: int) -> bool:
     """Whether one of `fds` is watched by an epoll instance, a thread sits in accept or poll on it, or io_uring is in use."""
     if any(reg.events & _EPOLLIN for reg in epoll.registrations(fds)):
         return True
-    return any(True for _ in sleeping_threads(fds, memory, pid)) or _has_io_uring()
+    return any(not wait.fds.isdisjoint(fds) for wait in waits(pid, memory)) or _has_io_uring()
 
 
 def _has_io_uring() -> bool:
@@ -101,11 +101,6 @@ def _has_io_uring() -> bool:
             if os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[io_uring]":
                 return True
     return False
-
-
-def sleeping_threads(fds: Sequence[int], memory: int, pid: int) -> Iterator[int]:
-    """Yield the threads of `pid` that sit in accept, receive or poll on one of `fds`."""
-    return (wait.thread for wait in waits(pid, memory) if not wait.fds.isdisjoint(fds))
 
 
 def traffic(specs: Sequence[ListenSpec], skip: set[int], memory: int, pid: int) -> dict[Connection, Traffic]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, held, reach
-from jvmbind.posix.shortage import gone_meanwhile
+from jvmbind.posix.shortage import for_each
 from jvmbind.posix.socket_options import carry_over, restore
 from jvmbind.worker.connections import somebody_waits, waits_now
 from jvmbind.worker.idle import HOP_LIMITS, Idle, idle_like, is_alive, knock
+from jvmbind.worker.moving import Move, move, register
 from jvmbind.worker.sockets import inode_of
 from jvmbind.worker.waking import OwnConnections, interrupt
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec
 
 _PAUSE_PATIENCE = 0.1  # seconds
-_ROUNDS = 5  # of moving registrations, should the application make new ones all the time
 _WAKING = 0.002  # seconds, for a thread that was woken
 
 
@@ -95,61 +95,12 @@ class Given:
             self._unsettled[fd] = os.dup(fd), inode_of(listener)
             os.dup2(listener, fd, inheritable=False)
         else:
-            self._replace(fd, listener, {inode_of(fd)})
+            for error in self._move([Move(fd, listener, {inode_of(fd)})]).values():
+                raise error
         self._given[index].append(fd)
 
-    def _replace(self, fd: int, by: int, expected: set[int]) -> None:
-        """Make the application's `fd` another open file, with the epoll registrations that it had; raises OSError.
-
-        They are deleted first: one lives on as long as any process holds the open file that it was made for. One that
-        the application makes for the former file meanwhile would be lost: it is looked for and moved as well. Nothing is
-        done where `fd` is no longer one of the `expected` inodes: the application may have closed it, and got its number
-        for another file.
-        """
-        former = -1
-        with gone_meanwhile:
-            former = os.dup(fd)
-        if former < 0:
-            return  # closed
-        inode = inode_of(by)
-        try:
-            if inode_of(former) not in expected:
-                return
-            for last in [False] * _ROUNDS + [True]:
-                watched: list[epoll.Registration] = []
-                try:
-                    for found in epoll.registrations((fd,), self._names()):
-                        registration = epoll.again(found)
-                        if registration is not None:
-                            epoll.remove(self._libc, registration)
-                            watched.append(registration)
-                    if inode_of(fd) not in expected:
-                        return
-                    os.dup2(by, fd, inheritable=False)
-                except OSError:
-                    self._register(watched)  # `fd` names what it named
-                    raise
-                self._register(watched)
-                late: list[epoll.Registration] = []
-                with contextlib.suppress(OSError):  # done; a shortage since the first search is not to undo it
-                    late = [one for one in epoll.registrations((fd,), self._names()) if one.inode not in {inode, -1}]
-                if last or not late or inode_of(fd) != inode:
-                    return
-                os.dup2(former, fd, inheritable=False)  # what is registered for `by` stays so, under the same number
-        finally:
-            os.close(former)
-
-    def _register(self, registrations: Iterable[epoll.Registration]) -> None:
-        """Register descriptors again, all that can be; raises OSError for a shortage."""
-        failure: OSError | None = None
-        for registration in registrations:
-            try:
-                with gone_meanwhile:  # or the application has registered it itself meanwhile
-                    epoll.add(self._libc, registration)
-            except OSError as error:
-                failure = error
-        if failure is not None:
-            raise failure
+    def _move(self, moves: Sequence[Move]) -> dict[int, OSError]:
+        return move(moves, self._libc, self._names)
 
     @property
     def unsettled(self) -> bool:
@@ -166,7 +117,7 @@ class Given:
         unsettled, self._unsettled = self._unsettled, {}
         for kept, _ in unsettled.values():
             os.close(kept)  # the last descriptor of that file: the kernel takes its registrations out
-        self._register(one for one in watched if inode_of(one.fd) == unsettled[one.fd][1])
+        register((one for one in watched if inode_of(one.fd) == unsettled[one.fd][1]), self._libc)
 
     def known_fds(self) -> set[int]:
         """Return the descriptors that are listeners or stand in for one."""
@@ -178,18 +129,35 @@ class Given:
         given = [fd for index in range(len(self._specs)) for fd in self.of(index)]
         return {str(fd) for fd in (*self._fds, *(idle.fd for idle in self._idle.values()), *given)}
 
-    def drain(self, index: int) -> None:
-        """Put an idle socket in the place of a listener: the application sees a quiet socket and keeps what it has.
+    def drain(self, indexes: Sequence[int]) -> None:
+        """Put idle sockets in the place of listeners: the application sees quiet sockets and keeps what it has.
 
-        Raises OSError; the application may then have the listener on some of its descriptors still, or again.
+        Raises OSError when all was done that can be; the application may then have a listener on some of its descriptors
+        still, or again.
         """
+        alone = [[index] for index in indexes if self._specs[index].protocol == "udp"]  # see _await_pause
+        together = [index for index in indexes if [index] not in alone]
+        for_each([*alone, together], self._drain)
+
+    def _drain(self, indexes: Sequence[int]) -> None:
+        self.settle()
+        moves: dict[int, list[Move]] = {}
+        try:
+            for_each(indexes, lambda index: self._to_idle(index, moves))
+        finally:
+            failures = self._move([one for several in moves.values() for one in several])
+            self._asleep |= self._interrupt([index for index, several in moves.items() if several])
+        for error in failures.values():
+            raise error
+
+    def _to_idle(self, index: int, moves: dict[int, list[Move]]) -> None:
+        """Prepare the moves of a listener, and the idle socket where there is none yet; raises OSError."""
         if index in self._idle:
             # What did not get the listener back when it was to have it.
             expected = self._inodes_of(index) - {self._idle[index].inode}
-            for fd in self.of(index):
-                self._replace(fd, self._idle[index].fd, expected)
+            given = [fd for fd in self.of(index) if inode_of(fd) in expected]
+            moves[index] = [Move(fd, self._idle[index].fd, expected) for fd in given]
             return
-        self.settle()
         idle, expected = idle_like(self._fds[index]), self._inodes_of(index)
         given = self.of(index)
         self._idle[index] = idle
@@ -198,14 +166,15 @@ class Given:
         carry_over(self._fds[index], idle.fd, self._specs[index], skip=HOP_LIMITS)
         if self._specs[index].protocol == "udp" and given:
             self._await_pause(given)
-        for fd in given:
-            self._replace(fd, idle.fd, expected)
-        if not self._interrupt(index):
-            self._asleep.add(index)
+        moves[index] = [Move(fd, idle.fd, expected) for fd in given]
 
-    def _interrupt(self, index: int) -> bool:
-        """Let threads that wait on a listener look anew at what its numbers name; False where one cannot be told to."""
-        return interrupt(self.of(index), memory=self._memory, pid=self._pid, libc=self._libc)
+    def _interrupt(self, indexes: Sequence[int]) -> set[int]:
+        """Let threads that wait on listeners look anew at what the numbers name.
+
+        Returns the listeners on which one waits that cannot be told to.
+        """
+        fds = {fd: index for index in indexes for fd in self.of(index)}
+        return {fds[fd] for fd in interrupt(fds, memory=self._memory, pid=self._pid, libc=self._libc)}
 
     def port(self, index: int) -> int:
         """Return the port of the idle socket that stands in for a TCP listener."""
@@ -220,30 +189,37 @@ class Given:
         while time.monotonic() < end and not waits_now(fds, self._memory, self._pid):
             time.sleep(0.0005)
 
-    def undrain(self, index: int) -> None:
-        """Give a listener back; raises OSError where that did not go well for each descriptor, and may then be tried again."""
-        idle = self._idle.get(index)
-        if idle is None:
-            return
-        given = self.of(index)
+    def undrain(self, indexes: Iterable[int]) -> None:
+        """Give listeners back; raises OSError where that did not go well for each descriptor, and may then be tried again."""
+        moves: dict[int, list[Move]] = {}
+        for_each([index for index in indexes if index in self._idle], lambda index: self._to_listener(index, moves))
+        failures = self._move([one for several in moves.values() for one in several])
+        back = [index for index, several in moves.items() if failures.keys().isdisjoint(one.fd for one in several)]
+        left = [(index, self._idle.pop(index)) for index in back]
+        self._left += left
+        self._asleep.difference_update(back)
+        for _, idle in left:
+            os.close(idle.fd)
+        with contextlib.suppress(OSError):  # then the next client wakes who sleeps, see `sleepers`
+            self._wake(left)
+        for error in failures.values():
+            raise error
+
+    def _to_listener(self, index: int, moves: dict[int, list[Move]]) -> None:
+        idle, given = self._idle[index], self.of(index)
         if given:
             restore(self._fds[index], self._specs[index])
             carry_over(idle.fd, self._fds[index], self._specs[index], skip=HOP_LIMITS)
-        for fd in given:
-            self._replace(fd, self._fds[index], {idle.inode})
-        del self._idle[index]
-        self._left.append((index, idle))
-        os.close(idle.fd)
-        self._asleep.discard(index)
-        with contextlib.suppress(OSError):  # then the next client wakes who sleeps, see `sleepers`
-            self._wake(index, idle)
+        moves[index] = [Move(fd, self._fds[index], {idle.inode}) for fd in given]
 
-    def _wake(self, index: int, idle: Idle) -> None:
-        woken = self._interrupt(index)
+    def _wake(self, left: Sequence[tuple[int, Idle]]) -> None:
+        asleep = self._interrupt([index for index, _ in left])
         self.rouse()
         # A thread that sleeps there would wake with the next client; a connection of our own spares it the wait.
-        if not woken and (index, idle) in self._left and self._specs[index].protocol == "tcp" and reach(self._fds[index]):
-            self.rouse()
+        for index, idle in left:
+            is_tcp = self._specs[index].protocol == "tcp"
+            if index in asleep and (index, idle) in self._left and is_tcp and reach(self._fds[index]):
+                self.rouse()
 
     def sleepers(self) -> set[int]:
         """Return the listeners for which a thread still sleeps on an idle socket; call `rouse` when one is readable."""
@@ -277,6 +253,10 @@ class Given:
                 knock(idle)
                 if index in self._asleep and not reach(self._fds[index]):
                     self._unreachable.add(index)
+
+    def watch_own_connections(self) -> int:
+        """Return a descriptor that is readable when `wake_who_is_called` has something to look at; raises OSError."""
+        return self._own_connections.watch(index for index in self._idle if self.of(index))
 
     def wake_who_is_called(self) -> None:
         """Where the application has connected to a listener of its own, connect to the idle socket in its place."""

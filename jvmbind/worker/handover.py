@@ -278,9 +278,7 @@ class HandOver:
         was done that can be; a second call does the rest.
         """
         specs = enumerate(self._specs)
-        for_each(
-            [i for i, s in specs if not s.bind_only and not (last if s.protocol == "udp" else datagrams_only)], self.given.drain
-        )
+        self.given.drain([i for i, s in specs if not s.bind_only and not (last if s.protocol == "udp" else datagrams_only)])
         if datagrams_only:
             self.undeclared.begin_to_share()
 
@@ -288,11 +286,15 @@ class HandOver:
         """Give the listeners back, all that can be; raises OSError."""
         self._parked = self._rehearses = False
         self._to_hide.clear()
-        for_each(range(len(self._specs)), self._undrain)
+        indexes = range(len(self._specs))
+        try:
+            self.given.undrain(indexes)
+        finally:
+            for_each(indexes, self._bring_in)
 
-    def _undrain(self, index: int) -> None:
-        self.given.undrain(index)
-        if self.given.of(index) and not self._specs[index].bind_only:
+    def _bring_in(self, index: int) -> None:
+        is_back = self.given.now(index) == self._fds[index]
+        if is_back and self.given.of(index) and not self._specs[index].bind_only:
             self._families.bring_in(index)
 
     @property
@@ -305,7 +307,7 @@ class HandOver:
         for index in sorted(self._to_hide):
             if self.given.is_awaited(index):
                 try:
-                    self.given.drain(index)
+                    self.given.drain([index])
                 except OSError as error:
                     if is_shortage(error):
                         raise  # and try again
@@ -319,7 +321,7 @@ class HandOver:
     def _give_real(self, index: int) -> None:
         """While it rehearses, give the listener itself at its second bind too: it will be asked for again; raises OSError."""
         if self._rehearses:
-            self.given.undrain(index)
+            self.given.undrain([index])
 
     def _now_listening(self, index: int) -> None:
         if self._rehearses and self._specs[index].protocol != "udp":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix.listening import held
 from jvmbind.posix.shortage import Reserve, is_shortage
+from jvmbind.worker.moving import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,9 @@ class Idle(NamedTuple):
 
 def reserve_for(specs: Sequence[ListenSpec]) -> Reserve:
     """Return a reserve for an idle socket in the place of each listener, and for what one step needs for a moment."""
-    sockets = sum(2 if spec.protocol == "unix" else 1 for spec in specs if not spec.bind_only)
-    return Reserve(min(sockets, _RESERVED) + _RESERVED_FOR_A_STEP)
+    listeners = [spec for spec in specs if not spec.bind_only]
+    sockets = len(listeners) + sum(spec.protocol == "unix" for spec in listeners)
+    return Reserve(min(sockets, _RESERVED) + min(len(listeners), AT_ONCE) + _RESERVED_FOR_A_STEP)
 
 
 def idle_like(fd: int) -> Idle:

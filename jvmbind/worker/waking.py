@@ -9,6 +9,7 @@ Sources: proc(5), tgkill(2), signal(7); NativeThread.c and linux_close.c of the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING
 from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
 from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.posix.signals import Disposition, disposition
-from jvmbind.worker.connections import sleeping_threads
+from jvmbind.worker.connections import waits
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from jvmbind.spec import ListenSpec
 
@@ -30,18 +31,20 @@ if TYPE_CHECKING:
 _INTERRUPT = signal.SIGRTMAX - 2
 
 
-def interrupt(fds: Sequence[int], *, memory: int, pid: int, libc: ctypes.CDLL) -> bool:
+def interrupt(fds: Collection[int], *, memory: int, pid: int, libc: ctypes.CDLL) -> set[int]:
     """Let the threads that sit in accept, receive or poll on `fds` make that call again, on what the numbers name by now.
 
-    Returns whether none is left that cannot be told so: one of a process without a handler for the JDK's signal, which
+    Returns those on which one sits that cannot be told so: one of a process without a handler for the JDK's signal, which
     would then end it.
     """
-    caught = disposition(pid, _INTERRUPT) is Disposition.CAUGHT
-    for thread in sleeping_threads(fds, memory, pid):
-        if not caught:
-            return False
-        libc.tgkill(pid, thread, int(_INTERRUPT))
-    return True
+    caught, asleep = disposition(pid, _INTERRUPT) is Disposition.CAUGHT, set[int]()
+    for wait in waits(pid, memory) if fds else ():
+        on = wait.fds.intersection(fds)
+        if caught and on:
+            libc.tgkill(pid, wait.thread, int(_INTERRUPT))
+        else:
+            asleep |= on
+    return asleep
 
 
 class OwnConnections:
@@ -52,12 +55,27 @@ class OwnConnections:
         self._specs = specs
         self._fds = fds
         self._known: set[tuple[int, int]] = set()  # (listener, the other end's port)
+        self._events: select.epoll | None = None
+
+    def watch(self, among: Iterable[int]) -> int:
+        """Return a descriptor that is readable when something has come to one of the listeners, until the next `new`.
+
+        Edges alone are told: clients that wait for the next generation stay in the queue. Raises OSError.
+        """
+        if self._events is None:
+            self._events = select.epoll()
+        for index in among:
+            with contextlib.suppress(FileExistsError):
+                self._events.register(self._fds[index], select.EPOLLIN | select.EPOLLET)
+        return self._events.fileno()
 
     def new(self, among: Collection[int]) -> set[int]:
         """Return the listeners, `among` those that the application had, to which it has connected since the last call.
 
         Of the sockets of one port, one for each family, it had one.
         """
+        if self._events is not None:
+            self._events.poll(0)
         specs = {index: self._specs[index] for index in among}
         by_port = {spec.port: index for index, spec in specs.items() if spec.protocol == "tcp" and spec.listens}
         found = {*_open(by_port, set(self._fds)), *self._queued(by_port), *self._unix(among)} - self._known

@@ -985,6 +985,41 @@ def test_registration_during_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
     stage.play(application)
 
 
+def test_listeners_that_are_moved_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The descriptors of an application are searched as often for many listeners as for one; each keeps its registrations."""
+    ports = range(80, 86)
+    stage = Stage(" ".join(map(str, ports)))
+
+    def application() -> None:
+        epolls = [select.epoll(), select.epoll()]
+        socks = [socket.socket(V6, TCP) for _ in ports]
+        for port, sock in zip(ports, socks, strict=True):
+            sock.setblocking(False)
+            sock.bind(("::", port))
+            sock.listen(50)
+            epolls[port % 2].register(sock, select.EPOLLIN)
+        search = registrations_module.registrations
+        searches: list[Any] = []
+
+        def count(*arguments: Any) -> Any:
+            searches.append(arguments)
+            return search(*arguments)
+
+        monkeypatch.setattr(registrations_module, "registrations", count)
+        stage.handover.drain(datagrams_only=False)
+        assert len(searches) == 2
+        clients = [socket.create_connection(("127.0.0.1", port), 10) for port in ports]
+        assert [epoll.poll(0.1) for epoll in epolls] == [[], []]
+        stage.handover.undrain()
+        assert len(searches) == 4
+        ready = {fd for epoll in epolls for fd, _ in epoll.poll(10)}
+        assert ready == {sock.fileno() for sock in socks}
+        for client in clients:
+            client.close()
+
+    stage.play(application)
+
+
 def test_number_of_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that closes its listener while it is about to be replaced keeps the file that got the number."""
     stage = Stage("80")

@@ -97,22 +97,26 @@ def test_sleepers_are_moved_without_a_connection() -> None:
 
 @pytest.mark.parametrize("way", ["open", "closed", "reset"])
 def test_application_that_wakes_itself(way: str) -> None:
-    """A connection that an ending application makes to its own port wakes its thread on the idle socket, however it was closed."""
+    """A connection that an ending application makes to its own port is told of, and wakes its thread on the idle socket."""
     as_java()
     stage = Stage("80")
 
     def application() -> None:
         acceptor = Acceptor(listening(stage))
         stage.handover.drain(datagrams_only=False)
+        called = stage.handover.given.watch_own_connections()
         stage.handover.given.wake_who_is_called()
         assert not acceptor.accepted.wait(0.1)
+        assert not select.select([called], [], [], 0)[0]
         with socket.create_connection(("::1", 80), 10) as peer:
             if way == "reset":
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if way != "open":
                 peer.close()
+            assert select.select([called], [], [], 10)[0]
             stage.handover.given.wake_who_is_called()
             assert acceptor.accepted.wait(10)
+            assert not select.select([called], [], [], 0)[0]
 
     stage.play(application)
 
