@@ -24,6 +24,7 @@ COMMANDS = {
     "restart": "stop the serving generation and start it anew",
     "stop": "drain and stop a service",
     "check": "validate a service's configuration and show what would be done",
+    "unit": "make hardened systemd units for a service from its configuration",
     "dump": "write a thread dump of a service's JVM to its log",
 }
 

@@ -110,7 +110,9 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             prctl.set_dumpable(0)
-        _clear_capabilities(keep)
+        # Where there is none, no call is needed that a sandbox may forbid (systemd's @privileged); the proof is the same.
+        if keep or any(before[0].capabilities[name] for name in ("CapPrm", "CapEff", "CapInh")):
+            _clear_capabilities(keep)
         if root:
             with contextlib.suppress(PermissionError):
                 prctl.set_keepcaps(0)
