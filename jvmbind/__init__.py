@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jvmbind.service.running import Operation, RunningService
     from jvmbind.service.service import Service
     from jvmbind.service.values import ChangeResult, Death, Event, Generation, ListenerStatus, State, Status
+    from jvmbind.shim import shim_jar
     from jvmbind.spec import ListenSpec, UserSpec
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "UserSpec",
     "bind_listeners",
     "drop_permanently",
+    "shim_jar",
     "start_jvm",
 ]
 
@@ -81,6 +83,7 @@ _PLACES = {
         "ServiceTimeoutError",
     },
     "embed": {"Listener", "bind_listeners", "drop_permanently", "start_jvm"},
+    "shim": {"shim_jar"},
     "spec": {"ListenSpec", "UserSpec"},
 }
 

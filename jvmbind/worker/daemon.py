@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-import jvmbind
 from jvmbind.errors import ConfigurationError
+from jvmbind.shim import shim_jar
 from jvmbind.worker.arguments import JavaCommand, Mode
 
 MAIN = "dev.jvmbind.daemon.DaemonMain"
@@ -17,11 +17,6 @@ _CLASS_PATH = "-Djava.class.path="
 _COMMAND = "-Dsun.java.command="
 _USER_SIGNAL = "_JAVA_SR_SIGNUM"
 _FREE_SIGNAL = "62"  # a real-time signal that glibc leaves alone: signal(7)
-
-
-def shim_jar() -> str:
-    """Return the path of the Java shim."""
-    return os.path.join(os.path.dirname(os.path.abspath(jvmbind.__file__)), "_shim.jar")
 
 
 def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
@@ -37,9 +32,6 @@ def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
     if command.what is None and (command.help or command.print_version or command.full_version or command.list_modules):
         return command
     jar = shim_jar()
-    if not os.path.isfile(jar):
-        msg = f"daemon class {daemon}: {jar} is missing; expected an installed jvmbind, or a build of its Java shim"
-        raise ConfigurationError(msg)
     os.environ.setdefault(_USER_SIGNAL, _FREE_SIGNAL)
     named = command.what is None or command.what == daemon or command.mode is Mode.JAR
     arguments = (daemon, *command.arguments) if named else (daemon, command.what or "", *command.arguments)

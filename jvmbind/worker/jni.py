@@ -23,6 +23,7 @@ _FUNCTIONS: dict[str, tuple[int, Any, tuple[Any, ...]]] = {
     "ExceptionClear": (17, None, ()),
     "DeleteLocalRef": (23, None, (_P,)),
     "NewObjectA": (30, _P, (_P, _P, _P)),
+    "GetObjectClass": (31, _P, (_P,)),
     "IsInstanceOf": (32, ctypes.c_ubyte, (_P, _P)),
     "GetMethodID": (33, _P, (_P, _STR, _STR)),
     "CallVoidMethodA": (63, None, (_P, _P, _P)),

@@ -27,6 +27,24 @@ def set_property(jni: Jni, name: str, value: str) -> None:
     jni.static("Object", jni.find_class("java/lang/System"), "setProperty", signature, jni.string(name), text)
 
 
+def offer_api(jni: Jni, jar: str) -> None:
+    """Put the Java API behind the application's own class path, where a class of it is looked for that is nowhere else.
+
+    By what java.lang.instrument documents for agents; the property java.class.path stays as it was, and the jar is not opened
+    before somebody looks for what no other has. Does nothing where a runtime has no such class loader.
+    """
+    try:
+        loader = jni.static(
+            "Object", jni.find_class("jdk/internal/loader/ClassLoaders"), "appClassLoader", "()Ljava/lang/ClassLoader;"
+        )
+        kind = jni.call("GetObjectClass", loader)
+        append = jni.call("GetMethodID", kind, b"appendToClassPathForInstrumentation", b"(Ljava/lang/String;)V")
+        text = _platform_string(jni, jni.find_class(_HELPER), jar)
+        jni.call("CallVoidMethodA", loader, append, values_of((text,)))
+    except JavaError:
+        jni.raw("ExceptionClear")
+
+
 def run_main(jni: Jni, command: JavaCommand) -> int:
     """Run what `command` says and return the status of the process, unless Java ends it first (System.exit, a signal)."""
     try:

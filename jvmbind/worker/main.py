@@ -7,6 +7,7 @@ environment says how it was started (see `jvmbind.posix.role`); everything else 
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
-from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
+from jvmbind.errors import EX_OSERR, ConfigurationError, JavaLaunchError, JvmbindError, SystemFailureError
 from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.role import Role, take_role
 from jvmbind.posix.socket_options import with_options
+from jvmbind.shim import shim_jar
 from jvmbind.spec import ServiceSpec, is_wildcard
 from jvmbind.wire import Claimed, Main, Message, Note, ResponderStarted, Tried, encode
 from jvmbind.worker import arguments
@@ -279,6 +281,8 @@ class _Worker:
         if self._pipes is not None:
             launch.set_property(jni, "jvmbind.lifecycle.out", str(self._pipes.java_out))
             launch.set_property(jni, "jvmbind.lifecycle.in", str(self._pipes.java_in))
+        with contextlib.suppress(ConfigurationError):
+            launch.offer_api(jni, shim_jar())
         if self._responder is not None:
             self._responder.jvm_is_up()
         if self._spec.heartbeat_timeout and self._role.control >= 0:

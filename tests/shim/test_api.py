@@ -40,8 +40,8 @@ def shim_tests(shared_directory: Path, shim: str) -> str:
 
 @pytest.fixture(scope="session")
 def program(shared_directory: Path, shim: str) -> str:
-    """The class path of the program that uses the API."""
-    return f"{compile_java([JAVA_SOURCES / 'shim' / 'Named.java'], shared_directory / 'shim-program', shim)}:{shim}"
+    """The class path of the program that uses the API, which is compiled against it and does not bring it along."""
+    return str(compile_java([JAVA_SOURCES / "shim" / "Named.java"], shared_directory / "shim-program", shim))
 
 
 @pytest.mark.skipif(PLAIN, reason="runs both anyway")
@@ -65,27 +65,48 @@ def test_junit(runner: Runner, jdk: Jdk, shim_tests: str, name: str, how: str) -
 
 @pytest.mark.skipif(PLAIN, reason="needs listeners")
 def test_program(runner: Runner, network: Network, jdk: Jdk, program: str) -> None:
-    """Sockets by name are the listeners, and ready() is what the service waits for with --ready notify."""
+    """The API is there without being on the class path; sockets by name are the listeners, and ready() is what is waited for."""
     options = ["-l", "http=80", "-l", "dns=53/udp", "--ready", "notify", "-u", SERVICE_USER]
     service = runner.run(options, jdk, [*QUICK_JVM, "-cp", program, "shim.Named", "8080"])
 
     service.expect("generation 1 is ready", stream="stderr")
     assert "names [http, dns]" in service.stdout
+    assert f"/jvmbind/_shim.jar, class path {program}\n" in service.stdout
     assert http_get_when_served(network, 80).body == "named\n"
     assert udp_ask(network, "127.0.0.1", 53, b"hello") == b"hello"
     assert service.stop() == 143, service.report()
 
 
 @pytest.mark.skipif(PLAIN, reason="runs both anyway")
-def test_program_alone(runner: Runner, network: Network, jdk: Jdk, program: str) -> None:
+def test_program_alone(runner: Runner, network: Network, jdk: Jdk, program: str, shim: str) -> None:
     """The same program under plain `java` has no names, binds its own port, and its messages go nowhere."""
-    service = runner.start([jdk.java, *QUICK_JVM, "-cp", program, "shim.Named", "8080"])
+    service = runner.start([jdk.java, *QUICK_JVM, "-cp", f"{program}:{shim}", "shim.Named", "8080"])
 
     service.expect("^ready$")
     assert "names []" in service.stdout
     assert http_get_when_served(network, 8080).body == "named\n"
     assert service.stop() == 143
     assert service.stderr == ""
+
+
+@pytest.mark.skipif(PLAIN, reason="runs java anyway")
+def test_program_without_the_api(runner: Runner, jdk: Jdk, program: str) -> None:
+    """Under plain `java` a program that does not bring the API along ends where it first uses it, as the documents say."""
+    service = runner.start([jdk.java, *QUICK_JVM, "-cp", program, "shim.Named", "8080"])
+
+    assert service.wait() == 1
+    assert "java.lang.NoClassDefFoundError: dev/jvmbind/InheritedChannels" in service.stderr
+
+
+@pytest.mark.skipif(PLAIN, reason="needs listeners")
+def test_own_api_first(runner: Runner, jdk: Jdk, program: str, shim: str) -> None:
+    """An application that brings the API along runs its own, and its class path is the one that it was given."""
+    words = [*QUICK_JVM, "-cp", f"{program}:{shim}", "shim.Named", "8080"]
+    service = runner.run(["-l", "http=80", "-u", SERVICE_USER], jdk, words)
+
+    service.expect("^ready$")
+    assert f"api of file:{shim}/, class path {program}:{shim}\n" in service.stdout
+    assert service.stop() == 143, service.report()
 
 
 def test_javadoc(tmp_path: Path) -> None:

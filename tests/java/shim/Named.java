@@ -18,6 +18,8 @@ public final class Named {
         if (server == null) {
             server = ServerSocketChannel.open().bind(new InetSocketAddress(Integer.parseInt(args[0])));
         }
+        var source = InheritedChannels.class.getProtectionDomain().getCodeSource();
+        System.out.println("api of " + source.getLocation() + ", class path " + System.getProperty("java.class.path"));
         System.out.println("names " + InheritedChannels.names() + " at " + server.getLocalAddress());
         DatagramChannel dns = InheritedChannels.datagramChannel("dns").orElse(null);
         if (dns != null) {
