@@ -62,11 +62,15 @@ class Notified(NamedTuple):
 
 
 class Connections(NamedTuple):
-    """Worker, while it is drained: how many connections it has, and on how many a client is being answered, or may be asking."""
+    """Worker, while it is drained: how many connections it has, and on how many a client is being answered, or may be asking.
+
+    `callbacks`: whether those of the Java API have not all returned yet (of a script: in how many JVMs).
+    """
 
     total: int
     busy: int
     asking: int
+    callbacks: int
 
 
 class Moved(NamedTuple):
@@ -121,11 +125,12 @@ class Drain(NamedTuple):
     """Supervisor: put idle sockets in the place of the listeners and report connections.
 
     `datagrams_only`: of datagram listeners only, and let the next generation bind what is not a listener; answered by Moved.
-    `last`: of the others only, as no generation follows.
+    `last`: of the others only, as no generation follows. `ends`: it is to end, so the callbacks of the Java API are run.
     """
 
     datagrams_only: int
     last: int
+    ends: int
 
 
 class Undrain(NamedTuple):
@@ -140,6 +145,10 @@ class HalfClose(NamedTuple):
 
 class Ending(NamedTuple):
     """Supervisor: the signal to end is on its way: what the application does to wake itself must reach it."""
+
+
+class Reloading(NamedTuple):
+    """Supervisor: a reload begins, of which the application is told by the Java API."""
 
 
 Message = (
@@ -162,7 +171,7 @@ Message = (
     | Note
     | Status
 )
-Command = Release | Drain | Undrain | HalfClose | Ending
+Command = Release | Drain | Undrain | HalfClose | Ending | Reloading
 
 _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     1: (Main, struct.Struct("!")),
@@ -171,7 +180,7 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     4: (Listening, struct.Struct("!H")),
     5: (Waiting, struct.Struct("!")),
     6: (Notified, struct.Struct("!")),
-    7: (Connections, struct.Struct("!III")),
+    7: (Connections, struct.Struct("!IIII")),
     8: (Heartbeat, struct.Struct("!")),
     9: (Moved, struct.Struct("!")),
     10: (Hidden, struct.Struct("!HH")),
@@ -179,10 +188,11 @@ _NUMBERS: dict[int, tuple[type, struct.Struct]] = {
     12: (TooWide, struct.Struct("!H")),
     13: (LetGo, struct.Struct("!")),
     32: (Release, struct.Struct("!B")),
-    33: (Drain, struct.Struct("!BB")),
+    33: (Drain, struct.Struct("!BBB")),
     34: (Undrain, struct.Struct("!")),
     35: (HalfClose, struct.Struct("!B")),
     36: (Ending, struct.Struct("!")),
+    37: (Reloading, struct.Struct("!")),
 }
 _TEXTS: dict[int, type] = {16: Tried, 17: Note, 18: Status, 19: DrainFailed, 20: UndrainFailed}
 _KINDS = {cls: kind for kind, (cls, _) in _NUMBERS.items()} | {cls: kind for kind, cls in _TEXTS.items()}

@@ -18,6 +18,7 @@ from jvmbind.lifecycle.actions import (
     ReportChange,
     SetTimer,
     Spawn,
+    TellReload,
     Undrain,
 )
 from jvmbind.lifecycle.events import (
@@ -76,6 +77,7 @@ __all__ = [
     "StandbyDue",
     "State",
     "Stop",
+    "TellReload",
     "Timeout",
     "Undrain",
     "UndrainFailed",

@@ -23,15 +23,23 @@ class Drain(NamedTuple):
     """Take the listeners away from a generation without its noticing, and tell how many connections it has.
 
     `last`: none follows it. It keeps its datagram listeners then, from which the answers are sent that it still makes.
+    `ends`: it is certain that it is to end, so the application's callbacks are run; until they have returned it is not drained.
     """
 
     generation: int
     datagrams_only: bool = False
     last: bool = False
+    ends: bool = False
 
 
 class Undrain(NamedTuple):
     """Give the listeners back."""
+
+    generation: int
+
+
+class TellReload(NamedTuple):
+    """Let the application know, by its callbacks, that a reload begins."""
 
     generation: int
 
@@ -97,4 +105,6 @@ class Exit(NamedTuple):
     status: int
 
 
-Action = Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportChange | Exit
+Action = (
+    Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportChange | TellReload | Exit
+)

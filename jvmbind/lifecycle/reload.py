@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, HalfClose, Report, ReportChange, SetTimer, Undrain
+from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, HalfClose, Report, ReportChange, SetTimer, TellReload, Undrain
 from jvmbind.lifecycle.events import Died, Left, Reload, SpawnFailed
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
@@ -54,10 +54,14 @@ def abort_reload(state: State, failure: str, why: str = "") -> Step:
 
 def reload(spec: ServiceSpec, state: State, event: Event) -> Step:
     """Start a new generation beside the one that serves; where two may not be there at once, in its place."""
+    old = state.one(Role.SERVING)
+    told = (TellReload(old.number),) if old is not None else ()
     if spec.reload == "restart" or (spec.reload == "auto" and isinstance(event, Reload) and event.alone):
-        return _begin_restart(spec, state, event.now, Change.RELOAD)
-    state = state._replace(phase=Phase.RELOADING, change=Change.RELOAD)
-    return spawn(spec, state, Role.INCOMING, event.now, parked=True)
+        state, actions = _begin_restart(spec, state, event.now, Change.RELOAD)
+    else:
+        state = state._replace(phase=Phase.RELOADING, change=Change.RELOAD)
+        state, actions = spawn(spec, state, Role.INCOMING, event.now, parked=True)
+    return state, (*told, *actions)
 
 
 def refuse(_spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -85,7 +89,7 @@ def _begin_restart(spec: ServiceSpec, state: State, now: float, change: Change) 
         if member.stage < Stage.CLOSING:
             # A generation that drains already counts its connections again, when it is told again.
             # A client that keeps its connection may never be idle for long: each is ended on its own.
-            actions += [Drain(member.number), HalfClose(member.number, idle_only=True)]
+            actions += [Drain(member.number, ends=True), HalfClose(member.number, idle_only=True)]
             if member.role is Role.SERVING:
                 actions.append(SetTimer("drain", member.number, spec.drain_timeout))
     state, more = _next(spec, state, now)

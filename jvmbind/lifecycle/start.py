@@ -104,7 +104,7 @@ def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     if old is not None:
         state = replace_member(state, old._replace(role=Role.DRAINING))
         # Told again, it counts its connections again: it may have said that there are none before this was known.
-        actions += [Drain(old.number), SetTimer("drain", old.number, spec.drain_timeout)]
+        actions += [Drain(old.number, ends=True), SetTimer("drain", old.number, spec.drain_timeout)]
     if state.change is not Change.NONE:
         actions.append(ReportChange(member.number, failure=""))
         state, ends = end_standby(spec, state)

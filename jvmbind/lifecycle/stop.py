@@ -85,7 +85,7 @@ def _end_all(spec: ServiceSpec, state: State) -> Step:
     for member in state.members:
         actions += [ClearTimer(name, member.number) for name in START_TIMERS]
         if _may_have_clients(member):
-            actions.append(Drain(member.number, last=True))
+            actions.append(Drain(member.number, last=True, ends=True))
         elif member.stage is not Stage.TERMINATING:
             state, more = terminate(spec, state, member, state.stop_signal)
             actions += more

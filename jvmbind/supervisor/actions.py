@@ -26,7 +26,7 @@ from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, format_first_lines, open_log
 from jvmbind.supervisor.orphans import end_holders
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
-from jvmbind.supervisor.reports import report, report_end, was_told
+from jvmbind.supervisor.reports import report, report_callbacks, report_end, was_told
 from jvmbind.supervisor.unserved import Unserved
 from jvmbind.supervisor.waiting import client_waits
 
@@ -123,29 +123,31 @@ class Actions:
         if isinstance(action, lifecycle.Kill):
             if action.signal == signal.SIGTERM and self.phase is not lifecycle.Phase.STOPPING and self.spec.reload == "auto":
                 self.alone()  # for the next reload: it may hold by now what it did not hold at the last look
+            report_callbacks(self, generation, action.signal)
             if action.signal == signal.SIGQUIT:
                 self._ask_for_dump(generation)
             else:
                 generation.kill(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             release = wire.Release(int(action.rehearse))
-            if generation.would_accept:  # a standby may have said that it is ready (the Java API) before it was wanted
+            if generation.would_accept:  # as a standby it may have said so, by the Java API, before it was wanted
                 self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
             if self._moving is None:
                 generation.say(release)
             else:  # the old generation first: datagrams must not go to both
                 self._released = generation, release
                 self._move_by = time.monotonic() + _MOVE_PATIENCE
+        elif isinstance(action, lifecycle.TellReload):
+            generation.say(wire.Reloading())
         elif isinstance(action, lifecycle.Undrain):
             generation.say(wire.Undrain())
         elif isinstance(action, lifecycle.HalfClose):
             generation.say(wire.HalfClose(int(action.idle_only)))
         elif isinstance(action, lifecycle.Drain):
-            generation.say(wire.Drain(int(action.datagrams_only), int(action.last)))
+            generation.say(wire.Drain(int(action.datagrams_only), int(action.last), int(action.ends)))
             if action.datagrams_only:
                 self._moving = generation.number
-            if not action.datagrams_only and (not generation.spec.listeners or not generation.main_runs):
-                # There is nothing to drain, or nobody to say that it is.
+            elif generation.cannot_say_drained:
                 self.events.append(lifecycle.LetGo(time.monotonic(), generation.number))
                 self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
@@ -278,10 +280,9 @@ class Actions:
         elif isinstance(message, wire.Parked):
             self.events.append(lifecycle.Parked(now, generation.number))
         elif isinstance(message, wire.Connections):
-            if message.total == 0:
-                self.events.append(lifecycle.Drained(now, generation.number))
-            else:
-                self.events.append(lifecycle.Left(now, generation.number, message.busy, message.asking))
+            busy = message.busy + message.callbacks
+            left = lifecycle.Left(now, generation.number, busy, message.asking)
+            self.events.append(left if message.total + message.callbacks else lifecycle.Drained(now, generation.number))
         elif isinstance(message, wire.Claimed):
             listener = generation.spec.listeners[message.listener]
             where = f"listener {listener.name!r} ({listener.address}/{listener.protocol})"
@@ -294,7 +295,7 @@ class Actions:
             self.log.log(level, "generation %d: bind of %s", generation.number, message.text, extra=fields)
         elif isinstance(message, wire.Note):
             self.log.warning("generation %d: %s", generation.number, message.text, extra=fields_of("note", generation.number))
-        elif isinstance(message, wire.Status):
+        elif isinstance(message, wire.Status) and self.serving in {0, generation.number}:
             self.notifier.status(message.text)
 
     def take_death(self, generation: Generation) -> None:
@@ -383,9 +384,10 @@ class Actions:
         return self._holders.look(self.generations.values())
 
     def status_line(self) -> str:
-        """Return the state in words, for the manager."""
+        """Return the state in words, for the manager: what the application says of itself, where it does."""
         numbers = ", ".join(str(number) for number in sorted(self.generations)) or "none"
-        return f"{self.spec.name}: {self.phase.value}, generation {numbers}"
+        own = self.generations[self.serving].status_text if self.serving in self.generations else ""
+        return own or f"{self.spec.name}: {self.phase.value}, generation {numbers}"
 
     def close(self) -> None:
         """End what is left, once the service has its status."""

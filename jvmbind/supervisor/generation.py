@@ -76,6 +76,7 @@ class Generation:
         self.binds = False  # its main has bound a port, of a listener or another TCP port
         self.status_text = ""
         self.connections = 0, 0  # while it is drained: how many, and on how many a request is in work
+        self.callbacks = 0  # while it is drained: in how many JVMs those of the Java API have not returned yet
         self.output = Output()
         self.last_heartbeat = 0.0
         self._messages = Quota(*_MESSAGES)
@@ -127,6 +128,11 @@ class Generation:
         if self.spec.ready == "listen" or all(listener.bind_only for listener in self.spec.listeners):
             return self.listens_on_all
         return self.listens_on_all and self.waiting
+
+    @property
+    def cannot_say_drained(self) -> bool:
+        """Whether nobody is there to say that it is drained: no JVM yet, or a script without a listener to ask for."""
+        return not self.main_runs or bool(self.spec.script and not self.spec.listeners)
 
     @property
     def serves(self) -> bool:
@@ -196,6 +202,7 @@ class Generation:
             self.notified = True
         elif isinstance(message, wire.Connections):
             self.connections = message.total, min(message.busy, message.total)
+            self.callbacks = message.callbacks
         elif isinstance(message, wire.Heartbeat):
             self.last_heartbeat = time.monotonic()
         elif isinstance(message, wire.Status):

@@ -5,6 +5,7 @@ Runs in the supervisor as the service user.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from jvmbind.lifecycle import Phase
@@ -70,6 +71,13 @@ def _report_partly(world: Actions, generation: Generation | None, number: int) -
     )
     world.log.warning(text, number, ", ".join(map(repr, missing)), extra=fields_of("partly", number))
     world.notifier.status(world.status_line())
+
+
+def report_callbacks(world: Actions, generation: Generation, number: int) -> None:
+    """Say of a generation that is asked to end by the signal `number` that its application has more to do."""
+    if generation.callbacks and number not in {signal.SIGKILL, signal.SIGQUIT}:
+        text = "generation %d is ended before its onDrain callbacks have returned"
+        world.log.warning(text, generation.number, extra=fields_of("callbacks", generation.number))
 
 
 def was_told(world: Actions, number: int) -> bool:

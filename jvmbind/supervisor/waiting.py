@@ -81,6 +81,8 @@ def member_waits_for(world: Actions, member: Member, phase: Phase) -> str:
         if closes:
             return f"{who}: {_count(total, 'connection')} to be closed{closes}"
         left = _left(world, "drain", member.number)
+        if generation.callbacks:
+            return f"{who}: its onDrain callbacks, {_count(total, 'connection')}{left}"
         return f"{who}: {_count(busy, 'connection')} in the middle of an answer" + (
             f", {total - busy} idle{left}" if total > busy else left
         )

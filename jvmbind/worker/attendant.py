@@ -128,11 +128,10 @@ class Attendant:
                 poll.unregister(self._notify)  # no thread is covered by the filter any more
             else:
                 self._answer_next()
+        if self._pipes is not None and self._pipes.from_java in ready:
+            self._hear(self._pipes)
         if self._control in ready:
             self._obey_next(poll)
-        if self._pipes is not None and self._pipes.from_java in ready:
-            for message in self._pipes.read():
-                self._report(message)
         if self._handover.hides:
             self._handover.reserve.use(self._handover.hide)
         if self._handover.connecting.is_busy and self._handover.connecting.look():
@@ -150,6 +149,14 @@ class Attendant:
             finally:
                 now = time.monotonic()
                 self._look_took, self._look_at, self._was_called = now - begun, now + self._pause() / 1000, False
+
+    def _hear(self, pipes: LifecyclePipes) -> None:
+        """Pass on what the application says by the Java API."""
+        waited = pipes.callbacks
+        for message in pipes.read():
+            self._report(message)
+        if waited and not pipes.callbacks:
+            self._look_at = 0.0
 
     def _hear_of_jvm(self, poll: select.poll) -> None:
         """Notice that the JVM is up, before main's first call is answered: poll(2) may have looked here before it came."""
@@ -246,8 +253,9 @@ class Attendant:
                     self._drained = Drained(self._specs, self._memory, self._pid)
                 self._drained.begin_again()
                 self._look_at = time.monotonic() + _COUNT_FIRST / 1000
-                if self._pipes is not None:
-                    self._pipes.tell("DRAIN")
+                if self._pipes is not None and command.ends:
+                    self._hear(self._pipes)  # that it has callbacks may have been said just before
+                    self._pipes.drain()
         elif isinstance(command, wire.Undrain):
             self._drained = None
             try:
@@ -255,6 +263,9 @@ class Attendant:
             except OSError as error:
                 self._report(wire.UndrainFailed(str(error)))
             self._answer_parked()
+        elif isinstance(command, wire.Reloading):
+            if self._pipes is not None:
+                self._pipes.reload()
         elif isinstance(command, wire.Ending):
             self._ends, self._look_at = self._drained is not None, 0.0
             if self._ends and self._called < 0:
@@ -277,7 +288,8 @@ class Attendant:
         if self._ends:
             self._handover.given.wake_who_is_called()
         elif self._drained is not None:
-            news = self._drained.look(self._handover.given.known_fds())
+            callbacks = self._pipes is not None and self._pipes.callbacks
+            news = self._drained.look(self._handover.given.known_fds(), callbacks=callbacks)
             if news is not None:
                 self._report(news)
 

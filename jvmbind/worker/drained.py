@@ -36,8 +36,11 @@ class Drained:
         """End the input of each connection on which nobody asks or is answered, from now on; or that of all of them."""
         self._closes_idle, self._closes_all = True, not idle_only
 
-    def look(self, listeners: set[int]) -> Connections | None:
-        """Return how many connections there are, if that is news; `listeners` are descriptors that are none."""
+    def look(self, listeners: set[int], *, callbacks: bool) -> Connections | None:
+        """Return how many connections there are, if that is news; `listeners` are descriptors that are none.
+
+        `callbacks`: whether those of the application have not all returned yet.
+        """
         now = time.monotonic()
         found = traffic(self._specs, listeners, self._memory, self._pid)
         self._first = {one.inode: self._first.get(one.inode, (now, facts.segments_out)) for one, facts in found.items()}
@@ -46,7 +49,7 @@ class Drained:
             half_close(one for one, facts in known.items() if self._closes_all or _may_end(facts))
         left = [facts for facts in known.values() if not facts.is_over]
         busy = [facts for facts in left if facts.in_work]
-        said = Connections(len(left), len(busy), sum(facts.is_asking for facts in left if not facts.in_work))
+        said = Connections(len(left), len(busy), sum(facts.is_asking for facts in left if not facts.in_work), int(callbacks))
         if said == self._said:
             return None
         self._said = said

@@ -14,7 +14,11 @@ _LINE_MAX = 1024
 
 
 class LifecyclePipes:
-    """What the application says (`READY`, `STATUS text`), and what it is told (`DRAIN`, `RELOAD`)."""
+    """What the application says and what it is told.
+
+    It says `READY`, `STATUS text`, `CALLBACKS` once it has one, and `DRAINED` when those for a drain have returned; it is told
+    `DRAIN`, once in its life, and `RELOAD`.
+    """
 
     def __init__(self) -> None:
         """Open both; the ends of Java are numbers in system properties. Raises OSError."""
@@ -23,6 +27,12 @@ class LifecyclePipes:
         for fd in (self.from_java, self._to_java):
             os.set_blocking(fd, False)
         self._rest = b""
+        self._has_callbacks = self._drains = self._drained = False
+
+    @property
+    def callbacks(self) -> bool:
+        """Whether the application has callbacks for a drain that have not all returned, or were not called yet."""
+        return self._has_callbacks and not self._drained
 
     def read(self) -> list[Message]:
         """Return what the application has said since the last call: at most that it is ready, and its last status.
@@ -43,9 +53,23 @@ class LifecyclePipes:
                 found[word] = Notified()
             elif word == "STATUS":
                 found[word] = Status(text)
+            elif word == "CALLBACKS":
+                self._has_callbacks = True
+            elif word == "DRAINED":
+                self._drained = self._drains
         return list(found.values())
 
-    def tell(self, word: str) -> None:
+    def drain(self) -> None:
+        """Tell the application that it is to end once its clients are served."""
+        if not self._drains:
+            self._drains = True
+            self._tell("DRAIN")
+
+    def reload(self) -> None:
+        """Tell the application that a reload begins."""
+        self._tell("RELOAD")
+
+    def _tell(self, word: str) -> None:
         """Tell the application; a reader that never reads, or has closed its end, is not waited for."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._to_java, f"{word}\n".encode())

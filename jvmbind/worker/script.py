@@ -197,7 +197,7 @@ class Script:
         self._read(java)
         if fd == java.pidfd:
             java.end()
-            java.connections = Connections(0, 0, 0)
+            java.connections = Connections(0, 0, 0, 0)
             if java.serves:
                 if self._status is not None:
                     self._left.add(java.pid)
@@ -257,7 +257,7 @@ class Script:
             return False
         if isinstance(command, Release):
             self._parked = False
-        else:
+        elif not isinstance(command, wire.Reloading):
             self._commands.append(packet)
         for java in self._javas:
             if java.serves or isinstance(command, Release):

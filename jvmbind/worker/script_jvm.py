@@ -43,7 +43,7 @@ class Java:
         self.serves = False  # it has bound a declared address, or waits to
         self.main_runs = False
         self._dump_waits = False  # SIGQUIT came before the JVM could answer it
-        self.connections = Connections(0, 0, 0)
+        self.connections = Connections(0, 0, 0, 0)
         self.ended = False
         self._lifeline = lifeline
         self.folder = ""

@@ -591,7 +591,7 @@ def test_stop_sequence(number: int) -> None:
     """A stop drains, sends its signal, SIGQUIT for a thread dump after the stop time-out, then SIGKILL."""
     spec = service()
     state, actions = step(spec, up(spec), Stop(2.0, number))
-    assert Drain(1, last=True) in actions
+    assert Drain(1, last=True, ends=True) in actions
     assert kills(actions) == []
     state, actions = step(spec, state, Left(2.5, 1, busy=1, asking=0))
     assert kills(actions) == []
@@ -982,7 +982,7 @@ def test_service_that_ends_waits_for_those_that_drain(limit: int, status: int) -
     state, actions = step(spec, state, Died(10.0, 3 if limit else 2, 1 if limit else 0, 0))
 
     assert state.phase is Phase.STOPPING
-    assert Drain(1, last=True) in actions
+    assert Drain(1, last=True, ends=True) in actions
     assert not [action for action in actions if isinstance(action, Exit)]
     assert [action for action in actions if isinstance(action, Kill)] == ([] if limit else [Kill(3, signal.SIGTERM)])
     if not limit:
@@ -1006,7 +1006,7 @@ def test_stop_drains_who_was_given_the_listeners_early() -> None:
     state, actions = step(spec, state, lifecycle.Died(1.0, 1, 0, 0))
     assert Undrain(2) in actions
     _, actions = step(spec, state, lifecycle.Stop(2.0, signal.SIGTERM))
-    assert Drain(2, last=True) in actions
+    assert Drain(2, last=True, ends=True) in actions
     assert not [one for one in actions if isinstance(one, Kill)]
 
 
@@ -1017,7 +1017,7 @@ def test_stop_drains_who_has_just_taken_over() -> None:
 
     state, actions = step(spec, state, Stop(5.5, signal.SIGTERM))
 
-    assert {Drain(1, last=True), Drain(2, last=True)} <= set(actions)
+    assert {Drain(1, last=True, ends=True), Drain(2, last=True, ends=True)} <= set(actions)
     assert kills(actions) == []
     assert kills(step(spec, state, Left(5.6, 2, busy=0, asking=0))[1]) == [signal.SIGTERM]
 

@@ -117,6 +117,6 @@ def test_an_application_that_says_much() -> None:
     os.write(pipes.java_out, b"shed\n")
     assert pipes.read() == [Status("unfinished")]
     os.close(pipes.java_in)
-    pipes.tell("DRAIN")  # nobody reads that any more
+    pipes.reload()  # nobody reads that any more
     for fd in (pipes.from_java, pipes.java_out, pipes._to_java):
         os.close(fd)

@@ -17,6 +17,29 @@ import java.util.Objects;
  * <p>Without jvmbind, and with {@code jvmbind run --direct}, there is no supervisor: the calls do
  * nothing then. None of them blocks for long or throws because of the supervisor's state; a message that
  * cannot be sent is reported once on {@link System#err}. All may be called from any thread.
+ *
+ * <table>
+ * <caption>Which callbacks are run in which process, and in this order</caption>
+ * <thead>
+ * <tr><th scope="col">what happens</th><th scope="col">in the process that serves</th>
+ * <th scope="col">in the other one</th></tr>
+ * </thead>
+ * <tbody>
+ * <tr><th scope="row">stop</th><td>onDrain, then SIGTERM</td><td>a standby: SIGTERM alone</td></tr>
+ * <tr><th scope="row">reload</th><td>onReload as it begins; onDrain when the new one serves, then SIGTERM</td>
+ * <td>the new one: none</td></tr>
+ * <tr><th scope="row">reload that fails</th><td>onReload; it serves on</td>
+ * <td>the new one: none, also if it was ready</td></tr>
+ * <tr><th scope="row">reload of a program that must be alone</th>
+ * <td>onReload and onDrain, then SIGTERM; the new one is started after its end</td><td>there is none</td></tr>
+ * <tr><th scope="row">restart</th><td>onDrain, then SIGTERM; the new one is started after its end</td>
+ * <td>a standby: SIGTERM alone</td></tr>
+ * <tr><th scope="row">its own end, a crash, SIGKILL</th><td>none</td><td>a standby begins to serve: none</td></tr>
+ * </tbody>
+ * </table>
+ *
+ * <p>SIGTERM is not sent before the callbacks have returned, unless they take longer than a drain may: {@code
+ * stop_drain_timeout} at a stop, else {@code drain_timeout}. The log says then that they had not returned.
  */
 public final class ServiceLifecycle {
     /** System property: number of the file descriptor, a pipe's end, that messages are written to. */
@@ -33,6 +56,7 @@ public final class ServiceLifecycle {
     private static final List<Runnable> ON_RELOAD = new ArrayList<>();
     private static OutputStream out;
     private static boolean reading;
+    private static boolean drained;
     private static boolean reported;
 
     private ServiceLifecycle() {}
@@ -40,7 +64,9 @@ public final class ServiceLifecycle {
     /**
      * Says that clients are served from now on.
      *
-     * <p>It counts where the service is run with {@code --ready notify}. Saying it again changes nothing.
+     * <p>It counts where the service is run with {@code --ready notify}. Saying it again changes nothing. In the new
+     * process of a reload it means that the old one may be drained; a standby that has said it is ready as soon as it
+     * is to serve.
      */
     public static void ready() {
         send("READY");
@@ -49,6 +75,9 @@ public final class ServiceLifecycle {
     /**
      * Sets the one-line status text that {@code jvmbind status} and systemd show.
      *
+     * <p>{@code jvmbind status} shows that of each process, systemd that of the one that serves: what a standby, or the
+     * new process of a reload, says of itself is shown there from when it serves.
+     *
      * @param text the text; control characters become spaces, and what is beyond 1024 bytes of UTF-8 is cut off
      */
     public static void status(String text) {
@@ -56,11 +85,12 @@ public final class ServiceLifecycle {
     }
 
     /**
-     * Adds a callback that is run when this program is to finish: no new client comes, those connected
-     * are still served.
+     * Adds a callback that is run, once, when this program is to finish: no new client comes, those connected
+     * are still served. It is not run before it is certain that this process ends.
      *
      * <p>Callbacks run one after the other in the order in which they were added, on a daemon thread of
-     * this class; an exception in one is reported on {@link System#err} and does not stop the others.
+     * this class; an exception in one is reported on {@link System#err} and does not stop the others. One that is
+     * added while they run comes last; one that is added after that is run at once, by the caller.
      *
      * @param callback what to run
      */
@@ -69,8 +99,8 @@ public final class ServiceLifecycle {
     }
 
     /**
-     * Adds a callback that is run when the operator asks for a reload. It is run as those of {@link
-     * #onDrain} are.
+     * Adds a callback that is run in the process that serves when a reload begins, once for each reload, beside the
+     * start of the new process. It is run as those of {@link #onDrain} are, and before them.
      *
      * @param callback what to run
      */
@@ -98,12 +128,23 @@ public final class ServiceLifecycle {
     private static void listen(List<Runnable> callbacks, Runnable callback) {
         Objects.requireNonNull(callback, "callback");
         synchronized (LOCK) {
-            callbacks.add(callback);
+            if (callbacks != ON_DRAIN || !drained) {
+                callbacks.add(callback);
+                start();
+                return;
+            }
+        }
+        run("onDrain", callback); // outside of the lock, as whatever is not this class's own
+    }
+
+    private static void start() {
+        synchronized (LOCK) {
             String path = path(IN_PROPERTY);
             if (path == null || reading) {
                 return;
             }
             reading = true;
+            send("CALLBACKS");
             Thread thread = new Thread(() -> read(path), "jvmbind-lifecycle");
             thread.setDaemon(true);
             // The thread outlives a web application whose loader it would otherwise keep in memory.
@@ -117,9 +158,9 @@ public final class ServiceLifecycle {
                 new BufferedReader(new InputStreamReader(new FileInputStream(path), StandardCharsets.UTF_8))) {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
                 if (line.equals("DRAIN")) {
-                    run("onDrain", ON_DRAIN);
+                    drain();
                 } else if (line.equals("RELOAD")) {
-                    run("onReload", ON_RELOAD);
+                    reload();
                 }
             }
         } catch (IOException e) {
@@ -129,19 +170,39 @@ public final class ServiceLifecycle {
         }
     }
 
-    // Throwable: an Error of one callback must not end the thread that runs the others.
-    private static void run(String what, List<Runnable> callbacks) {
+    /** Runs the callbacks of a drain, also those that are added by one of them, and then says so. */
+    private static void drain() {
+        for (int i = 0; ; i++) {
+            Runnable next;
+            synchronized (LOCK) {
+                if (i == ON_DRAIN.size()) {
+                    drained = true;
+                    break;
+                }
+                next = ON_DRAIN.get(i);
+            }
+            run("onDrain", next);
+        }
+        send("DRAINED");
+    }
+
+    private static void reload() {
         List<Runnable> now;
         synchronized (LOCK) {
-            now = new ArrayList<>(callbacks);
+            now = new ArrayList<>(ON_RELOAD);
         }
         for (Runnable callback : now) {
-            try {
-                callback.run();
-            } catch (Throwable e) {
-                System.err.println("jvmbind: an " + what + " callback failed:");
-                e.printStackTrace();
-            }
+            run("onReload", callback);
+        }
+    }
+
+    // Throwable: an Error of one callback must not end the thread that runs the others.
+    private static void run(String what, Runnable callback) {
+        try {
+            callback.run();
+        } catch (Throwable e) {
+            System.err.println("jvmbind: an " + what + " callback failed:");
+            e.printStackTrace();
         }
     }
 

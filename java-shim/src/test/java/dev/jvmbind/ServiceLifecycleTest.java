@@ -84,7 +84,10 @@ class ServiceLifecycleTest {
         assertEquals("STATUS x" + "\u20ac".repeat(341), text);
     }
 
-    /** Callbacks run in order for their own request only; one that fails is reported and stops no other. */
+    /**
+     * Callbacks run in order for their own request only; one that fails is reported and stops no other. The supervisor
+     * hears once that there are some, and when those of a drain have returned; one that comes after that runs at once.
+     */
     @Test
     void callbacks() throws Exception {
         BlockingQueue<String> ran = new LinkedBlockingQueue<>();
@@ -104,6 +107,10 @@ class ServiceLifecycleTest {
             assertEquals("first", ran.poll(20, TimeUnit.SECONDS));
             assertEquals("last", ran.poll(20, TimeUnit.SECONDS));
             assertEquals("reload", ran.poll(20, TimeUnit.SECONDS));
+            ServiceLifecycle.onDrain(() -> ran.add("late"));
+            assertEquals("late", ran.poll());
+            assertEquals("CALLBACKS", read());
+            assertEquals("DRAINED", read());
         } finally {
             System.setErr(stderr);
         }
