@@ -26,6 +26,18 @@ SOURCES = "java-shim/src/main/java"
 RELEASE = "11"
 # A zip entry can name no time before 1980.
 ZIP_EPOCH = 315532800
+# As java-shim/pom.xml has them (OSGi Core, section 3.2), each of at most 72 bytes with its name: the JAR file specification.
+HEADERS = {
+    "Bundle-ManifestVersion": "2",
+    "Bundle-SymbolicName": "dev.jvmbind",
+    "Bundle-Name": "jvmbind shim",
+    "Bundle-Version": "{version}",
+    "Bundle-License": "Apache-2.0",
+    "Export-Package": 'dev.jvmbind;version="{version}"',
+    "Require-Capability": 'osgi.ee;filter:="(&(osgi.ee=JavaSE)(version=11))"',
+    "Implementation-Title": "jvmbind-shim",
+    "Implementation-Version": "{version}",
+}
 
 
 class ShimBuildHook(BuildHookInterface[Any]):
@@ -75,9 +87,9 @@ def write_jar(classes: Path, jar: Path, version: str) -> None:
     """Pack all files under ``classes`` with a manifest; the result depends on nothing else but the version."""
     epoch = max(int(os.environ.get("SOURCE_DATE_EPOCH", ZIP_EPOCH)), ZIP_EPOCH)
     date_time = time.gmtime(epoch)[:6]
-    manifest = f"Manifest-Version: 1.0\r\nImplementation-Title: jvmbind-shim\r\nImplementation-Version: {version}\r\n\r\n"
+    headers = ("Manifest-Version: 1.0", *(f"{name}: {value.format(version=version)}" for name, value in HEADERS.items()))
     # The manifest comes first, as java.util.jar.JarInputStream wants it.
-    entries = [("META-INF/MANIFEST.MF", manifest.encode())]
+    entries = [("META-INF/MANIFEST.MF", "\r\n".join((*headers, "", "")).encode())]
     files = sorted(path for path in classes.rglob("*") if path.is_file())
     entries += [(path.relative_to(classes).as_posix(), path.read_bytes()) for path in files]
     # Written beside its place and renamed: a build that dies leaves no half jar behind.

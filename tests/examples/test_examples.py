@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,22 @@ def test_spring_boot(runner: Runner, network: Network, environment: dict[str, st
 
     assert http_get_when_served(network, 80, timeout=60).body == "open\n"
     assert service.stop() == 143, service.report()
+
+
+def test_spring_boot_starter(
+    runner: Runner, network: Network, workspace: Path, jdk: Jdk, jvmbind: list[str], environment: dict[str, str]
+) -> None:
+    """The starter says ready when Spring accepts traffic, and has Spring refuse it at the drain, before the shutdown."""
+    unpacked = workspace / "shop"
+    with zipfile.ZipFile(artifact("spring-boot") / "shop.jar") as jar:
+        jar.extractall(unpacked)
+    class_path = f"{artifact('spring-boot-starter') / 'starter.jar'}:{unpacked}/BOOT-INF/classes:{unpacked}/BOOT-INF/lib/*"
+    options = ["--java-home", str(jdk.home), "-l", "http=80:8080", "--ready", "notify", "-u", SERVICE_USER]
+    words = [*QUICK_JVM, "-Dlogging.level.org.springframework.boot.availability=debug", "-cp", class_path, "example.Shop"]
+    service = runner.start([*jvmbind, "run", *options, "--", *words], environment=environment)
+
+    service.expect("generation 1 is ready", stream="stderr", timeout=60)
+    assert http_get_when_served(network, 80).body == "open\n"
+    assert service.stop() == 143, service.report()
+    refused = re.findall(r"\[(\S+)\].* ReadinessState changed .*REFUSING_TRAFFIC", service.stdout)
+    assert refused[0].endswith("bind-lifecycle"), service.stdout

@@ -62,7 +62,7 @@ JARS = {
 PACKAGES = {f"jpype-{version}": f"pypi:JPype1:{version}" for version in ("1.7.0", "1.7.1", "1.4.1")}
 
 # Projects of examples/ that Maven builds; the folder is named after the version of what they are made with.
-PROJECTS = {"spring-boot": "spring-boot:shop:4.0.7"}
+PROJECTS = {"spring-boot": "spring-boot:shop:4.0.7", "spring-boot-starter": "spring-boot-starter:starter:4.0.7-1"}
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion>
@@ -162,6 +162,9 @@ def _unpacked(coordinates: str, work: Path) -> Path:
 def _project(name: str, work: Path) -> Path:
     project = work / name
     shutil.copytree(Path(__file__).parents[2] / "examples" / name, project)
+    if "<groupId>dev.jvmbind</groupId>" in (project / "pom.xml").read_text():
+        shutil.copytree(Path(__file__).parents[2] / "java-shim", work / "shim", ignore=shutil.ignore_patterns("target"))
+        _maven("-f", str(work / "shim" / "pom.xml"), "-DskipTests", "-Dmaven.javadoc.skip", "install")
     _maven("-f", str(project / "pom.xml"), "package")
     return project / "target"
 
