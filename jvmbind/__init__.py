@@ -8,8 +8,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvmbind.config.tables import Control, Java, Security, Supervise
     from jvmbind.embed import Listener, bind_listeners, drop_permanently, start_jvm
     from jvmbind.errors import (
+        ArgumentTypeError,
+        ArgumentValueError,
         ConfigurationError,
         JavaLaunchError,
         JvmbindError,
@@ -36,13 +39,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
     "BusyError",
     "ChangeResult",
     "ConfigurationError",
+    "Control",
     "Death",
     "Event",
     "ForeignHandleError",
     "Generation",
+    "Java",
     "JavaLaunchError",
     "JvmbindError",
     "ListenSpec",
@@ -55,11 +62,13 @@ __all__ = [
     "ReloadFailedError",
     "RestartFailedError",
     "RunningService",
+    "Security",
     "Service",
     "ServiceEndedError",
     "ServiceTimeoutError",
     "State",
     "Status",
+    "Supervise",
     "SystemFailureError",
     "UsageError",
     "UserSpec",
@@ -70,6 +79,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "config.tables": {"Control", "Java", "Security", "Supervise"},
     "service.service": {"Service"},
     "service.running": {"Operation", "RunningService"},
     "service.values": {"ChangeResult", "Death", "Event", "Generation", "ListenerStatus", "State", "Status"},

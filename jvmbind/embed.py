@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import prctl
 
+from jvmbind.config.arguments import check_texts, read_listeners
 from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
-from jvmbind.listen import number_names
 from jvmbind.posix import seccomp
 from jvmbind.posix.socket_options import as_bound
 from jvmbind.root import adopt, drop
 from jvmbind.root import listeners as opening
 from jvmbind.root.identity import resolve_user
-from jvmbind.spec import ListenSpec, UserSpec, parse_listen
+from jvmbind.spec import ListenSpec, UserSpec  # noqa: TC001 - typing.get_type_hints finds them
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments
 from jvmbind.worker.attendant import Attendant
@@ -50,14 +50,16 @@ class Listener(NamedTuple):
     socket: socket.socket
 
 
-def bind_listeners(listen: Mapping[str, str] | Sequence[str | ListenSpec], *, user: str | None = None) -> list[Listener]:
+def bind_listeners(
+    listen: Mapping[str, str | int] | Sequence[str | int | ListenSpec], *, user: str | None = None
+) -> list[Listener]:
     """Bind the listeners, or adopt those that systemd (LISTEN_FDS) has passed; all of them or none.
 
     `listen` is a mapping of name -> listener, or listeners, each in the grammar of `jvmbind run --listen`. `user` will
-    own a Unix socket. Raises UsageError, ConfigurationError, PortUnavailableError, NotPermittedError, SystemFailureError.
+    own a Unix socket. A number is a port. Raises ArgumentTypeError, UsageError, ConfigurationError, PortUnavailableError,
+    NotPermittedError, SystemFailureError.
     """
-    texts = [f"{name}={text}" for name, text in listen.items()] if hasattr(listen, "items") else list(listen)
-    declared = number_names([text if isinstance(text, ListenSpec) else parse_listen(text) for text in texts])
+    declared = read_listeners(listen)
     inherited = adopt.inherited_listeners(os.environ)
     specs, adopted = adopt.match_inherited(declared, inherited)
     owner = resolve_user(user) if user is not None else None
@@ -99,6 +101,7 @@ def start_jvm(
     Raises NotPermittedError where a privilege is left, JavaLaunchError where the JVM refuses, UsageError,
     ConfigurationError, SystemFailureError.
     """
+    options = check_texts("options", options)
     _check_ready()
     pairs = [Listener(spec, sock) for spec, sock in listeners]
     names = [listener.spec.name for listener in pairs]

@@ -74,6 +74,22 @@ class ConfigurationError(JvmbindError):
     status = EX_CONFIG
 
 
+class ArgumentTypeError(ConfigurationError, TypeError):
+    """An argument of a Python call is of another type than expected; `argument` names it."""
+
+    def __init__(self, message: str, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
+class ArgumentValueError(ConfigurationError, ValueError):
+    """An argument of a Python call has a value that cannot be; `argument` names it."""
+
+    def __init__(self, message: str, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
 class JavaLaunchError(JvmbindError):
     """What the `java` launcher itself refuses; it ends with status 1 there, so it does here."""
 

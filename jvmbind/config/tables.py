@@ -2,75 +2,108 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+import datetime as dt
+import os
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from jvmbind.spec import ListenSpec
+
+Text = str | os.PathLike[str]
+"""A path, or words that may be one."""
+Seconds = float | dt.timedelta
+"""A time in seconds, or a timedelta."""
+Listen = Mapping[str, str | int] | Sequence[str | int | ListenSpec]
+"""Listeners by name, or one after the other; a number is a port."""
+ReadyMode = Literal["accept", "listen", "connect", "notify"]
+RestartPolicy = Literal["never", "on-crash", "on-failure", "always"]
+ReloadMode = Literal["auto", "overlap", "restart"]
+WatchdogAction = Literal["log", "dump", "restart"]
+Request = Literal["status", "reload", "restart", "stop", "dump"]
 
 
 class Java(TypedDict, total=False):
-    """The table [java] of the configuration file."""
+    """What is run: one of `jar`, `main`, `module`, `script`, `daemon`, `arguments`, and what belongs to it."""
 
-    arguments: Sequence[str]
-    jar: str
+    arguments: Sequence[Text]
+    """All that stands after `java`."""
+    jar: Text
     main: str
+    """A main class; with `classpath`."""
     module: str
+    """MODULE or MODULE/CLASS; with `modulepath`."""
     daemon: str
-    script: Sequence[str]
-    classpath: str | Sequence[str]
-    modulepath: str | Sequence[str]
-    options: Sequence[str]
-    args: Sequence[str]
-    home: str
+    """A class written for commons-daemon (jsvc)."""
+    script: Sequence[Text]
+    """A start script and its arguments, as `jvmbind wrap` runs it."""
+    classpath: Text | Sequence[Text]
+    modulepath: Text | Sequence[Text]
+    options: Sequence[Text]
+    """Options of the JVM, such as "-Xmx1g"."""
+    args: Sequence[Text]
+    """Arguments of the application."""
+    home: Text
+    """The directory of a Java runtime; default: JAVA_HOME, then `java` in PATH."""
 
 
 class Backoff(TypedDict, total=False):
-    """The table [supervise.backoff], in seconds."""
+    """The pauses between starts."""
 
-    first: float
-    max: float
-    waiting: float
-    reset: float
+    first: Seconds
+    max: Seconds
+    waiting: Seconds
+    """The longest pause while a client waits."""
+    reset: Seconds
+    """A life this long makes the next crash count as the first again."""
 
 
 class Watchdog(TypedDict, total=False):
-    """The table [supervise.watchdog], times in seconds."""
+    """How a hung JVM is found, and what is done about it."""
 
-    queue: float
-    heartbeat: float
-    actions: Sequence[str]
+    queue: Seconds
+    """An accept queue that does not drain for so long; 0 is off."""
+    heartbeat: Seconds
+    """A JVM that does not answer for so long; 0 is off."""
+    actions: Sequence[WatchdogAction]
 
 
 class Supervise(TypedDict, total=False):
-    """The table [supervise], times in seconds."""
+    """How the service is started, watched and ended."""
 
-    ready: str
+    ready: ReadyMode | str
+    """When it counts as ready: a word, or the http(s) address of a probe."""
     ready_status: int
-    start_timeout: float
-    stop_timeout: float
-    drain_timeout: float
-    reload: str
-    stop_drain_timeout: float
-    restart: str
+    """The HTTP status that the probe expects; 0 for any from 200 to 399."""
+    start_timeout: Seconds
+    stop_timeout: Seconds
+    drain_timeout: Seconds
+    """For the connections of a generation that a reload has replaced."""
+    reload: ReloadMode
+    stop_drain_timeout: Seconds
+    """For the answers that are being made when the service is stopped."""
+    restart: RestartPolicy
     backoff: Backoff
     start_limit: int
     standby: int
+    """Generations that are started and wait at their first bind."""
     watchdog: Watchdog
 
 
 class Control(TypedDict, total=False):
-    """The table [control]."""
+    """Who else may ask the service, and where."""
 
-    socket: str
+    socket: Text
     group: str
-    allow: Sequence[str]
+    allow: Sequence[Request]
 
 
 class Security(TypedDict, total=False):
-    """The table [security]."""
+    """What the service is refused."""
 
     isolate_network: bool
     strict_binds: bool
+    """Whether every bind and listen that is not declared is refused."""
     no_new_privs: bool
     limits: Mapping[str, int | str | Sequence[int | str]]
     umask: str
+    """In octal digits."""

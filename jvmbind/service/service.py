@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from jvmbind.config.schema import build, read_document
+from jvmbind.config.arguments import read_arguments
 from jvmbind.service.running import RunningService
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jvmbind.config.request import Request
-    from jvmbind.config.tables import Control, Java, Security, Supervise
-    from jvmbind.spec import ListenSpec
+    from jvmbind.config.tables import Control, Java, Listen, Security, Supervise
 
 
 class Service:
@@ -27,7 +26,7 @@ class Service:
         self,
         *,
         java: Java,
-        listen: Mapping[str, str] | Sequence[str | ListenSpec] = (),
+        listen: Listen = (),
         name: str | None = None,
         user: str | None = None,
         inherit: str | None = None,
@@ -40,10 +39,13 @@ class Service:
         control: Control | None = None,
         security: Security | None = None,
     ) -> None:
-        """Check everything that can be checked without this machine; raises ConfigurationError naming the argument."""
+        """Check everything that can be checked without this machine.
+
+        Raises ArgumentTypeError and ArgumentValueError, which are a TypeError and a ValueError, naming the argument.
+        """
         document: dict[str, object] = {
-            "java": _plain(java),
-            "listen": _plain(listen),
+            "java": java,
+            "listen": listen,
             "name": name,
             "user": user,
             "inherit": inherit,
@@ -52,12 +54,11 @@ class Service:
             "verbose": verbose,
             "env": env,
             "preserve_env": preserve_env,
-            "supervise": _plain(supervise),
-            "control": _plain(control),
-            "security": _plain(security),
+            "supervise": supervise,
+            "control": control,
+            "security": security,
         }
-        given = {key: value for key, value in document.items() if value is not None}
-        self._request = build(read_document(given, "Service"), "Service")
+        self._request = read_arguments(document, "Service")
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -87,10 +88,3 @@ class Service:
         """
         streams = {number: fd for number, fd in ((1, stdout), (2, stderr)) if fd is not None}
         return RunningService(self._request, dict(os.environ if environ is None else environ), streams)
-
-
-def _plain(value: object) -> object:
-    """Turn mappings of any kind into dicts, all the way down, as the reader of TOML gives them."""
-    if hasattr(value, "items"):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
