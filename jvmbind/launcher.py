@@ -18,6 +18,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from jvmbind.broker import client
 from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.plan.java import examine
@@ -79,7 +80,8 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
     owner = user if changes_user else None
     listeners: list[Listener] = []
     try:
-        listeners = _open(declared, owner, environ, request.template.inherit)
+        broker = client.find(environ)
+        listeners = _open(declared, owner, environ, request.template.inherit, broker)
         spec = request.template._replace(
             name=name,
             control=control,
@@ -88,6 +90,7 @@ def launch(request: Request, environ: Mapping[str, str]) -> NoReturn:
             java_home=java_home,
             java_arguments=request.java_arguments,
             listeners=tuple(listener for listener, _ in listeners),
+            broker=broker,
             at_start=at_start(request),
             not_passed=tuple(_of_interest(dropped(environ, service_environ))) if request.template.script else (),
         )
@@ -245,7 +248,9 @@ def check_inherit(inherit: str, names: list[str]) -> None:
         raise UsageError(msg)
 
 
-def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str], inherit: str) -> list[Listener]:
+def _open(
+    declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapping[str, str], inherit: str, broker: str
+) -> list[Listener]:
     inherited = adopt.inherited_listeners(environ)
     fd = None if inherited else adopt.inetd_fd()
     if fd is not None:
@@ -253,6 +258,8 @@ def _open(declared: tuple[ListenSpec, ...], user: UserSpec | None, environ: Mapp
         inherited = [adopt.identify(adopt.INETD_NAME, sock.detach())]
     specs, adopted = adopt.match_inherited((*declared, *further_sockets(declared)), inherited)
     check_inherit(inherit, [spec.name for spec in specs if not spec.of])
+    there = {spec.name for spec, _ in adopted}
+    adopted += client.obtain(broker, [spec for spec in specs if spec.name not in there])
     return bind_listeners(specs, adopted, user)
 
 

@@ -115,6 +115,7 @@ class ServiceSpec(NamedTuple):
     control_gid: int = -1  # a group whose members may ask too; -1 = none
     control_allow: tuple[str, ...] = ()  # for what
     config: str = ""  # the file that a reload reads again; "" = none
+    broker: str = ""  # path of the socket of a broker, which a reload may ask for a port; "" = none
     command_line: tuple[str, ...] = ()  # what stood after `jvmbind run`, for a reload to read again
     not_passed: tuple[str, ...] = ()  # of a script: names of the variables of who started it that it does not get
     at_start: tuple[tuple[str, str], ...] = ()  # keys that count at the start alone, each with what it said there

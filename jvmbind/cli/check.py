@@ -24,6 +24,7 @@ from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, N
 from jvmbind.listen import number_names
 from jvmbind.plan import java
 from jvmbind.root.identity import resolve_user
+from jvmbind.root.listeners import first_unprivileged_port
 from jvmbind.root.preflight import as_user, check_proc, check_readable, in_child
 from jvmbind.root.runtime_dir import lacks_place
 from jvmbind.spec import ListenSpec, UserSpec
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from jvmbind.config.request import Request
 
 T = TypeVar("T")
-_PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -244,11 +244,7 @@ def _java_version(home: str) -> str:
 
 
 def _needs_privilege(listener: ListenSpec) -> bool:
-    try:
-        first = int(Path(_PORT_START).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        first = 1024
-    return listener.protocol != "unix" and listener.port < first
+    return listener.protocol != "unix" and listener.port < first_unprivileged_port()
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -188,13 +188,18 @@ def _refused(spec: ListenSpec, error: OSError | OverflowError) -> Exception:
     return SystemFailureError(f"{where}: {error}")
 
 
+def first_unprivileged_port() -> int:
+    """Return the lowest port that needs no privilege here: ip(7), ip_unprivileged_port_start."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 1024
+
+
 def _ways_out(spec: ListenSpec) -> str:
     if spec.protocol == "unix":
         return f"permission denied to make {spec.path}; expected a directory that this user may write"
-    try:
-        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        first = 1024
+    first = first_unprivileged_port()
     if spec.port >= first:
         return "permission denied (a security module or sandbox forbids it)"
     if os.geteuid() == 0:
@@ -204,7 +209,8 @@ def _ways_out(spec: ListenSpec) -> str:
         )
     return (
         f"permission denied: ports below {first} need a privilege; start as root with --user (sudo jvmbind run ...), "
-        "or with AmbientCapabilities=CAP_NET_BIND_SERVICE, or pass the socket from a systemd socket unit"
+        "or with AmbientCapabilities=CAP_NET_BIND_SERVICE, or pass the socket from a systemd socket unit, or let "
+        "jvmbind broker run and give this user the port"
     )
 
 

@@ -25,14 +25,14 @@ _LINKS = 40  # as the kernel has it: path_resolution(7)
 _WAY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def open_unix(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
+def open_unix(spec: ListenSpec, user: UserSpec | None, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """Return a socket that is bound to the path of `spec`, for `user` to own; raises OSError with nothing left behind."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     # The mode of the file is 0777 without the umask: unix(7). Set before, so that there is no moment between.
     before = os.umask(0o777 & ~spec.mode)
     try:
         if user is None or os.geteuid() != 0:
-            _remove_stale(spec.path)
+            _remove_stale(spec.path, kind)
             sock.bind(spec.path)
         else:
             _bind_for(user, sock, spec.path)
@@ -176,14 +176,14 @@ def _rights_of(user: UserSpec) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(path: str, kind: int = socket.SOCK_STREAM) -> None:
     """Remove a socket that nobody listens on any more; leave everything else, so that bind(2) says EADDRINUSE."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(path)

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from jvmbind.broker.client import RefusedByBrokerError, obtain
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
 from jvmbind.listen import further_sockets
 from jvmbind.posix.fds import sealed_memory
@@ -97,10 +98,12 @@ class Planning:
             msg = f"the installed jvmbind is not the running one ({type(error).__name__}: {error}); stop the service and start it"
             return msg, spec, {}
         try:
-            chosen = _choose(fresh, listeners)
+            chosen = _choose(fresh, listeners, spec.broker)
+        except RefusedByBrokerError as error:
+            return str(error), spec, {}
         except NotPermittedError as error:
             what = str(error).partition(": ")[0]
-            ways = "stop the service and start it as root, or pass the socket from a systemd socket unit"
+            ways = "stop the service and start it as root, pass the socket from a systemd socket unit, or let jvmbind broker run"
             return f"{what} is new and needs a privilege, which a running service no longer has: {ways}", spec, {}
         except JvmbindError as error:
             return str(error), spec, {}
@@ -113,11 +116,12 @@ class Planning:
             command_line=spec.command_line,
             not_passed=spec.not_passed,
             config=spec.config,
+            broker=spec.broker,
         )
         return "", fresh, chosen
 
 
-def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]]) -> Listeners:
+def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]], broker: str) -> Listeners:
     """Find each declared listener among those that are there, by what it is, and open the rest; raises JvmbindError."""
     rest = dict(listeners)
     chosen: Listeners = {}
@@ -147,7 +151,7 @@ def _choose(fresh: ServiceSpec, listeners: Mapping[str, tuple[ListenSpec, int]])
     for name, (there, fd) in rest.items():
         if there.inherited and not there.stored and name not in chosen:
             chosen[name] = (there, fd)  # nothing declares it, its parent passed it
-    for opened, sock in bind_listeners([*missing, *further_sockets(missing)]):
+    for opened, sock in bind_listeners([*missing, *further_sockets(missing)], obtain(broker, missing)):
         fd = sock.detach()
         chosen[opened.name] = (opened._replace(options=as_bound(fd, opened)), fd)
     order = [wanted.name for wanted in fresh.listeners]

@@ -51,6 +51,18 @@ def test_privileged_loads_nothing_else() -> None:
     assert outside <= ALLOWED_OUTSIDE
 
 
+def test_the_broker_loads_what_it_serves_with() -> None:
+    """The broker, which keeps its privilege for life, has nothing loaded of jvmbind but its own part and what is named here."""
+    loaded = loaded_by("jvmbind.cli.broker", "jvmbind.broker.serve")
+
+    parts = ["__init__", "files", "message", "policy", "serve"]
+    own = {f"jvmbind.broker.{name}" for name in parts} | {"jvmbind.broker", "jvmbind.cli", "jvmbind.cli.broker", "jvmbind.listen"}
+    own |= {f"jvmbind.posix.{name}" for name in ("fds", "passed_files", "writing")} | {"jvmbind.posix", *ALLOWED_OWN}
+    found = {name for name in loaded if name.partition(".")[0] == "jvmbind" and not name.startswith("jvmbind.root.")}
+    assert found <= own
+    assert {name.partition(".")[0] for name in loaded} - {"jvmbind"} - sys.stdlib_module_names <= ALLOWED_OUTSIDE
+
+
 def test_supervisor_loads_no_jpype() -> None:
     """The supervisor's process has neither JPype nor any part of the worker in it."""
     loaded = loaded_by(*modules_below("jvmbind.supervisor"))
