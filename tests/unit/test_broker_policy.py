@@ -1,7 +1,7 @@
 """The broker's policy: what a line may say, which rule decides, and which rules can never decide.
 
-Run by pytest, as anybody. Which rule decides is compared with an evaluator of its own here, which reads the text anew, has
-sets of ports and the networks of `ipaddress`, and shares no line with the one in the product.
+Run by pytest, as anybody. Which rule decides is compared with an evaluator of the tests' own, which reads the text anew, has
+sets of ports and the networks of `ipaddress`, and shares no line with the one in the product (tests/support/broker.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jvmbind.broker.policy import Peer, Rule, Wanted, decide, parse, wanted_by
 from jvmbind.broker.review import never_apply
 from jvmbind.errors import ConfigurationError
 from jvmbind.spec import ListenSpec, parse_listen
+from support.broker import Asked, meaning
 
 USERS = {"ann": 1001, "bob": 1002, "eve": 1003}
 GROUPS = {"web": 2001, "dns": 2002}
@@ -30,8 +31,8 @@ lines = st.tuples(
 policies = st.lists(lines | st.sampled_from(["", "# nothing"]), max_size=8)
 HOSTS = (None, "0.0.0.0", "::", "10.0.0.1", "10.200.0.1", "127.0.0.1", "192.0.2.1", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1")
 requests = st.tuples(
-    st.sampled_from(["tcp", "udp"]), st.sampled_from(HOSTS), st.sampled_from([1, 2, 3, 4, 79, 80, 81, 65534, 65535]), st.booleans()
-).map(lambda values: ListenSpec("x", *values[:3], v6only=values[3]))
+    st.sampled_from(["tcp", "udp"]), st.sampled_from(HOSTS), st.sampled_from([1, 2, 3, 4, 79, 80, 81, 65534, 65535])
+).map(lambda values: ListenSpec("x", *values, v6only=values[1] == "::"))
 peers = st.tuples(st.sampled_from([*USERS.values(), 5]), st.frozensets(st.sampled_from([*GROUPS.values(), 6]), max_size=3))
 
 
@@ -40,46 +41,14 @@ def read(*text: str) -> list[Rule]:
     return parse("f", "\n".join(text), USERS.__getitem__, GROUPS.__getitem__)
 
 
-def oracle(text: list[str], uid: int, groups: frozenset[int], spec: ListenSpec) -> tuple[bool, int]:
-    """Return (is it allowed, number of the line that says so, 0 for none), from the text."""
-    host = "::" if spec.host is None else spec.host
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    asked = [ipaddress.ip_network(address)]
-    if int(address) == 0:
-        asked = [ipaddress.ip_network("0.0.0.0/0" if address.version == 4 else "::/0")]
-        if address.version == 6 and not spec.v6only:
-            asked.append(ipaddress.ip_network("0.0.0.0/0"))
-    for number, line in enumerate(text, 1):
-        if not line or line.startswith("#"):
-            continue
-        action, who_text, protocol, network, ports = line.split()
-        names = {"*"} | {name for name, known in USERS.items() if known == uid} | {str(uid)}
-        names |= {f"@{name}" for name, known in GROUPS.items() if known in groups} | {f"@{known}" for known in groups}
-        given_ports: set[int] = set()
-        for part in ("1-65535" if ports == "*" else ports).split(","):
-            ends = [int(end) for end in part.split("-")]
-            given_ports.update(range(ends[0], ends[-1] + 1))
-        if who_text not in names or protocol not in {"*", spec.protocol} or spec.port not in given_ports:
-            continue
-        whole = {"*": ["0.0.0.0/0", "::/0"], "0.0.0.0": ["0.0.0.0/0"], "::": ["::/0"]}.get(network, [network])
-        there = [ipaddress.ip_network(one) for one in whole]
-        pairs = [[(a, b) for b in there if a.version == b.version] for a in asked]
-        if action == "allow" and all(any(a.subnet_of(b) for a, b in row) for row in pairs):  # type: ignore[arg-type]
-            return True, number
-        if action == "deny" and any(a.overlaps(b) for row in pairs for a, b in row):
-            return False, number
-    return False, 0
-
-
 @given(policies, peers, requests)
 def test_which_rule_decides(text: list[str], peer: tuple[int, frozenset[int]], spec: ListenSpec) -> None:
     """The rule that decides, and what it says, is the one that another evaluator finds."""
     rule = decide(read(*text), Peer(*peer), wanted_by(spec))
 
     found = (rule.allow, int(rule.where.removeprefix("f:"))) if rule else (False, 0)
-    assert found == oracle(text, *peer, spec)
+    asked = Asked(spec.protocol, spec.host or "", spec.port)
+    assert found == meaning(text, *peer, asked, USERS | {f"@{name}": number for name, number in GROUPS.items()})
 
 
 def deciding(rules: list[Rule]) -> set[str]:

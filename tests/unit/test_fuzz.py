@@ -21,3 +21,16 @@ def test_fuzz() -> None:
     rows = ended.stdout.splitlines()[:-1]
     assert len(rows) == 4
     assert all("accepted" in row and "Error" in row for row in rows), ended.stdout
+
+
+def test_fuzz_of_the_broker() -> None:
+    """Thousands of random requests and policies give a result or a refusal with its place, and each kind has both."""
+    command = [sys.executable, "-I", "-W", "error", str(PROGRAM.with_name("fuzz_broker.py")), "4000", "7"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = ended.stdout.splitlines()
+    assert rows[-1].startswith("8000 inputs, seed 7, ")
+    assert len(rows) == 3
+    assert all("accepted" in row and "refused" in row for row in rows[:-1]), ended.stdout
