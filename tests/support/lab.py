@@ -68,15 +68,18 @@ def _hierarchies() -> dict[str, Path]:
 class Lab:
     """A running systemd."""
 
-    def __init__(self, binds: Mapping[Path, str], *, patience: float = 30.0) -> None:
-        """Boot; `binds` are folders to show, read-only, at other places. AssertionError where it does not come up."""
+    def __init__(self, binds: Mapping[Path, str], *, lower: str = "/", patience: float = 30.0) -> None:
+        """Boot; `binds` are folders to show, read-only, at other places. AssertionError where it does not come up.
+
+        `lower` is another system's root folder instead of this machine's, or several in layers, the uppermost first: "a:b".
+        """
         self._work = Path(tempfile.mkdtemp(prefix="jvmbind-lab-"))
         self._groups = [path / f"jvmbind-lab.{os.getpid()}" for path in _hierarchies().values()]
         self._log = self._work / "boot.log"
         (self._work / "tree").mkdir()
         for group in self._groups:
             group.mkdir(exist_ok=True)
-        plan = {"tree": str(self._work / "tree"), "binds": {str(path): to for path, to in binds.items()}}
+        plan = {"tree": str(self._work / "tree"), "lower": lower, "binds": {str(path): to for path, to in binds.items()}}
         enter = "".join(f"echo $$ > {shlex.quote(str(group / 'cgroup.procs'))}; " for group in self._groups)
         # A killed test run takes the lab with it: PR_SET_PDEATHSIG on unshare, and unshare's own on PID 1.
         namespaces = ["--pid", "--fork", "--kill-child=KILL", "--mount", "--uts", "--ipc", "--net", "--cgroup"]
@@ -189,10 +192,11 @@ def _remove(group: str) -> None:
 class Root:
     """The root folder in the making; runs inside the namespaces."""
 
-    def __init__(self, place: str) -> None:
-        """Put an overlay of `/` below `place`."""
+    def __init__(self, place: str, lower: str) -> None:
+        """Put an overlay of `lower` below `place`."""
         self.path = f"{place}/root"
         self._place = place
+        self._lower = lower
 
     def __truediv__(self, name: str) -> Path:
         return Path(self.path, name)
@@ -218,7 +222,7 @@ class Root:
         layers = {name: f"{self._place}/{name}" for name in ("upper", "work", "root")}
         for folder in layers.values():
             os.mkdir(folder)
-        self.mount("overlay", "", f"lowerdir=/,upperdir={layers['upper']},workdir={layers['work']}")
+        self.mount("overlay", "", f"lowerdir={self._lower},upperdir={layers['upper']},workdir={layers['work']}")
         self._kernel()
         self._devices()
         for name, mode in (("dev/shm", "1777"), ("run", "755"), ("tmp", "1777")):
@@ -232,7 +236,8 @@ class Root:
         self.mount("proc", "proc", plain)
         self.mount("sysfs", "sys", plain)
         hierarchies = _hierarchies()
-        if len(hierarchies) == 1:
+        # A newer systemd than this machine's boots with version 2 alone.
+        if len(hierarchies) == 1 or self._lower != "/":
             self.mount("cgroup2", "sys/fs/cgroup", plain)
         else:
             self.mount("tmpfs", "sys/fs/cgroup", f"mode=755,{plain}")
@@ -293,7 +298,7 @@ def become_systemd(plan: Mapping[str, Any]) -> NoReturn:
     """Lay the root out and run systemd as this very process, PID 1."""
     _call("hostname", "lab")
     _call("ip", "link", "set", "lo", "up")
-    root = Root(plan["tree"])
+    root = Root(plan["tree"], plan["lower"])
     root.lay_out(plan["binds"])
     root.enter()
     null = os.open("/dev/null", os.O_RDONLY)
