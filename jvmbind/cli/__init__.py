@@ -25,6 +25,7 @@ COMMANDS = {
     "stop": "drain and stop a service",
     "check": "validate a service's configuration and show what would be done",
     "unit": "make hardened systemd units for a service from its configuration",
+    "metrics": "print or serve what services do, as OpenMetrics",
     "dump": "write a thread dump of a service's JVM to its log",
     "broker": "bind ports for users who may have them by root's policy, as a service; check and explain the policy",
 }

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle, wire
 from jvmbind.errors import EX_OSERR, in_words
-from jvmbind.lifecycle.death import ENDED_WELL
 from jvmbind.posix.notify import Notifier
 from jvmbind.posix.writing import Outlet
 from jvmbind.supervisor.changes import Changes
+from jvmbind.supervisor.counts import Counts
 from jvmbind.supervisor.crash import Death, describe
 from jvmbind.supervisor.generation import Generation
 from jvmbind.supervisor.held import Holders
@@ -26,7 +26,7 @@ from jvmbind.supervisor.liveness import INTERVAL, Liveness
 from jvmbind.supervisor.log import fields_of, format_first_lines, open_log
 from jvmbind.supervisor.orphans import end_holders
 from jvmbind.supervisor.probe import AcceptProbe, HttpProbe, begin_probe
-from jvmbind.supervisor.reports import report, report_callbacks, report_end, was_told
+from jvmbind.supervisor.reports import is_news, report, report_callbacks, report_end, was_told
 from jvmbind.supervisor.unserved import Unserved
 from jvmbind.supervisor.waiting import client_waits
 
@@ -69,6 +69,7 @@ class Actions:
         self.probed = 0  # the generation that `probe` is about
         self.planning_pid = 0  # the process that reads the configuration again
         self.changes = Changes(self)
+        self.counts = Counts()
         self.unserved = Unserved(self)
         self._moving: int | None = None  # a generation that was told to make room for the next
         self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
@@ -129,6 +130,7 @@ class Actions:
             else:
                 generation.kill(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
+            self.counts.released(generation.number)
             release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # as a standby it may have said so, by the Java API, before it was wanted
                 self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
@@ -167,6 +169,7 @@ class Actions:
 
     def _spawn(self, number: int, *, parked: bool) -> None:
         spec, listeners = self.changes.plan(self.spec, self.listeners)
+        self.counts.started(number, self.changes.asked, parked=parked)
         fds = [listeners[listener.name][1] for listener in spec.listeners]
         try:
             excused = self.never_claimed if self.serving or self.changes.asked is not lifecycle.Change.NONE else set()
@@ -324,8 +327,9 @@ class Actions:
             self._end_probe()
         death = describe(generation, ended, time.monotonic(), told=was_told(self, generation.number))
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
+        self.counts.died(death)
         self.last_death = generation, death
-        news = self._is_news(generation, ended)
+        news = is_news(self, generation, ended)
         self.silent_end = None if news or self.phase is lifecycle.Phase.STOPPING else (generation, death)
         if news:
             fields = fields_of("died", generation.number)
@@ -334,16 +338,6 @@ class Actions:
             hint = f"; where it was meant to end the service: jvmbind stop {self.spec.name}" if meant else ""
             text = f"{death.text}{hint}"
             self.log.error("generation %d (pid %d) died%s", generation.number, generation.process.pid, text, extra=fields)
-
-    def _is_news(self, generation: Generation, ended: Ended) -> bool:
-        """Whether an end is one that nobody has asked for, and that Java may have said nothing of."""
-        serving = self.serving == generation.number
-        if self.phase is lifecycle.Phase.STOPPING or (self.phase is lifecycle.Phase.RESTARTING and serving):
-            return False
-        if not generation.spec.listeners and not ended.signal:
-            return False  # the program's own result, which is that of the service
-        failed = serving or (self.phase is lifecycle.Phase.STARTING and generation.number > 1)
-        return bool(ended.signal or (failed and ended.status not in ENDED_WELL))
 
     def own_pids(self) -> set[int]:
         """Return the processes whose end is waited for by name."""

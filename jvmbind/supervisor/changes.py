@@ -66,6 +66,7 @@ class Changes:
         `busy`: it is not what was asked for that is wrong, but the moment.
         """
         world = self._world
+        world.counts.changed(asked, "refused")
         if asked is Change.RESTART and not busy:
             failure += "; nothing was stopped"
         world.log.error("%s refused: %s", asked.value, failure, extra=fields_of(f"{asked.value}-refused"))
@@ -90,6 +91,7 @@ class Changes:
         world, asked = self._world, self.asked
         spec, listeners = self.next_spec, self.next_listeners
         self.asked, self.next_spec, self.next_listeners = Change.NONE, None, {}
+        world.counts.changed(asked, "failed" if failure else "done")
         try:
             if failure:
                 self._close_unused(listeners, world.listeners)

@@ -15,6 +15,7 @@ from jvmbind.supervisor.reasons import lacks, with_hint
 
 if TYPE_CHECKING:
     from jvmbind.lifecycle import Report
+    from jvmbind.posix.process import Ended
     from jvmbind.supervisor.actions import Actions
     from jvmbind.supervisor.generation import Generation
 
@@ -53,6 +54,7 @@ def report(world: Actions, said: Report) -> None:
 def _report_ready(world: Actions, generation: Generation | None, number: int) -> None:
     missing = unclaimed_names(generation) if generation is not None else []
     world.never_claimed = set(missing)
+    world.counts.ready(number)
     fields = fields_of("ready", number)
     if missing:
         names = ", ".join(map(repr, missing))
@@ -85,6 +87,17 @@ def was_told(world: Actions, number: int) -> bool:
     if world.phase is Phase.RESTARTING:
         return number <= world.last_serving
     return world.phase is Phase.STOPPING or number < world.last_serving
+
+
+def is_news(world: Actions, generation: Generation, ended: Ended) -> bool:
+    """Whether an end is one that nobody has asked for, and that Java may have said nothing of."""
+    serving = world.serving == generation.number
+    if world.phase is Phase.STOPPING or (world.phase is Phase.RESTARTING and serving):
+        return False
+    if not generation.spec.listeners and not ended.signal:
+        return False  # the program's own result, which is that of the service
+    failed = serving or (world.phase is Phase.STARTING and generation.number > 1)
+    return bool(ended.signal or (failed and ended.status not in ENDED_WELL))
 
 
 def report_end(world: Actions) -> None:

@@ -41,6 +41,7 @@ def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str
                 "pid": generation.process.pid,
                 "age": round(now - generation.started, 1),
                 "memory": seen.memory if seen else {},
+                "connections": generation.connections,
                 "status": generation.status_text,
                 "waits_for": member_waits_for(world, member, state.phase),
                 "not_ready": member_lacks(world, member),
@@ -61,6 +62,7 @@ def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str
         "listeners": [_listener(world, name) for name, (spec, _) in world.listeners.items() if not spec.of],
         "deaths": [death._asdict() for death in world.deaths],
         "reload": world.changes.last,
+        "counts": world.counts.as_json(),
         "waits_for": waits_for(world, state),
         "back_off": world.left("back-off", 0),
     }

@@ -39,6 +39,10 @@ _SKIPPED_CALLS = {
     "NamedTuple",
     "search",
     "sub",
+    "gauge",
+    "counter",
+    "GaugeMetricFamily",
+    "SummaryMetricFamily",
 }
 _SKIPPED_NAMES = {"_HELP", "_DESCRIPTION", "COMMANDS", "usage", "__all__", "_JAVA", "_SOURCE"}
 _SKIPPED_KEYWORDS = {"help", "description", "usage", "words", "extra"}
