@@ -21,11 +21,11 @@ import prctl
 
 from jvmbind.config.arguments import check_texts, read_listeners
 from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
-from jvmbind.posix import seccomp
+from jvmbind.posix import binding, seccomp
+from jvmbind.posix.inherited import inherited_listeners, match_inherited
 from jvmbind.posix.socket_options import as_bound
-from jvmbind.root import adopt, drop
-from jvmbind.root import listeners as opening
-from jvmbind.root.identity import resolve_user
+from jvmbind.posix.user import resolve_user
+from jvmbind.root import drop
 from jvmbind.spec import ListenSpec, UserSpec  # noqa: TC001 - typing.get_type_hints finds them
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments
@@ -60,10 +60,10 @@ def bind_listeners(
     NotPermittedError, SystemFailureError.
     """
     declared = read_listeners(listen)
-    inherited = adopt.inherited_listeners(os.environ)
-    specs, adopted = adopt.match_inherited(declared, inherited)
+    inherited = inherited_listeners(os.environ)
+    specs, adopted = match_inherited(declared, inherited)
     owner = resolve_user(user) if user is not None else None
-    return [Listener(spec, sock) for spec, sock in opening.bind_listeners(specs, adopted, owner)]
+    return [Listener(spec, sock) for spec, sock in binding.bind_listeners(specs, adopted, owner)]
 
 
 def drop_permanently(user: str | None = None) -> UserSpec:

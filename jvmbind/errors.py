@@ -1,12 +1,13 @@
 """Exceptions of jvmbind, each with the exit status it ends a command with.
 
-Imported by every other module, also by what runs with privilege; imports nothing but errno.
+Imported by every other module, also by what runs with privilege; imports nothing but errno and sys.
 The statuses are those of sysexits.h (EX_USAGE and so on); status 1 is what the `java` launcher itself uses.
 """
 
 from __future__ import annotations
 
 import errno
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,3 +143,23 @@ def in_words(error: OSError) -> str:
 def printable(text: str) -> str:
     """Return foreign text with a question mark for each character that could command a terminal, a log or a manager."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def say(error: BaseException) -> int:
+    """Write why a command ends, in the words of `java` where those are known; return the exit status."""
+    if isinstance(error, OSError):
+        error = SystemFailureError(in_words(error))
+    elif isinstance(error, MemoryError):
+        error = SystemFailureError("no memory (resource limit as or data?)")
+    if not isinstance(error, JvmbindError):
+        raise error
+    notes = [printable(note) for note in getattr(error, "__notes__", ())]
+    # What `java` would refuse is said in its words alone, which wrapper scripts and people know.
+    if isinstance(error, JavaRefusedError):
+        sys.stdout.write(error.out)
+        sys.stdout.flush()
+        sys.stderr.write("".join(f"jvmbind: {note}\n" for note in notes) + error.err)
+    else:
+        text = str(error) if isinstance(error, JavaLaunchError) else f"jvmbind: {error}"
+        sys.stderr.write("".join(f"{line}\n" for line in (*notes, text)))
+    return error.status

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from jvmbind.broker import message
 from jvmbind.errors import NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.listen import further_sockets
+from jvmbind.posix.binding import first_unprivileged_port
+from jvmbind.posix.holder import holder_of
 from jvmbind.root.drop import CAP_NET_BIND_SERVICE, effective_capabilities
-from jvmbind.root.holder import holder_of
-from jvmbind.root.listeners import first_unprivileged_port
+from jvmbind.root.holder import open_holder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ def _refusal(path: str, spec: ListenSpec, reply: message.Reply) -> Exception:
             f"{where}: the broker refused it to uid {os.geteuid()}: {rule} (jvmbind broker --explain {what})"
         )
     if reply.verdict == message.FAILED and reply.errno == errno.EADDRINUSE:
-        return PortUnavailableError(f"{where}: address already in use{holder_of(spec)}")
+        return PortUnavailableError(f"{where}: address already in use{holder_of(spec, open_holder)}")
     if reply.verdict == message.FAILED:
         return PortUnavailableError(f"{where}: the broker cannot bind it: {os.strerror(reply.errno)}")
     return SystemFailureError(f"{where}: the broker at {path} did not send what was asked for; expected one of this version")

@@ -13,7 +13,7 @@ import stat
 
 from jvmbind.broker.policy import MOST_RULES, Rule, parse
 from jvmbind.errors import ConfigurationError
-from jvmbind.root.preflight import check_written_by_root
+from jvmbind.root.owned import check_written_by_root
 
 DIRECTORY = "/etc/jvmbind/ports.d"
 _LARGEST = 1 << 20  # bytes

@@ -26,15 +26,14 @@ from jvmbind.broker.message import Reply
 from jvmbind.broker.policy import Peer, decide, wanted_by
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, printable
 from jvmbind.listen import further_sockets
-from jvmbind.posix.fds import fill_standard_fds
+from jvmbind.posix.inherited import inherited_fds
 from jvmbind.posix.passed_files import reading
+from jvmbind.posix.user import resolve_user
 from jvmbind.posix.writing import Outlet
-from jvmbind.root import adopt
-from jvmbind.root.closed import close_to_others
 from jvmbind.root.drop import CAP_NET_BIND_SERVICE, drop_permanently, effective_capabilities
-from jvmbind.root.identity import resolve_user
 from jvmbind.root.listeners import bind_listeners
-from jvmbind.root.preflight import check_own_code, check_proc
+from jvmbind.root.owned import check_own_code
+from jvmbind.root.process import check_proc, close_to_others, fill_standard_fds
 from jvmbind.root.unix_socket import open_unix
 from jvmbind.spec import ListenSpec
 
@@ -261,7 +260,7 @@ def _unit(pid: int) -> str:
 
 def _take_listening(path: str, environ: Mapping[str, str]) -> socket.socket:
     """Return the socket that a service manager passes, else one at `path`; raises ConfigurationError."""
-    passed = adopt.inherited_fds(environ)
+    passed = inherited_fds(environ)
     if passed:
         sock = socket.socket(fileno=passed[0][1])
         fits = (sock.family, sock.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET)

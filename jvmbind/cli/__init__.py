@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import jvmbind
-from jvmbind.errors import JavaLaunchError, JavaRefusedError, JvmbindError, SystemFailureError, UsageError, in_words, printable
+from jvmbind.errors import JvmbindError, UsageError, say
 
 COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
@@ -52,41 +52,16 @@ def main() -> NoReturn:
         package = os.path.dirname(os.path.abspath(jvmbind.__file__))
         os.execv(sys.executable, [sys.executable, "-I", os.path.join(package, "__main__.py"), *argv])
     if sys.stdout is None or sys.stderr is None:
-        _open_streams()
+        from jvmbind.root.process import fill_standard_fds  # noqa: PLC0415 - hardly ever needed
+
+        fill_standard_fds()
     try:
         _dispatch(argv)
-    except JvmbindError as error:
-        _end(error)
-    except OSError as error:
-        _end(SystemFailureError(in_words(error)))
-    except MemoryError:
-        _end(SystemFailureError("no memory (resource limit as or data?)"))
+    except (JvmbindError, OSError, MemoryError) as error:
+        sys.exit(say(error))
     except KeyboardInterrupt:
         os._exit(130)
     sys.exit(0)
-
-
-def _open_streams() -> None:
-    """Let what is written to a stream that the caller has closed go nowhere, as it does under `java`."""
-    from jvmbind.posix.fds import fill_standard_fds  # noqa: PLC0415 - hardly ever needed
-
-    fill_standard_fds()
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-
-
-def _end(error: JvmbindError) -> NoReturn:
-    # What `java` would refuse is said in its words alone, which wrapper scripts and people know.
-    if isinstance(error, JavaRefusedError):
-        sys.stdout.write(error.out)
-        sys.stdout.flush()
-        notes = "".join(f"jvmbind: {printable(note)}\n" for note in getattr(error, "__notes__", ()))
-        sys.stderr.write(notes + error.err)
-        sys.exit(error.status)
-    text = str(error) if isinstance(error, JavaLaunchError) else f"jvmbind: {error}"
-    lines = [*map(printable, getattr(error, "__notes__", ())), text]
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    sys.exit(error.status)
 
 
 def _dispatch(argv: list[str]) -> None:

@@ -17,16 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from jvmbind import launcher
 from jvmbind.config.load import load
 from jvmbind.config.named import config_path
 from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, NotPermittedError, UsageError, printable
 from jvmbind.listen import number_names
-from jvmbind.plan import java
-from jvmbind.root.identity import resolve_user
-from jvmbind.root.listeners import first_unprivileged_port
-from jvmbind.root.preflight import as_user, check_proc, check_readable, in_child
-from jvmbind.root.runtime_dir import lacks_place
+from jvmbind.plan import java, service
+from jvmbind.plan.rights import as_user, check_readable, in_child
+from jvmbind.posix.binding import first_unprivileged_port
+from jvmbind.posix.runtime_dir import lacks_place
+from jvmbind.posix.user import resolve_user
+from jvmbind.root.process import check_proc, set_limits
 from jvmbind.spec import ListenSpec, UserSpec
 from jvmbind.worker.arguments import JavaCommand, jdk_feature
 from jvmbind.worker.java_home import find_java_home, ignored_java_home
@@ -124,9 +124,9 @@ def examine(request: Request) -> Report:
     changes_user = user is not None and user.uid != os.geteuid()
     environ: dict[str, str] = dict(os.environ)
     if user is not None:
-        environ = step(partial(launcher.environment, request, os.environ, user, changes_user=changes_user)) or environ
-    notes = launcher.environment_notes(request._replace(verbose=False), os.environ, environ)
-    step(lambda: launcher.delegated_control(request))
+        environ = step(partial(service.environment, request, os.environ, user, changes_user=changes_user)) or environ
+    notes = service.environment_notes(request._replace(verbose=False), os.environ, environ)
+    step(lambda: service.delegated_control(request))
     command: JavaCommand | None = None
     files: tuple[Needed, ...] = ()
     if java_home and user is not None:
@@ -144,12 +144,12 @@ def examine(request: Request) -> Report:
     if starts:
         step(lambda: in_child(partial(_limited, request), "the check of the limits"))
     if user is not None and starts and not (request.template.direct or request.template.control):
-        notes.append(launcher.without_control(lacks_place(user, os.environ, changes_user=changes_user), "PID"))
+        notes.append(service.without_control(lacks_place(user, os.environ, changes_user=changes_user), "PID"))
     if listeners:  # without any, only the start can tell which come from a parent
-        step(lambda: launcher.check_inherit(request.template.inherit, [listener.name for listener in listeners]))
-    name = request.name or (launcher.default_name(request, command) if java_home and (command or request.template.script) else "")
+        step(lambda: service.check_inherit(request.template.inherit, [listener.name for listener in listeners]))
+    name = request.name or (service.default_name(request, command) if java_home and (command or request.template.script) else "")
     version = _java_version(java_home) if java_home else ""
-    lost = launcher.dropped(os.environ, environ)
+    lost = service.dropped(os.environ, environ)
     said = tuple(note for note in notes if note)
     return Report(
         request,
@@ -168,7 +168,7 @@ def examine(request: Request) -> Report:
 
 
 def _limited(request: Request) -> str:
-    launcher.set_limits(request.limits)
+    set_limits(request.limits)
     return ""
 
 

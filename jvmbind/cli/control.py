@@ -26,7 +26,8 @@ from jvmbind.errors import (
     UsageError,
     printable,
 )
-from jvmbind.root.runtime_dir import SOCKET, SYSTEM, is_trusted, safe_name, user_directories
+from jvmbind.posix.runtime_dir import safe_name, user_directories
+from jvmbind.root.control_dir import SOCKET, SYSTEM, is_trusted
 from jvmbind.supervisor.root_socket import SUFFIX
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def find(name: str | None) -> str:
 def _not_a_name(path: str) -> str:
     """Return what to say to somebody who gives a configuration in the place of a service."""
     from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
-    from jvmbind.launcher import default_name  # noqa: PLC0415 - as above
     from jvmbind.plan.java import understand  # noqa: PLC0415 - as above
+    from jvmbind.plan.service import default_name  # noqa: PLC0415 - as above
     from jvmbind.worker.java_home import find_java_home  # noqa: PLC0415 - as above
 
     here = ""

@@ -12,14 +12,14 @@ import json
 import os
 import sys
 
-from jvmbind import launcher
-from jvmbind.cli.run import read_request
 from jvmbind.config.request import Request
 from jvmbind.errors import JvmbindError
 from jvmbind.listen import number_names
+from jvmbind.plan import service
 from jvmbind.plan.java import examine
+from jvmbind.plan.options import read_request
 from jvmbind.posix.fds import read_memory
-from jvmbind.root.identity import resolve_user
+from jvmbind.posix.user import resolve_user
 from jvmbind.spec import ServiceSpec
 from jvmbind.worker.java_home import find_java_home
 
@@ -36,14 +36,14 @@ def plan(given: bytes, *, running: bool) -> dict[str, object]:
             request = read_request(json.loads(given))
             java_home = find_java_home(request.java_home, os.environ)
             _check(request, java_home)
-            control_gid, control_allow = launcher.delegated_control(request)
+            control_gid, control_allow = service.delegated_control(request)
             spec = request.template._replace(
                 control_gid=control_gid,
                 control_allow=control_allow,
                 java_home=java_home,
                 java_arguments=request.java_arguments,
                 listeners=number_names(list(request.listeners)),
-                at_start=launcher.at_start(request),
+                at_start=service.at_start(request),
             )
     except JvmbindError as error:
         return {"ok": False, "error": "; ".join([*getattr(error, "__notes__", ()), str(error)])}

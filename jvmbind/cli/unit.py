@@ -16,13 +16,13 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
-from jvmbind import launcher
 from jvmbind.config.load import load
 from jvmbind.config.named import config_path, name_of
 from jvmbind.errors import ConfigurationError, SystemFailureError, UsageError, printable
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.plan.java import understand
-from jvmbind.root.runtime_dir import safe_name
+from jvmbind.plan.service import default_name
+from jvmbind.posix.runtime_dir import safe_name
 from jvmbind.units.service import MARK, service_unit
 from jvmbind.units.sockets import lacking, socket_units
 from jvmbind.units.wanted import FIRST_UNPRIVILEGED, Wanted, Way
@@ -146,7 +146,7 @@ def read(options: argparse.Namespace) -> Wanted:
 
 def _default_name(request: Request) -> str:
     java_home = find_java_home(request.java_home, os.environ)
-    return safe_name(launcher.default_name(request, understand(request, java_home, os.environ)))
+    return safe_name(default_name(request, understand(request, java_home, os.environ)))
 
 
 def own_command() -> tuple[str, ...]:

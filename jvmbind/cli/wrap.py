@@ -1,21 +1,13 @@
 """`jvmbind wrap [OPTIONS] -- SCRIPT ARGS...`: the options are those of `jvmbind run`.
 
-Runs with whatever privilege the caller has; reads the command line and the file and hands the request to the launcher.
+Runs with whatever privilege the caller has; `jvmbind.root.start` does the work, and `jvmbind.plan` reads the command line.
 """
 
 from __future__ import annotations
 
-import os
-
-from jvmbind.cli import options
-from jvmbind.launcher import launch
-
-_DESCRIPTION = "Bind the listeners, drop to the service user for good, and run SCRIPT, supervised: each java below it gets them."
+from jvmbind.root import start
 
 
 def main(argv: list[str]) -> None:
-    """Run the command; does not return when the service was started."""
-    request = options.read_request(argv, command="wrap", words="SCRIPT ARGS...", description=_DESCRIPTION)
-    if request.template.config:
-        request = request._replace(template=request.template._replace(command_line=tuple(argv)))
-    launch(request, os.environ)
+    """Run the command; does not return."""
+    start.main(["wrap", *argv])

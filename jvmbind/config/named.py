@@ -28,12 +28,23 @@ def config_path(text: str) -> str:
     if "/" in text or text.endswith(SUFFIX):
         return text
     path = f"{DIRECTORY}/{text}{SUFFIX}"
-    if _NAME.fullmatch(text) and os.path.lexists(path):
+    if _NAME.fullmatch(text) and _may_be_there(path):
         return path
     known = ", ".join(configured())
     expected = f"one of {known}, " if known else ""
     msg = f"no service {text!r}: there is no {path}; expected {expected}the name of such a file, or a path with a '/'"
     raise UsageError(msg)
+
+
+def _may_be_there(path: str) -> bool:
+    """Whether there is a file; where this process may not look it is for root to say, who opens it."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def chosen(name: str | None, config: str | None, command: str) -> str | None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import jvmbind
 from jvmbind.errors import ConfigurationError, JavaLaunchError, JavaRefusedError
 from jvmbind.plan import class_path
+from jvmbind.plan.rights import check_readable
 from jvmbind.posix import role
 from jvmbind.posix.process import find_program
-from jvmbind.root.preflight import check_readable
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import libjvm
 

@@ -50,19 +50,20 @@ def passed_fd(environ: Mapping[str, str]) -> int:
     return int(number) if kind == "fd" and number.isascii() and number.isdigit() else -1
 
 
-def fill_standard_fds() -> None:
-    """Open /dev/null on each of 0, 1 and 2 that is closed, so that no socket ever gets one of these numbers.
+def clear_standard_fds(inode: int) -> None:
+    """Put /dev/null on those of 0, 1 and 2 that are the socket with this inode, where inetd(8) has put it.
 
     Raises SystemFailureError.
     """
-    for fd in range(3):
-        if not _is_open(fd):
-            try:
-                null = os.open("/dev/null", os.O_RDWR)  # open(2) gives the lowest free number, which is `fd`
-            except OSError as error:
-                msg = f"descriptor {fd} is closed and /dev/null cannot be opened ({error.strerror}); expected one of the two"
-                raise SystemFailureError(msg) from error
-            os.set_inheritable(null, True)
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+    except OSError as error:
+        msg = f"a socket on standard input: /dev/null, which takes its place, cannot be opened ({error.strerror})"
+        raise SystemFailureError(msg) from error
+    for standard in range(3):
+        if os.fstat(standard).st_ino == inode:
+            os.dup2(null, standard)
+    os.close(null)
 
 
 def sealed_memory(name: str, data: bytes) -> int:

@@ -67,25 +67,26 @@ def take_role() -> Role:
     return Role(spec, control, parent, bool(parked))
 
 
-def _given_ctype() -> str | None:
-    """Return the LC_CTYPE with which this process was started, None without one."""
-    with open("/proc/self/environ", "rb") as file:
-        for item in file.read().split(b"\0"):
-            if item.startswith(b"LC_CTYPE="):
-                return os.fsdecode(item.partition(b"=")[2])
-    return None
+def _given_ctype(given: bytes) -> str | None:
+    """Return the LC_CTYPE with which a process was started, None without one."""
+    found = (item.partition(b"=")[2] for item in given.split(b"\0") if item.startswith(b"LC_CTYPE="))
+    return next(map(os.fsdecode, found), None)
 
 
-def without_coercion(environ: dict[str, str]) -> dict[str, str]:
+def without_coercion(environ: dict[str, str], given: bytes | None = None) -> dict[str, str]:
     """Return `environ` with LC_CTYPE as it was: the interpreter changes it in the C locale, for its children (PEP 538).
 
-    The JVM is to see what the caller said, and nothing else.
+    The JVM is to see what the caller said, and nothing else. `given` is /proc/PID/environ of who was started so, default
+    this process, as far as it may read its own.
     """
     if environ.get("LC_CTYPE") not in {"C.UTF-8", "C.utf8", "UTF-8"}:
         return environ
-    try:
-        given = _given_ctype()
-    except OSError:
-        return environ
+    if given is None:
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                given = file.read()
+        except OSError:
+            return environ
+    ctype = _given_ctype(given)
     rest = {name: value for name, value in environ.items() if name != "LC_CTYPE"}
-    return rest if given is None else {**rest, "LC_CTYPE": given}
+    return rest if ctype is None else {**rest, "LC_CTYPE": ctype}

@@ -1,19 +1,17 @@
-"""Opens the declared listeners, or adopts those that a parent has opened.
+"""Opens the listeners that no parent has opened.
 
-Runs with privilege, before the drop. Sources: ip(7), ipv6(7), tcp(7), unix(7), socket(7), capabilities(7).
+Runs with privilege, before the drop, and in a supervisor for what needs none; `jvmbind.posix.binding` finds the words for a
+refusal. Sources: ip(7), ipv6(7), tcp(7), unix(7), socket(7).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import NotPermittedError, PortUnavailableError, SystemFailureError
-from jvmbind.root.holder import holder_of
 from jvmbind.root.unix_socket import open_unix, remove_unix
 from jvmbind.spec import ListenSpec, UserSpec
 
@@ -27,6 +25,15 @@ _IP_FREEBIND = 15  # linux/in.h; not in the socket module
 _IPV6_FREEBIND = 78  # linux/in6.h
 
 Listener = tuple[ListenSpec, socket.socket]
+
+
+class NotBoundError(Exception):
+    """What the kernel said of a listener; the words for it are found without privilege."""
+
+    def __init__(self, spec: ListenSpec, error: OSError | OverflowError) -> None:
+        super().__init__(spec, error)
+        self.spec = spec
+        self.error = error
 
 
 def jvm_uses_ipv6() -> bool:
@@ -48,17 +55,15 @@ def bind_listeners(
     specs: Sequence[ListenSpec],
     adopted: Sequence[Listener] = (),
     user: UserSpec | None = None,
-    refused: _Refused | None = None,
+    refused: _Refused = NotBoundError,
 ) -> list[Listener]:
     """Open every listener of `specs` that is not among `adopted`, and return all of them, in the order of `specs`.
 
     Sockets are non-blocking and close-on-exec; stream sockets listen, unless they are bind-only. `user` is who will
     own a Unix socket. A further socket of a listener is opened with that one only: none is added to one that was adopted.
     If one of them fails, nothing is left bound by this call.
-    Raises PortUnavailableError, NotPermittedError, SystemFailureError; or what `refused` makes of the kernel's error, where
-    the search for the process that has the address would cost too much.
+    Raises what `refused` makes of the kernel's error.
     """
-    refused = refused or _refused
     ready = {spec.name: (spec, sock) for spec, sock in adopted}
     opened: dict[str, Listener] = {}
     try:
@@ -95,7 +100,10 @@ def _belongs(spec: ListenSpec, opened: Mapping[str, Listener]) -> bool:
 
 def _open(spec: ListenSpec, user: UserSpec | None, refused: _Refused) -> socket.socket:
     if spec.protocol == "unix":
-        return _open_unix(spec, user)
+        try:
+            return open_unix(spec, user)
+        except OSError as error:
+            raise refused(spec, error) from error
     kind = socket.SOCK_STREAM if spec.protocol == "tcp" else socket.SOCK_DGRAM
     family, host = (socket.AF_INET, spec.host or "0.0.0.0") if spec.ipv4 else _family(spec.host)  # noqa: S104 - as declared
     sock = None
@@ -113,7 +121,7 @@ def _open(spec: ListenSpec, user: UserSpec | None, refused: _Refused) -> socket.
 def _finish(spec: ListenSpec, sock: socket.socket, refused: _Refused) -> bool:
     """Let a bound socket listen, and take back what let several sockets have one port.
 
-    Returns whether the socket is of use; raises JvmbindError.
+    Returns whether the socket is of use.
     """
     try:
         if spec.protocol == "udp" and not spec.reuseport and not spec.inherited:
@@ -169,60 +177,3 @@ def _set_options(sock: socket.socket, spec: ListenSpec, family: socket.AddressFa
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, spec.defer_accept)
     if spec.fastopen:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, spec.fastopen)
-
-
-def _refused(spec: ListenSpec, error: OSError | OverflowError) -> Exception:
-    where = f"listener {spec.name!r} ({spec.address}/{spec.protocol})"
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
-        holder = holder_of(spec)
-        return PortUnavailableError(f"{where}: address already in use{holder}").about(spec.name, holder.removeprefix(" by "))
-    if number == errno.EADDRNOTAVAIL:
-        return PortUnavailableError(f"{where}: no such address on this machine (the option freebind binds it anyway)").about(
-            spec.name
-        )
-    if number == errno.ENODEV:
-        return PortUnavailableError(f"{where}: no network device {spec.device!r}")
-    if number in {errno.EACCES, errno.EPERM}:
-        return NotPermittedError(f"{where}: {_ways_out(spec)}").about(spec.name)
-    return SystemFailureError(f"{where}: {error}")
-
-
-def first_unprivileged_port() -> int:
-    """Return the lowest port that needs no privilege here: ip(7), ip_unprivileged_port_start."""
-    try:
-        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 1024
-
-
-def _ways_out(spec: ListenSpec) -> str:
-    if spec.protocol == "unix":
-        return f"permission denied to make {spec.path}; expected a directory that this user may write"
-    first = first_unprivileged_port()
-    if spec.port >= first:
-        return "permission denied (a security module or sandbox forbids it)"
-    if os.geteuid() == 0:
-        return (
-            f"permission denied: this root lacks CAP_NET_BIND_SERVICE, needed below port {first}; expected that "
-            "capability (docker: --cap-add NET_BIND_SERVICE), or a socket from a systemd socket unit"
-        )
-    return (
-        f"permission denied: ports below {first} need a privilege; start as root with --user (sudo jvmbind run ...), "
-        "or with AmbientCapabilities=CAP_NET_BIND_SERVICE, or pass the socket from a systemd socket unit, or let "
-        "jvmbind broker run and give this user the port"
-    )
-
-
-def _open_unix(spec: ListenSpec, user: UserSpec | None) -> socket.socket:
-    try:
-        return open_unix(spec, user)
-    except OSError as error:
-        where = f"listener {spec.name!r} ({spec.address})"
-        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            msg = f"{where}: no directory {os.path.dirname(spec.path)}"
-            raise PortUnavailableError(msg) from error
-        if error.errno == errno.ELOOP:
-            msg = f"{where}: a symbolic link in the path belongs to neither root nor the service's user; expected a path of theirs"
-            raise NotPermittedError(msg) from error
-        raise _refused(spec, error) from error

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from jvmbind.broker.client import RefusedByBrokerError, obtain
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
 from jvmbind.listen import further_sockets
+from jvmbind.posix.binding import bind_listeners
 from jvmbind.posix.fds import sealed_memory
 from jvmbind.posix.process import Process
 from jvmbind.posix.socket_options import as_bound
-from jvmbind.root.listeners import bind_listeners
 from jvmbind.spec import ListenSpec, ServiceSpec
 
 if TYPE_CHECKING:

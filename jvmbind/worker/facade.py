@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import jvmbind
 from jvmbind.errors import SystemFailureError
 from jvmbind.posix.process import find_program
-from jvmbind.root.runtime_dir import make_temporary_directory, temporary_directories
+from jvmbind.posix.runtime_dir import make_temporary_directory, temporary_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

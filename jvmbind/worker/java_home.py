@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,17 @@ def ignored_java_home(explicit: str | None, environ: Mapping[str, str], found: s
 
 
 def _is_home(home: str) -> bool:
-    return any(os.path.isfile(libjvm(home, vm)) for vm in ("server", "client", "minimal", "zero"))
+    return any(_is_file(libjvm(home, vm)) for vm in ("server", "client", "minimal", "zero"))
+
+
+def _is_file(path: str) -> bool:
+    """Whether a file is there; where that cannot be seen it is taken for one, to be refused by what denies it."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from unittest import mock
 
 from jvmbind.cli import COMMANDS
+from jvmbind.plan.options import read_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # What stands after these is another program's: they have no options of their own.
 PASSES_ON = ("java",)
+# A child that has dropped reads the words of these.
+STARTS = ("run", "wrap")
 # Of the manual; all others are in section 1.
 SECTIONS = {"broker": 8}
 # What a shell offers for a value that is called so; nothing for others.
@@ -96,7 +99,10 @@ def find() -> list[Command]:
 def _ask(name: str, summary: str) -> Command:
     with mock.patch.object(argparse.ArgumentParser, "parse_known_args", _catch):
         try:
-            import_module(f"jvmbind.cli.{name}").main(["--help"])
+            if name in STARTS:
+                read_request(["--help"], name)
+            else:
+                import_module(f"jvmbind.cli.{name}").main(["--help"])
         except _Caught as caught:
             parser = caught.parser
         else:

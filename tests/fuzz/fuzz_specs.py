@@ -15,9 +15,9 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from jvmbind.cli.run import read_request
 from jvmbind.errors import JvmbindError
 from jvmbind.listen import number_names
+from jvmbind.plan.options import read_request
 from jvmbind.spec import parse_listen
 from jvmbind.worker.arguments import parse
 

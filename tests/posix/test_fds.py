@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from jvmbind.posix.fds import arrange_for_exec, fill_standard_fds, open_fds, read_memory, sealed_memory
+from jvmbind.posix.fds import arrange_for_exec, open_fds, read_memory, sealed_memory
+from jvmbind.root.process import fill_standard_fds
 
 # Prints each open descriptor with what it is, but for the one that lists them.
 CENSUS = """

@@ -15,10 +15,12 @@ import pytest
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.listen import number_names
-from jvmbind.posix.fds import open_fds
-from jvmbind.root.adopt import identify, inetd_fd, take_inetd
-from jvmbind.root.holder import holder_of
-from jvmbind.root.listeners import Listener, bind_listeners, jvm_uses_ipv6
+from jvmbind.posix.binding import bind_listeners
+from jvmbind.posix.fds import clear_standard_fds, open_fds
+from jvmbind.posix.holder import holder_of
+from jvmbind.posix.inherited import identify, inetd_fd
+from jvmbind.root.holder import open_holder
+from jvmbind.root.listeners import Listener, jvm_uses_ipv6
 from jvmbind.spec import UserSpec, parse_listen
 from support.stage import queue_limit
 from support.users import OTHER_USER, User, user
@@ -260,7 +262,7 @@ def test_the_holder_is_named(workspace: Path, text: str) -> None:
     """An address in use is refused with the name and pid of the process that holds it."""
     text = text.format(workspace)
     program = (
-        "import socket, sys\nfrom jvmbind.root.listeners import bind_listeners\n"
+        "import socket, sys\nfrom jvmbind.posix.binding import bind_listeners\n"
         "from jvmbind.listen import number_names\nfrom jvmbind.spec import parse_listen\n"
         "listeners = bind_listeners(number_names([parse_listen(sys.argv[1])]))\nprint('up', flush=True)\nsys.stdin.read()"
     )
@@ -279,9 +281,9 @@ def test_the_holder_is_named(workspace: Path, text: str) -> None:
 
 def test_nobody_to_name() -> None:
     """A free address has no holder."""
-    assert holder_of(parse_listen("80")) == ""
-    assert holder_of(parse_listen("53/udp")) == ""
-    assert holder_of(parse_listen("unix:/no/such/path")) == ""
+    assert holder_of(parse_listen("80"), open_holder) == ""
+    assert holder_of(parse_listen("53/udp"), open_holder) == ""
+    assert holder_of(parse_listen("unix:/no/such/path"), open_holder) == ""
 
 
 def test_without_privilege(service_user: User) -> None:
@@ -393,7 +395,8 @@ def test_inetd(kind: int) -> None:
     os.close(fd)
     assert inetd_fd() == 0
 
-    sock = take_inetd(0)
+    sock = socket.socket(fileno=os.dup(0))
+    clear_standard_fds(inode)
 
     targets = [os.readlink(f"/proc/self/fd/{standard}") for standard in range(3)]
     os.dup2(saved, 2)

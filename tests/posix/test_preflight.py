@@ -14,8 +14,8 @@ import pytest
 
 from jvmbind.config.load import load
 from jvmbind.errors import ConfigurationError, JavaLaunchError, NotPermittedError, UsageError
+from jvmbind.plan.rights import as_user, check_readable
 from jvmbind.posix.fds import open_fds
-from jvmbind.root.preflight import as_user, check_readable
 from jvmbind.spec import UserSpec
 from support.users import User
 
@@ -183,7 +183,7 @@ if sys.argv[1]:
 if sys.argv[2]:
     sys.path.append(sys.argv[2])
 from jvmbind.errors import JvmbindError
-from jvmbind.root.preflight import check_own_code
+from jvmbind.root.owned import check_own_code
 try:
     check_own_code()
 except JvmbindError as error:

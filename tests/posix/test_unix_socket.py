@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
-from jvmbind.root.listeners import bind_listeners, release
+from jvmbind.posix.binding import bind_listeners
+from jvmbind.root.listeners import release
 from jvmbind.spec import UserSpec, parse_listen
 from support.users import OTHER_USER, User, user
 

@@ -19,8 +19,8 @@ import prctl
 
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.posix import seccomp
+from jvmbind.posix.binding import bind_listeners
 from jvmbind.posix.socket_options import as_bound
-from jvmbind.root.listeners import bind_listeners
 from jvmbind.spec import parse_listen
 from jvmbind.wire import Claimed, Listening, Note, Tried
 from jvmbind.worker.handover import HandOver

@@ -10,7 +10,7 @@ import pytest
 
 from jvmbind.errors import ConfigurationError
 from jvmbind.listen import further_sockets, number_names
-from jvmbind.root.adopt import identify, inherited_fds, match_inherited
+from jvmbind.posix.inherited import identify, inherited_fds, match_inherited
 from jvmbind.spec import ListenSpec, parse_listen
 
 if TYPE_CHECKING:

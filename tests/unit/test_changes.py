@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jvmbind.config.schema import build, read_value
-from jvmbind.launcher import at_start
 from jvmbind.lifecycle import Change
+from jvmbind.plan.service import at_start
 from jvmbind.spec import ServiceSpec, parse_listen
 from jvmbind.supervisor.actions import Actions
 

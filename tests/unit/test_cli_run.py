@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvmbind.cli.run import read_request
 from jvmbind.errors import JvmbindError, UsageError
+from jvmbind.plan.options import read_request
 from jvmbind.spec import RESTART_POLICIES, parse_listen
 
 

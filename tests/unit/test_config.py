@@ -14,12 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvmbind.cli.options import OPTIONS
-from jvmbind.cli.run import read_request
 from jvmbind.config import load
 from jvmbind.config.request import UNLIMITED, Limit, Request
 from jvmbind.config.schema import FIELDS, TABLES, build, read_document
 from jvmbind.errors import EX_CONFIG, EX_NOPERM, ConfigurationError, JvmbindError, NotPermittedError
+from jvmbind.plan.options import OPTIONS, read_request
 from jvmbind.spec import ListenSpec, ServiceSpec
 
 RUNS = '[java]\njar = "/srv/shop.jar"\n'
@@ -132,7 +131,7 @@ def test_every_field_can_be_said() -> None:
     """Every field of Request and ServiceSpec is filled by a key, but for those that a start or `-c` finds out."""
     targets = {found.target for found in FIELDS.values()}
     found_out = {"name", "java_home", "java_arguments", "listeners", "config", "command_line", "control_gid", "control_allow"}
-    found_out |= {"at_start", "not_passed"}
+    found_out |= {"at_start", "broker", "not_passed"}
 
     assert {f".{name}" for name in ServiceSpec._fields if name not in found_out} <= targets
     assert {name for name in Request._fields if name not in {"java_arguments", "template"}} <= targets

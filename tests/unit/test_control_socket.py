@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jvmbind.launcher import without_control
+from jvmbind.plan.service import without_control
 from jvmbind.supervisor.control import Control
 
 KILL = f"; to stop it: kill {os.getpid()}"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, UsageError
-from jvmbind.root.identity import DEFAULT_PATH, resolve_user, service_environment
+from jvmbind.posix.user import DEFAULT_PATH, resolve_user, service_environment
 from jvmbind.spec import UserSpec
 from support.users import SERVICE_USER, UNNAMED_ID, user
 

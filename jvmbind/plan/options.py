@@ -1,6 +1,6 @@
 """The options of `run` and `wrap`, and how they and a configuration file make one request.
 
-Runs with whatever privilege the caller has. An option fills the same key as the file does and is read by the same table
+Runs in a child that has dropped. An option fills the same key as the file does and is read by the same table
 (`jvmbind.config.schema`); what is given on the command line replaces what the file says under that key.
 """
 
@@ -242,12 +242,22 @@ def _parser(command: str, words: str, description: str) -> argparse.ArgumentPars
     return parser
 
 
-def read_request(argv: list[str], *, command: str, words: str, description: str) -> Request:
+_COMMANDS = {
+    "run": ("JAVA-ARGUMENTS", "Bind the listeners, drop to the service user for good, and run `java JAVA-ARGUMENTS`, supervised."),
+    "wrap": (
+        "SCRIPT ARGS...",
+        "Bind the listeners, drop to the service user for good, and run SCRIPT, supervised: each java below it gets them.",
+    ),
+}
+
+
+def read_request(argv: list[str], command: str = "run", give: Callable[[str], int] | None = None) -> Request:
     """Return what the command line asks for, with the file that it names.
 
-    `command` is "run" or "wrap": what stands behind `--` is for `java`, or a script with its arguments. Raises UsageError,
-    and for the file ConfigurationError and NotPermittedError.
+    `command` is "run" or "wrap": what stands behind `--` is for `java`, or a script with its arguments. `give` opens the
+    file, default with the rights of this process. Raises UsageError, and for the file ConfigurationError and NotPermittedError.
     """
+    words, description = _COMMANDS[command]
     split = argv.index("--") if "--" in argv else len(argv)
     behind = argv[split + 1 :]
     without = UsageError(f"{command}: no {words}; expected jvmbind {command} [OPTIONS] -- {words}")
@@ -273,7 +283,7 @@ def read_request(argv: list[str], *, command: str, words: str, description: str)
             raise UsageError(str(error)) from error
     from jvmbind.config import load  # noqa: PLC0415 - tomllib takes 14 ms to load
 
-    found = load.read_file(path)
+    found = load.read_text(path, load.read_data((give or load.open_file)(path), path))
     if behind:
         for word in JAVA_WORDS:
             found.pop(f"java.{word}", None)

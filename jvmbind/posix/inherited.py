@@ -1,8 +1,8 @@
-"""Adopts sockets that a parent has opened: systemd (LISTEN_FDS), inetd in its `wait` form (fd 0), another jvmbind.
+"""Finds out which listeners a parent has opened: systemd (LISTEN_FDS), inetd in its `wait` form (fd 0), another jvmbind.
 
-Runs with whatever privilege the caller has, before anything is bound. An inherited socket is believed for what
-getsockname(2), SO_TYPE and SO_PROTOCOL say of it, and its name only tells candidates apart; never its position.
-Sources: sd_listen_fds(3), inetd(8), socket(7).
+Runs in a child that has dropped, with the same descriptors as root, before anything is bound. An inherited socket is
+believed for what getsockname(2), SO_TYPE and SO_PROTOCOL say of it, and its name only tells candidates apart; never its
+position. Sources: sd_listen_fds(3), inetd(8), socket(7).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import ConfigurationError, SystemFailureError
+from jvmbind.errors import ConfigurationError
 from jvmbind.spec import ListenSpec, is_wildcard, same_address
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ LISTEN_FDS_START = 3
 INETD_NAME = "inetd"
 
 
-def inherited_fds(environ: Mapping[str, str]) -> list[tuple[str, int]]:
-    """Return (name, fd) of what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES announce to this very process.
+def inherited_fds(environ: Mapping[str, str], pid: int = 0) -> list[tuple[str, int]]:
+    """Return (name, fd) of what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES announce to `pid`, this very process by default.
 
     Raises ConfigurationError where the three contradict each other.
     """
-    if environ.get("LISTEN_PID") != str(os.getpid()):
+    if environ.get("LISTEN_PID") != str(pid or os.getpid()):
         return []
     try:
         count = int(environ.get("LISTEN_FDS", "0"))
@@ -47,13 +47,13 @@ def inherited_fds(environ: Mapping[str, str]) -> list[tuple[str, int]]:
     return [(name, LISTEN_FDS_START + i) for i, name in enumerate(names)]
 
 
-def inherited_listeners(environ: Mapping[str, str]) -> list[Listener]:
+def inherited_listeners(environ: Mapping[str, str], pid: int = 0) -> list[Listener]:
     """Take over what LISTEN_FDS announces; raises ConfigurationError.
 
     A further socket of a bind-only listener may be a connection that an earlier life of this service had: it ends.
     """
     found = []
-    for name, fd in inherited_fds(environ):
+    for name, fd in inherited_fds(environ, pid):
         if "+" in name and _is_connection(fd):
             os.close(fd)
         else:
@@ -96,29 +96,6 @@ def _connected(sock: socket.socket) -> bool:
 def _disconnect(sock: socket.socket) -> None:
     """Undo connect(2) on a datagram socket: connect to AF_UNSPEC, which Python's own connect does not know."""
     ctypes.CDLL(None).connect(sock.fileno(), b"\0" * 16, 16)
-
-
-def take_inetd(fd: int) -> socket.socket:
-    """Move the socket off fd 0, and off 1 and 2 where inetd(8) put it as well, to leave /dev/null there.
-
-    Raises SystemFailureError.
-    """
-    sock = socket.socket(fileno=os.dup(fd))
-    inode = os.fstat(fd).st_ino
-    try:
-        null = os.open("/dev/null", os.O_RDWR)
-    except OSError as error:
-        msg = f"a socket on standard input: /dev/null, which takes its place, cannot be opened ({error.strerror})"
-        raise SystemFailureError(msg) from error
-    for standard in range(3):
-        try:
-            if os.fstat(standard).st_ino == inode:
-                os.dup2(null, standard)
-        except OSError:
-            os.dup2(null, standard)
-    if null > 2:
-        os.close(null)
-    return sock
 
 
 def identify(name: str, fd: int) -> Listener:

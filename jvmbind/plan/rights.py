@@ -1,39 +1,24 @@
-"""Checks, before anything is bound, what the service user can read, and that root runs nothing it could have written.
+"""What a user can read: the question is put to the kernel with the rights of that user, before anything is bound.
 
-Runs with privilege. The question "may this user read that" is put to the kernel by a child that has dropped, so that
-access lists and security modules count too. Sources: path_resolution(7), access(2).
+Runs in a child that has dropped, so that access lists and security modules count too. Where `check` is run as root it makes
+that child here. Sources: path_resolution(7), access(2).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
-import sys
 from typing import TYPE_CHECKING
 
 from jvmbind import errors
-from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, SystemFailureError
+from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError
 from jvmbind.root.drop import drop_permanently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jvmbind.spec import UserSpec
-
-
-def check_proc() -> None:
-    """Check that /proc shows at least this process: the drop is proven by it, and a worker sees its JVM there.
-
-    Raises SystemFailureError. systemd's ProcSubset=pid and ProtectProc= (hidepid) leave that.
-    """
-    try:
-        os.listdir("/proc/self/fd")
-        os.stat(f"/proc/{os.getpid()}/task/{os.getpid()}/status")
-    except OSError as error:
-        msg = f"/proc: {error.strerror}; expected a proc file system that shows each process itself (mount -t proc proc /proc)"
-        raise SystemFailureError(msg) from error
 
 
 def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) -> str:
@@ -137,60 +122,3 @@ def _denied(what: str, path: str, mode: int) -> str:
         verb = "execute" if mode & os.X_OK else "read"
         return f"{what} {path}: user \0 may not {verb} it; expected that right (chmod o+r{'x' if mode & os.X_OK else ''})"
     return ""
-
-
-def check_own_code() -> None:
-    """Check that nobody but root could have written the code that runs as root now.
-
-    Looks at the interpreter and every module loaded from a file, and at each directory above them. The owner must be
-    root. Raises NotPermittedError naming the path.
-    """
-    if not sys.flags.isolated:
-        msg = "the privileged part runs in an interpreter that is not isolated: expected python -I"
-        raise SystemFailureError(msg)
-    # The interpreter by its name and what that leads to, and what makes it run in a virtual environment.
-    files = {os.path.abspath(sys.executable), os.path.realpath(sys.executable), os.path.join(sys.prefix, "pyvenv.cfg")}
-    for module in list(sys.modules.values()):
-        for attribute in ("__file__", "__cached__"):
-            file = getattr(module, attribute, None)
-            if file and os.path.exists(file):
-                files.add(os.path.realpath(file))
-    for directory in sys.path:
-        # What is imported next is looked for here first, and site runs every .pth file, isolated or not.
-        with contextlib.suppress(OSError):
-            files |= {os.path.join(os.path.realpath(directory), name) for name in os.listdir(directory) if name.endswith(".pth")}
-            files.add(os.path.realpath(directory))
-    check_written_by_root(files, "root would run code that others may change")
-
-
-def check_written_by_root(files: Iterable[str], why: str) -> None:
-    """Check each of these absolute paths, and every directory above it; raises NotPermittedError that begins with `why`."""
-    checked: set[str] = set()
-    for file in sorted(files):
-        path = file
-        while path not in checked:
-            checked.add(path)
-            _check_not_written_by(path, why)
-            path = os.path.dirname(path)
-
-
-def _has_access_list(path: str) -> bool:
-    try:
-        return "system.posix_acl_access" in os.listxattr(path)
-    except OSError:
-        return False  # a file system without
-
-
-def _check_not_written_by(path: str, why: str) -> None:
-    try:
-        info = os.stat(path)
-    except FileNotFoundError:
-        return
-    # Whatever group that is: its members are not root. With an access list these bits are the mask, so any entry that may
-    # write shows here (acl(5)), even where the group itself is root's.
-    group_writes = info.st_mode & stat.S_IWGRP and (info.st_gid != 0 or _has_access_list(path))
-    others_write = info.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX)
-    if info.st_uid != 0 or group_writes or others_write:
-        mode = f"{stat.S_IMODE(info.st_mode):04o}"
-        msg = f"{why}: {path} belongs to uid {info.st_uid} with mode {mode}; expected a file of root that root alone may write"
-        raise NotPermittedError(msg)

@@ -1,7 +1,6 @@
-"""Closes this process to the other processes of its user, and takes the traces of its start out of it.
+"""Takes the traces of its start out of a process.
 
-Runs with whatever privilege the caller has, before anything is bound, and once more after the drop. Sources: ptrace(2) on
-access mode checking, PR_SET_DUMPABLE(2const), proc_pid_status(5), proc_pid_stat(5).
+Runs after the drop, as the service user. Source: proc_pid_stat(5).
 """
 
 from __future__ import annotations
@@ -9,24 +8,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-import prctl
-
-from jvmbind.errors import NotPermittedError
-
 _ARG_START = 47  # of /proc/PID/stat, counted from 0; then arg_end, env_start, env_end
-
-
-def close_to_others() -> None:
-    """Let no process of this user trace this one, read its memory or take its descriptors; raises NotPermittedError.
-
-    Who traces it already stays, and could do all of that; then nothing may be bound.
-    """
-    prctl.set_dumpable(0)
-    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-    tracer = next((line.split()[1] for line in status.splitlines() if line.startswith("TracerPid:")), "0")
-    if tracer != "0":
-        msg = f"this process is traced by process {tracer}, which could take the listeners; expected a start without a tracer"
-        raise NotPermittedError(msg)
 
 
 def forget_start(title: str, *, environment: bool) -> None:

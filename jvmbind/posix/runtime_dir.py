@@ -1,8 +1,7 @@
-"""The directory of a service's control socket.
+"""The directory of a service's control socket, where it is the caller's own: below XDG_RUNTIME_DIR, or of a random name in /tmp.
 
-Runs with whatever privilege the caller has, before the drop: root makes /run/jvmbind/NAME for the service user, another
-user has one below XDG_RUNTIME_DIR, or one of a random name in /tmp. The worker of a wrapper script keeps its Java home by
-the same rules. Sources: hier(7), file-hierarchy(7), XDG Base Directory Specification.
+Runs as that user, with no privilege; root's are made by `jvmbind.root.control_dir`. The worker of a wrapper script keeps its
+Java home by the same rules. Sources: hier(7), file-hierarchy(7), XDG Base Directory Specification.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
 import stat
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import PortUnavailableError
+from jvmbind.root.control_dir import SOCKET, SYSTEM, free_name, is_trusted, untrusted
 from jvmbind.spec import NAME_MAX, UNIX_PATH_MAX
 
 if TYPE_CHECKING:
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
     from jvmbind.spec import UserSpec
 
-SYSTEM = "/run/jvmbind"
-SOCKET = "control"
 _TEMPORARY = "/tmp"  # noqa: S108 - see make_temporary_directory
 
 
@@ -66,52 +62,25 @@ def _keeps_names(base: str, uid: int) -> bool:
     return info.st_uid in {0, uid} and bool(info.st_mode & stat.S_ISVTX or not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def is_trusted(directory: str, uid: int) -> bool:
-    """Whether a directory is `uid`'s and nobody else can write to it; a link is not."""
-    try:
-        info = os.lstat(directory)
-    except OSError:
-        return False
-    return stat.S_ISDIR(info.st_mode) and info.st_uid == uid and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def name_service(
-    name: str, user: UserSpec, environ: Mapping[str, str], *, changes_user: bool, chosen: bool
-) -> tuple[str, str, str]:
+def name_service(name: str, user: UserSpec, environ: Mapping[str, str], *, chosen: bool) -> tuple[str, str, str]:
     """Return the service's name, the path of its control socket ("" where there is no place for one), and why there is none.
 
     A name that was `chosen` must be free: PortUnavailableError. One that was made from the jar gets a number behind it.
     """
     for directory in environ.get("RUNTIME_DIRECTORY", "").split(":"):
         # systemd.exec(5): a unit's RuntimeDirectory=jvmbind/NAME is where `jvmbind status NAME` looks.
-        if not changes_user and os.path.dirname(directory) == SYSTEM:
+        if os.path.dirname(directory) == SYSTEM:
             return (name if chosen else os.path.basename(directory)), f"{directory}/{SOCKET}", ""
     name = safe_name(name)
-    place, why = _place(user, environ, changes_user=changes_user)
+    place, why = _place(user, environ)
     if not place:
         return name, "", why
-    number, wanted = 1, name
-    while _is_alive(f"{place}/{wanted}/{SOCKET}"):
-        if chosen:
-            msg = (
-                f"a service named {name!r} is running already ({place}/{name}/{SOCKET}); "
-                f"expected jvmbind restart {name} to restart it, or another --name"
-            )
-            raise PortUnavailableError(msg)
-        number += 1
-        wanted = f"{name}-{number}"
-    path = f"{place}/{wanted}/{SOCKET}"
-    why = _make_directory(place, wanted, user, changes_user=changes_user)
+    name = free_name(place, name, chosen=chosen)
+    path = f"{place}/{name}/{SOCKET}"
+    why = _make_directory(place, name)
     if not why and len(path.encode()) > UNIX_PATH_MAX:
         why = f"{path} is longer than {UNIX_PATH_MAX} bytes"
-    return wanted, "" if why else path, why
-
-
-def leave(control: str) -> None:
-    """Remove the directory of a service that has not come to life; one that is in use, or not ours, stays."""
-    if os.path.basename(control) == SOCKET:
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(control))
+    return name, "" if why else path, why
 
 
 def safe_name(text: str) -> str:
@@ -120,49 +89,40 @@ def safe_name(text: str) -> str:
     return kept if kept[:1].isalnum() else "java"
 
 
-def _make_directory(place: str, name: str, user: UserSpec, *, changes_user: bool) -> str:
-    """Make the directory of a service for its user; nothing is followed, and its mode is not the umask's affair.
-
-    Returns why it could not be made, or "".
-    """
+def _make_directory(place: str, name: str) -> str:
+    """Make the directory of a service; nothing is followed. Returns why it could not be made, or ""."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    opened = []
     try:
-        opened.append(os.open(place, flags))
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=opened[0])
-        opened.append(os.open(name, flags, dir_fd=opened[0]))
-        if changes_user:
-            os.fchown(opened[1], 0, 0)  # the mode of another's would take CAP_FOWNER; its user may have changed that
-        os.fchmod(opened[1], 0o755)
-        if changes_user:
-            os.fchown(opened[1], user.uid, user.gid)
+            os.mkdir(f"{place}/{name}", 0o755)
+        made = os.open(f"{place}/{name}", flags)
+        try:
+            os.fchmod(made, 0o755)  # whatever the umask is
+        finally:
+            os.close(made)
     except OSError as error:
         return f"{place}/{name}: {error.strerror}"
-    finally:
-        for fd in opened:
-            os.close(fd)
     return ""
 
 
-def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> tuple[str, str]:
+def _place(user: UserSpec, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the directory of this user's services, or "" and why there is none."""
     why = ""
-    for place in _candidates(user, environ, changes_user=changes_user):
+    for place in user_directories(environ, user.uid):
         if not os.path.isdir(os.path.dirname(place)):
             why = why or f"{os.path.dirname(place)} is not a directory"
             continue
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(place, 0o700)
-                os.chmod(place, 0o755 if changes_user else 0o700)  # whatever the umask is
+                os.chmod(place, 0o700)  # whatever the umask is
         except OSError as error:
             why = f"{place}: {error.strerror}"
             continue
-        if is_trusted(place, 0 if changes_user else user.uid):
+        if is_trusted(place, user.uid):
             return place, ""
-        why = _untrusted(place)
-    if not changes_user and user.uid != 0:
+        why = untrusted(place)
+    if user.uid != 0:
         try:
             return make_temporary_directory(_TEMPORARY, user.uid), ""
         except OSError as error:
@@ -172,10 +132,6 @@ def _place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) ->
 
 def _candidates(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> list[str]:
     return [SYSTEM] if changes_user else list(user_directories(environ, user.uid))
-
-
-def _untrusted(place: str) -> str:
-    return f"{place} belongs to another user, may be written by others, or is not a directory"
 
 
 def lacks_place(user: UserSpec, environ: Mapping[str, str], *, changes_user: bool) -> str:
@@ -193,7 +149,7 @@ def lacks_place(user: UserSpec, environ: Mapping[str, str], *, changes_user: boo
             except OSError as error:
                 why = f"{place}: {error.strerror}"
         else:
-            why = _untrusted(place)
+            why = untrusted(place)
     return why
 
 
@@ -201,18 +157,3 @@ def _why_not(directory: str) -> str:
     """Return the kernel's word on why nothing can be made in a directory: access(2) tells a read-only file system."""
     read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
     return os.strerror(errno.EROFS if read_only else errno.EACCES)
-
-
-def _is_alive(path: str) -> bool:
-    """Whether a supervisor listens at `path`. Whatever else the last life of a service has left there is no living one."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-            probe.settimeout(1.0)
-            probe.connect(path)
-    except (BlockingIOError, TimeoutError):
-        return True  # its queue is full
-    except OSError:
-        return False
-    return True
