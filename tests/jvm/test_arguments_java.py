@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from support.jdks import Jdk
 
+pytestmark = pytest.mark.jvm
+
 COMMANDS: list[list[str]] = [
     ["Main"],
     ["Main", "a", "b c", "", "-x", "@y", "*"],
