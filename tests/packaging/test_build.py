@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-VERSION = PROJECT["project"]["version"]
+VERSION = (ROOT / "jvmbind" / "__init__.py").read_text("utf-8").partition('\n__version__ = "')[2].partition('"')[0]
 WHEEL = f"jvmbind-{VERSION}-py3-none-any.whl"
 SDIST = f"jvmbind-{VERSION}.tar.gz"
 CLASSES = ("InheritedChannels", "ServiceLifecycle")
@@ -191,10 +192,10 @@ def test_a_warning_of_javac_fails_the_build(tmp_path: Path) -> None:
 
 
 def test_one_version() -> None:
-    """The version of the package, of its metadata and of the shim for Java users is the same."""
+    """Where Maven, which has no other way, names the version in a file, it is that of the package."""
     pom = ET.parse(ROOT / "java-shim" / "pom.xml").getroot()
-    in_pom = pom.findtext("{http://maven.apache.org/POM/4.0.0}version")
-    package = (ROOT / "jvmbind" / "__init__.py").read_text("utf-8")
+    users = ["docs/java-api.md", "examples/spring-boot-starter/pom.xml"]
+    of_shim = re.compile(r"<artifactId>jvmbind-shim</artifactId>\s*<version>(.*?)</version>")
 
-    assert in_pom == VERSION
-    assert f'__version__ = "{VERSION}"' in package
+    assert pom.findtext("{http://maven.apache.org/POM/4.0.0}version") == VERSION
+    assert [of_shim.findall((ROOT / name).read_text("utf-8")) for name in users] == [[VERSION]] * len(users)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(PLAIN, reason="java reads not
 
 VENV = Path(sys.executable).parents[1]
 INSTALLED = VENV / "bin" / "jvmbind"
-VERSION = "jvmbind 0.1.0\n"
+VERSION = f"jvmbind {version('jvmbind')}\n"
 
 
 class Planted:
