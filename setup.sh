@@ -72,7 +72,7 @@ need ca-certificates curl iproute2 procps util-linux python3 python3-venv python
 [ -z "$demo$dev" ] || need tomcat10-user
 if [ -n "$dev" ]; then
     # A script of Debian's and a systemd are run by tests, in a namespace without a network.
-    need derby-tools systemd dbus
+    need derby-tools systemd dbus make shellcheck
     # The manual is formatted, and each completion is asked by its own shell.
     need groff-base zsh fish
     command -v mvn > /dev/null || need maven

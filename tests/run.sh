@@ -40,10 +40,8 @@ step() { # step NAME COMMAND...: runs it, shows its output only if it fails
     fi
 }
 
-step ruff ruff check .
-step format ruff format --check .
-step mypy mypy --strict jvmbind tests packaging/pages hatch_build.py
-step imports lint-imports
+step lint make --silent lint
+step types make --silent types
 # A dry run of its release: what verify does, and what a repository would be sent.
 step java-shim mvn -q -B -ntp -f java-shim/pom.xml deploy "-DaltDeploymentRepository=dry::file://$logs/release"
 # Fetched here, while there is a network.
