@@ -24,6 +24,7 @@ COMMANDS = {
     "restart": "stop the serving generation and start it anew",
     "stop": "drain and stop a service",
     "check": "validate a service's configuration and show what would be done",
+    "doctor": "say what would make a start fail on this machine, or leaves a hole, and how it is mended",
     "unit": "make hardened systemd units for a service from its configuration",
     "metrics": "print or serve what services do, as OpenMetrics",
     "dump": "write a thread dump of a service's JVM to its log",

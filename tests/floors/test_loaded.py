@@ -84,3 +84,10 @@ def test_installed_package_is_what_is_tested() -> None:
     place = Path(done.stdout.strip())
     expected = Path(sysconfig.get_path("purelib")) if os.environ.get("JVMBIND_TESTS_INSTALLED") else place.parents[1]
     assert place.is_relative_to(expected)
+
+
+def test_a_start_loads_no_other_command() -> None:
+    """What makes units, looks for faults or lists services is not loaded by `run`, which root starts."""
+    others = ("jvmbind.units", "jvmbind.doctor", "jvmbind.cli.unit", "jvmbind.cli.doctor", "jvmbind.cli.list", "jvmbind.cli.check")
+
+    assert [name for name in loaded_by("jvmbind.cli", "jvmbind.cli.run") if name.startswith(others)] == []
