@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SystemFailureError,
         UsageError,
     )
+    from jvmbind.service.asynchronous import AsyncOperation, AsyncRunningService
     from jvmbind.service.failures import (
         BusyError,
         ForeignHandleError,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         ServiceTimeoutError,
     )
     from jvmbind.service.running import Operation, RunningService
-    from jvmbind.service.service import Service
+    from jvmbind.service.service import AsyncService, Service
     from jvmbind.service.values import ChangeResult, Death, Event, Generation, ListenerStatus, State, Status
     from jvmbind.shim import shim_jar
     from jvmbind.spec import ListenSpec, UserSpec
@@ -41,6 +42,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentTypeError",
     "ArgumentValueError",
+    "AsyncOperation",
+    "AsyncRunningService",
+    "AsyncService",
     "BusyError",
     "ChangeResult",
     "ConfigurationError",
@@ -80,7 +84,8 @@ __all__ = [
 
 _PLACES = {
     "config.tables": {"Control", "Java", "Security", "Supervise"},
-    "service.service": {"Service"},
+    "service.service": {"AsyncService", "Service"},
+    "service.asynchronous": {"AsyncOperation", "AsyncRunningService"},
     "service.running": {"Operation", "RunningService"},
     "service.values": {"ChangeResult", "Death", "Event", "Generation", "ListenerStatus", "State", "Status"},
     "service.failures": {

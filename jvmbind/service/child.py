@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jvmbind.config.request import Request
+    from jvmbind.service.start import Start
 
 _REQUEST_FD, _NOTIFY_FD = 3, 4
 _ABOVE = 10  # descriptors are moved above those that they get in the child
 LARGEST = 262144  # bytes of one packet: more than net.core.wmem_max lets a socket send
+_ENTER = "import os, sys; os.chdir(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
 _PIDFD_INFO = struct.Struct("=QQ11Ii")  # struct pidfd_info, its first version
 _PIDFD_GET_INFO = 0xC000FF0B | _PIDFD_INFO.size << 16  # _IOWR(0xFF, 11, struct pidfd_info)
 _PIDFD_INFO_EXIT = 1 << 3  # Linux 6.15
@@ -34,23 +36,34 @@ _PIDFD_INFO_EXIT = 1 << 3  # Linux 6.15
 class Child:
     """One started process, and the connection on which it speaks."""
 
-    def __init__(self, request: Request, environ: Mapping[str, str], streams: Mapping[int, int]) -> None:
-        """Start it in a session of its own, with `streams` (number there -> descriptor here).
+    def __init__(self, request: Request, start: Start) -> None:
+        """Start it in a session of its own.
 
         Raises OSError, SystemFailureError; nothing is left of it then.
         """
         self.owner = os.getpid()
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except BaseException:
+            start.close()
+            raise
         try:
             with theirs:
                 self.socket.setblocking(False)
-                self.pid = _spawn(
-                    request, {**environ, "NOTIFY_SOCKET": f"fd:{_NOTIFY_FD}"}, {**streams, _NOTIFY_FD: theirs.fileno()}
-                )
+                if start.die_with_parent:
+                    own = os.pidfd_open(os.getpid())
+                    try:
+                        socket.send_fds(self.socket, [b"0 die-with"], [own])
+                    finally:
+                        os.close(own)
+                environ = {**start.environ, "NOTIFY_SOCKET": f"fd:{_NOTIFY_FD}"}
+                self.pid = _spawn(request, environ, {**start.fds, _NOTIFY_FD: theirs.fileno()}, start.cwd)
             self.pidfd = _hold(self.pid)
         except BaseException:
             self.socket.close()
+            start.close()
             raise
+        start.close(ends=False)
         self.is_open = True  # more may come on the socket
 
     def read(self) -> list[bytes]:
@@ -136,9 +149,11 @@ def _hold(pid: int) -> int:
         raise
 
 
-def _spawn(request: Request, environ: Mapping[str, str], fds: Mapping[int, int]) -> int:
+def _spawn(request: Request, environ: Mapping[str, str], fds: Mapping[int, int], cwd: str) -> int:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     command = [sys.executable, "-I", os.path.join(package, "__main__.py"), "run", "--request-fd", str(_REQUEST_FD)]
+    if cwd:  # posix_spawn(3) of Python cannot change it
+        command = [sys.executable, "-I", "-S", "-c", _ENTER, cwd, *command]
     moved: list[int] = []
     try:
         memory = sealed_memory("jvmbind-request", request.to_json())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jvmbind.errors import EX_TEMPFAIL, JvmbindError
 
 if TYPE_CHECKING:
+    from jvmbind.service.asynchronous import AsyncOperation
     from jvmbind.service.running import Operation
     from jvmbind.service.values import ChangeResult, Death, State
 
@@ -29,7 +30,7 @@ class ServiceTimeoutError(JvmbindError, TimeoutError):
 
     status = EX_TEMPFAIL
 
-    def __init__(self, message: str, state: State, reason: str = "", operation: Operation | None = None) -> None:
+    def __init__(self, message: str, state: State, reason: str = "", operation: Operation | AsyncOperation | None = None) -> None:
         super().__init__(message)
         self.state = state
         """How the service was then."""

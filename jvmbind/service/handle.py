@@ -6,6 +6,7 @@ descriptors, and would take the words of the service away from its parent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -17,10 +18,13 @@ from jvmbind.service.failures import ForeignHandleError, ServiceTimeoutError
 from jvmbind.service.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import asyncio
+    from collections.abc import Callable
+    from typing import TextIO
 
     from jvmbind.config.request import Request
     from jvmbind.service.operations import OperationKind, Outcome
+    from jvmbind.service.start import Start
     from jvmbind.service.values import State
 
 MARGIN = 10.0  # seconds beyond the service's own time-outs
@@ -30,13 +34,17 @@ SILENCE = 30.0  # seconds without a word of a supervisor that has something to d
 class Handle:
     """A started service."""
 
-    def __init__(self, request: Request, environ: Mapping[str, str], streams: Mapping[int, int]) -> None:
+    def __init__(self, request: Request, start: Start) -> None:
         """Start it: see `Service.start`."""
         template = request.template
         self._patience = template.stop_timeout + template.stop_drain_timeout + MARGIN
         self._start_timeout = template.start_timeout
         self._closed = False
-        self._child = Child(request, environ, streams)
+        self._pipes: list[TextIO] = []
+        # Of the handle for asyncio:
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._transports: list[asyncio.BaseTransport] = []
+        self._child = Child(request, start)
         self._ledger = Ledger(self._child.pid, direct=template.direct)
 
     @property
@@ -101,6 +109,19 @@ class Handle:
         if not self._ledger.ended:
             self._child.kill(signal.SIGTERM)
 
+    def _end_now(self) -> None:
+        """Kill what has not ended and wait for that, which takes milliseconds unless the kernel holds it."""
+        if self._ledger.ended:
+            return
+        self._child.kill(signal.SIGKILL)
+        deadline = Deadline(MARGIN)
+        while deadline.left() and not self._is_over():
+            self._child.poll(deadline.left())
+
+    def _is_over(self) -> bool:
+        self._read()
+        return self._ledger.ended
+
     def _status(self) -> int:
         """Return the exit status, once it has ended."""
         if self._ledger.exit_status is None:
@@ -128,6 +149,9 @@ class Handle:
         """Give up the descriptors of this handle. The service runs on; after its end `wait` and `status` still answer."""
         self._closed = True
         self._child.close()
+        for stream in self._pipes:
+            with contextlib.suppress(OSError):  # what was still to be written, and nobody reads
+                stream.close()
 
     def __del__(self) -> None:
         """Warn, as `subprocess.Popen` does, of a service that nobody has stopped, waited for or closed."""

@@ -6,18 +6,19 @@ of a signal handler that interrupts the one that reads, reads itself.
 
 from __future__ import annotations
 
-import signal
 import threading
 from typing import TYPE_CHECKING, Self
 
 from jvmbind.service.failures import ServiceTimeoutError
-from jvmbind.service.handle import MARGIN, SILENCE, Deadline, Handle
+from jvmbind.service.handle import SILENCE, Deadline, Handle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from jvmbind.config.request import Request
     from jvmbind.service.operations import OperationKind, Outcome
+    from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
 
 _LONGEST = 1.0  # seconds after which a thread that another reads for looks itself
@@ -74,11 +75,25 @@ class RunningService(Handle):
     ForeignHandleError, and the end of a `with` block leaves the service alone.
     """
 
-    def __init__(self, request: Request, environ: Mapping[str, str], streams: Mapping[int, int]) -> None:
+    stdin: TextIO | None
+    """What the service reads, with stdin=PIPE; None otherwise. UTF-8; `stdin.buffer` takes bytes."""
+    stdout: TextIO | None
+    """What the service prints, with stdout=PIPE; a program that does not read it holds the service up once the pipe is full."""
+    stderr: TextIO | None
+    """As `stdout`."""
+
+    def __init__(self, request: Request, start: Start) -> None:
         """Start it: see `Service.start`."""
         self._changed = threading.Condition()
         self._reader = 0  # the thread that reads for all
-        super().__init__(request, environ, streams)
+        super().__init__(request, start)
+        try:
+            self.stdin, self.stdout, self.stderr = start.take_ends()
+        except BaseException:
+            self._end_now()
+            self.close()
+            raise
+        self._pipes = [stream for stream in (self.stdin, self.stdout, self.stderr) if stream is not None]
 
     @property
     def state(self) -> State:
@@ -220,9 +235,7 @@ class RunningService(Handle):
             self._stop_signal()
             self._until(lambda: self._ledger.ended, Deadline(self._patience))
         finally:  # an interrupt too leaves nothing running
-            if not self._ledger.ended:
-                self._child.kill(signal.SIGKILL)
-                self._until(lambda: self._ledger.ended, Deadline(MARGIN))
+            self._end_now()
             self.close()
 
     def _begin(self, kind: OperationKind) -> Outcome:

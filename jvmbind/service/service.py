@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Self
 
 from jvmbind.config.arguments import read_arguments
 from jvmbind.service.running import RunningService
+from jvmbind.service.start import DEVNULL, Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jvmbind.config.request import Request
     from jvmbind.config.tables import Control, Java, Listen, Security, Supervise
+    from jvmbind.service.asynchronous import AsyncRunningService
+    from jvmbind.service.start import Stream
 
 
-class Service:
+class Description:
     """What is to be run. The keyword arguments are the keys and tables of the configuration file, one to one."""
 
     def __init__(
@@ -76,15 +79,84 @@ class Service:
         """The checked values, as the launcher gets them."""
         return self._request
 
+    def __repr__(self) -> str:
+        """Return what is to be run, without the environment, which may hold secrets."""
+        request = self._request
+        what = request.java_arguments or request.template.script
+        return f"<{type(self).__name__} {request.name or ''} {' '.join(what)!r} on {[one.address for one in request.listeners]}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same is to be run."""
+        return self._request == other._request if isinstance(other, Description) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # a request has limits and paths, and no use as a key
+
+
+class Service(Description):
+    """What is to be run. The keyword arguments are the keys and tables of the configuration file, one to one."""
+
     def start(
-        self, *, environ: Mapping[str, str] | None = None, stdout: int | None = None, stderr: int | None = None
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        stdin: Stream = DEVNULL,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: str | os.PathLike[str] | None = None,
+        die_with_parent: bool = False,
     ) -> RunningService:
         """Start the service in a child process with a session of its own, and return at once.
 
-        `environ` is what the service's environment is made of, default that of this process; `stdout` and `stderr` are
-        descriptors, default those of this process. Raises OSError where no
-        process can be started; what the launcher refuses (a port in use, a user that does not exist) is raised by
-        `wait_ready`.
+        `environ` is what the service's environment is made of, default that of this process; `env` says what of it is passed
+        to another user. `stdin`, `stdout` and `stderr` are what `subprocess.Popen` takes (PIPE, DEVNULL, STDOUT, a file, a
+        descriptor); standard input is empty by default, and the others are this process's. Pipes are text. `cwd` is the
+        service's working directory. With `die_with_parent` the service stops when this process has ended, however it did.
+
+        Raises ArgumentTypeError, ArgumentValueError, OSError where no process can be started; what the launcher refuses (a
+        port in use, a user that does not exist) is raised by `wait_ready`.
         """
-        streams = {number: fd for number, fd in ((1, stdout), (2, stderr)) if fd is not None}
-        return RunningService(self._request, dict(os.environ if environ is None else environ), streams)
+        start = Start(
+            environ=environ,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            die_with_parent=die_with_parent,
+            direct=self._request.template.direct,
+        )
+        return RunningService(self._request, start)
+
+
+class AsyncService(Description):
+    """`Service` for asyncio: `async with await AsyncService(...).start() as running`."""
+
+    async def start(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        stdin: Stream = DEVNULL,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: str | os.PathLike[str] | None = None,
+        die_with_parent: bool = False,
+    ) -> AsyncRunningService:
+        """Start the service as `Service.start` does; the ends of pipes are an asyncio.StreamReader or StreamWriter."""
+        from jvmbind.service.asynchronous import AsyncRunningService  # noqa: PLC0415 - asyncio takes 40 ms to load
+
+        start = Start(
+            environ=environ,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            die_with_parent=die_with_parent,
+            direct=self._request.template.direct,
+        )
+        running = AsyncRunningService(self._request, start)
+        try:
+            await running._open(start)  # noqa: SLF001 - what __init__ cannot await
+        except BaseException:
+            running._end_now()  # noqa: SLF001 - nothing is left of a start that was cancelled
+            running.close()
+            raise
+        return running

@@ -1,0 +1,110 @@
+"""How a service is started: its streams, its environment, its working directory, and whether it outlives the program.
+
+Runs in the program. The streams are what `subprocess.Popen` takes, with two differences: standard input is not the program's
+unless that is asked for, and pipes are text.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import IO, Any, TextIO
+
+from jvmbind.errors import ArgumentTypeError, ArgumentValueError
+
+PIPE, STDOUT, DEVNULL = -1, -2, -3  # those of subprocess, which takes 15 ms to load
+Stream = int | IO[Any] | None
+
+
+class Start:
+    """The descriptors that the service gets as 0, 1 and 2, and the ends of pipes that the program keeps."""
+
+    def __init__(
+        self,
+        *,
+        environ: object,
+        stdin: Stream,
+        stdout: Stream,
+        stderr: Stream,
+        cwd: object,
+        die_with_parent: object,
+        direct: bool,
+    ) -> None:
+        """Open what has to be opened, and check the rest; raises OSError, ArgumentTypeError, ArgumentValueError."""
+        self.environ = _environment(environ)
+        if cwd is not None and not isinstance(cwd, str | os.PathLike):
+            raise ArgumentTypeError(f"cwd: expected a path, got {cwd!r} ({type(cwd).__name__})", "cwd")
+        self.cwd = "" if cwd is None else os.path.abspath(os.fspath(cwd))
+        if self.cwd:
+            os.stat(os.path.join(self.cwd, "."))  # raises what chdir(2) would
+        if not isinstance(die_with_parent, bool):
+            msg = f"die_with_parent: expected True or False, got {die_with_parent!r} ({type(die_with_parent).__name__})"
+            raise ArgumentTypeError(msg, "die_with_parent")
+        if die_with_parent and direct:
+            msg = "die_with_parent: with direct there is no supervisor that could see to it; expected False"
+            raise ArgumentValueError(msg, "die_with_parent")
+        self.die_with_parent = die_with_parent
+        self.fds: dict[int, int] = {}
+        self._opened: list[int] = []
+        self._ends: dict[int, int] = {}
+        try:
+            for number, (name, stream) in enumerate({"stdin": stdin, "stdout": stdout, "stderr": stderr}.items()):
+                self._open(number, name, stream)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, number: int, name: str, stream: Stream) -> None:
+        if stream is None:
+            return
+        if isinstance(stream, bool) or not (isinstance(stream, int) or hasattr(stream, "fileno")):
+            msg = f"{name}: expected PIPE, DEVNULL, a file or a descriptor, got {stream!r} ({type(stream).__name__})"
+            raise ArgumentTypeError(msg, name)
+        if stream == STDOUT and number == 2:
+            self.fds[2] = self.fds.get(1, 1)
+        elif stream == DEVNULL:
+            self.fds[number] = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            self._opened.append(self.fds[number])
+        elif stream == PIPE:
+            reader, writer = os.pipe()
+            theirs, ours = (reader, writer) if number == 0 else (writer, reader)
+            self.fds[number], self._ends[number] = theirs, ours
+            self._opened.append(theirs)
+        elif isinstance(stream, int):
+            if stream < 0:
+                msg = f"{name}: expected PIPE, DEVNULL, a file or a descriptor, got {stream}"
+                raise ArgumentValueError(msg, name)
+            self.fds[number] = stream
+        else:
+            self.fds[number] = stream.fileno()
+
+    def take_ends(self) -> tuple[TextIO | None, TextIO | None, TextIO | None]:
+        """Return the program's ends of pipes as files of text; what is no UTF-8 is shown as a replacement character."""
+        found: list[TextIO | None] = [None, None, None]
+        for number in list(self._ends):
+            fd = self._ends.pop(number)
+            file = io.BufferedWriter(io.FileIO(fd, "w")) if number == 0 else io.BufferedReader(io.FileIO(fd, "r"))
+            found[number] = io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)
+        return found[0], found[1], found[2]
+
+    def close(self, *, ends: bool = True) -> None:
+        """Close what was opened for the service, and where it did not start the program's ends too."""
+        opened, self._opened = self._opened, []
+        for fd in [*opened, *(self._ends.values() if ends else ())]:
+            os.close(fd)
+        if ends:
+            self._ends.clear()
+
+
+def _environment(environ: object) -> dict[str, str]:
+    if environ is None:
+        return dict(os.environ)
+    if not isinstance(environ, Mapping):
+        raise ArgumentTypeError(f"environ: expected a mapping, got {environ!r} ({type(environ).__name__})", "environ")
+    for name, value in environ.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ArgumentTypeError(f"environ[{name!r}]: expected a str, got a {type(value).__name__}", "environ")
+        if not name or "=" in name or "\0" in name + value:
+            raise ArgumentValueError(f"environ[{name!r}]: expected a name without '=' and no NUL in either", "environ")
+    return dict(environ)
