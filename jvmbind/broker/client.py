@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jvmbind.broker import message
-from jvmbind.errors import NotPermittedError, PortUnavailableError, SystemFailureError
+from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.listen import further_sockets
 from jvmbind.posix.binding import first_unprivileged_port
 from jvmbind.posix.holder import holder_of
@@ -50,13 +50,9 @@ def obtain(path: str, specs: Sequence[ListenSpec]) -> list[Listener]:
 
     Raises RefusedByBrokerError, PortUnavailableError, SystemFailureError; all that was obtained is closed then.
     """
-    first = first_unprivileged_port()
-    needed = [spec for spec in specs if spec.protocol != "unix" and not spec.of and spec.port < first]
-    if not path or not needed or effective_capabilities() >> CAP_NET_BIND_SERVICE & 1:
-        return []
     found: list[Listener] = []
     try:
-        for spec in needed:
+        for spec in _needed(path, specs):
             found += _obtain(path, spec)
     except BaseException:
         for _, sock in found:
@@ -65,13 +61,26 @@ def obtain(path: str, specs: Sequence[ListenSpec]) -> list[Listener]:
     return found
 
 
-def may_have(path: str, spec: ListenSpec) -> tuple[bool, str]:
-    """Return whether the broker would grant a listener, and by which rule ("" for none); nothing is bound.
+def outlook(path: str, specs: Sequence[ListenSpec]) -> list[str]:
+    """Return for each listener that needs the broker at `path` what it would answer; nothing is bound."""
+    said = []
+    for spec in _needed(path, specs):
+        try:
+            reply, _ = _ask(path, spec, ask=True)
+        except JvmbindError as error:
+            said.append(str(error))
+            continue
+        where = f"listener {spec.name!r} ({spec.address}/{spec.protocol})"
+        granted = reply.verdict == message.GRANTED
+        said.append(f"{where}: the broker gives it, by {reply.rule}" if granted else str(_refusal(path, spec, reply)))
+    return said
 
-    Raises NotPermittedError, PortUnavailableError, SystemFailureError.
-    """
-    reply, _ = _ask(path, spec, ask=True)
-    return reply.verdict == message.GRANTED, reply.rule
+
+def _needed(path: str, specs: Sequence[ListenSpec]) -> list[ListenSpec]:
+    if not path or effective_capabilities() >> CAP_NET_BIND_SERVICE & 1:
+        return []
+    first = first_unprivileged_port()
+    return [spec for spec in specs if spec.protocol != "unix" and not spec.of and spec.port < first]
 
 
 def _obtain(path: str, spec: ListenSpec) -> list[Listener]:

@@ -136,7 +136,7 @@ class Broker:
         if second != self._second:
             for other, count in self._asked.items():
                 if count > _RATE:
-                    self.say(f"too much of uid {other}: {count - _RATE} of its connections were closed unheard", 4)
+                    self.say(f"too much of uid {other}: beyond {_RATE} connections in a second it was not heard", 4)
             self._second, self._asked = second, {}
         self._asked[uid] = self._asked.get(uid, 0) + weight
         return self._asked[uid] > _RATE
@@ -251,10 +251,13 @@ def _overflow_id() -> int:
 
 
 def _unit(pid: int) -> str:
-    """Return `, unit NAME` of the process that has the number now, "" where that is not known."""
+    """Return `, unit NAME` of the process that has the number now, "" where that is not known.
+
+    Of several the outermost: the names of those below it may be its user's own to choose.
+    """
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as lines:
         words = [word for line in lines for word in line.strip().split("/") if word.endswith((".service", ".scope"))]
-        return f", unit {words[-1][:128]}" if words else ""
+        return f", unit {words[0][:128]}" if words else ""
     return ""
 
 
@@ -294,7 +297,7 @@ def serve(directory: str, path: str, user: str | None, environ: Mapping[str, str
     os.chdir("/")
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # it starts nothing
     close_to_others()
-    drop_permanently(who.uid, who.gid, who.groups, 1 << CAP_NET_BIND_SERVICE)
+    drop_permanently(who.uid, who.gid, (who.gid,), 1 << CAP_NET_BIND_SERVICE)
     broker = Broker(listening, directory, rules, Outlet(2))
     asked = []
     woken, waker = socket.socketpair()

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+from jvmbind.broker import client
 from jvmbind.config.load import load
 from jvmbind.config.named import config_path
 from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, NotPermittedError, UsageError, printable
@@ -145,6 +146,8 @@ def examine(request: Request) -> Report:
         step(lambda: in_child(partial(_limited, request), "the check of the limits"))
     if user is not None and starts and not (request.template.direct or request.template.control):
         notes.append(service.without_control(lacks_place(user, os.environ, changes_user=changes_user), "PID"))
+    if starts and not changes_user:
+        notes += client.outlook(client.find(os.environ), listeners)
     if listeners:  # without any, only the start can tell which come from a parent
         step(lambda: service.check_inherit(request.template.inherit, [listener.name for listener in listeners]))
     name = request.name or (service.default_name(request, command) if java_home and (command or request.template.script) else "")

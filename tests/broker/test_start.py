@@ -37,6 +37,7 @@ def test_what_it_keeps(broker: Broker, way: str) -> None:
     inheritable, permitted, effective, bounding, ambient = thread.capabilities
     assert (inheritable, permitted, effective, bounding, ambient) == (0, ONE, ONE, ONE, 0)
     assert thread.uids == (user(BROKER_USER).uid,) * 4
+    assert thread.groups == ((user(BROKER_USER).gid,) if way == "root" else ())
     assert thread.no_new_privs == 1
     assert os.stat(f"/proc/{broker.pid}/mem").st_uid == 0  # as of a process that is not dumpable: proc(5)
     assert broker.ask_as(SERVICE_USER, HTTP)[0][0] == GRANTED

@@ -5,13 +5,19 @@ Run by pytest, as anybody. Imports happen in child processes, isolated as in pro
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import subprocess
 import sys
 import sysconfig
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# Of the broker's own code that runs with its privilege, without blank lines, comments and docstrings.
+MOST_OF_THE_BROKER = 500
 
 # Third-party code that may run with privilege.
 ALLOWED_OUTSIDE = {"prctl", "_prctl"}
@@ -41,6 +47,18 @@ def modules_below(package: str) -> list[str]:
     return [name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")]
 
 
+def lines_of_code(path: Path) -> int:
+    """Count the lines that hold more than a comment or a docstring."""
+    text = path.read_text("utf-8")
+    quiet = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in quiet]
+    lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
+    return len(lines)
+
+
 def test_privileged_loads_nothing_else() -> None:
     """What runs with privilege loads the standard library, prctl, and three parts of jvmbind: nothing else."""
     loaded = loaded_by(*modules_below("jvmbind.root"))
@@ -60,6 +78,7 @@ def test_the_broker_loads_what_it_serves_with() -> None:
     own |= {f"jvmbind.posix.{name}" for name in ("inherited", "passed_files", "user", "writing")} | {"jvmbind.posix", *ALLOWED_OWN}
     found = {name for name in loaded if name.partition(".")[0] == "jvmbind" and not name.startswith("jvmbind.root.")}
     assert found <= own
+    assert sum(lines_of_code(ROOT / "jvmbind" / "broker" / f"{name}.py") for name in parts) <= MOST_OF_THE_BROKER
     assert {name.partition(".")[0] for name in loaded} - {"jvmbind"} - sys.stdlib_module_names <= ALLOWED_OUTSIDE
 
 

@@ -10,11 +10,13 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.broker_process import Broker
+from support.runner import as_user
 from support.users import SERVICE_USER
 
 if TYPE_CHECKING:
@@ -29,12 +31,23 @@ def broker(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> Broker:
     return made
 
 
+def check(supervised: Supervised) -> str:
+    """Return what `jvmbind check` says of the service to its user."""
+    command = [*as_user(SERVICE_USER), *supervised.jvmbind, "check", str(supervised.config)]
+    with supervised.network.entered():
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+
+
 def test_ports_from_the_broker(supervised: Supervised, broker: Broker) -> None:
     """A Java server gets its low port from the broker, keeps it when it is killed and reloaded, and a reload adds another one.
 
     One that the policy does not allow is refused with the broker's words, and the service serves on.
     """
     broker.start(f"allow {SERVICE_USER} tcp * 80,443", "deny * * * 25")
+    supervised.configure("http=80", listen="'80', '25'")
+    said = check(supervised)
+    assert f"note         listener '80' (80/tcp): the broker gives it, by {broker.policy}/10-test.conf:1\n" in said, said
+    assert "note         listener '25' (25/tcp): the broker refused it to uid" in said
     service = supervised.start("http=80", listen="'80'", version="1")
     assert supervised.version(80) == "1"
     assert "tcp6 [::]:80" in supervised.network.bound_ports()
