@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jvmbind.posix.shortage import gone_meanwhile
+from jvmbind.posix.shortage import gone_meanwhile, is_shortage
 from jvmbind.spec import is_wildcard
 
 if TYPE_CHECKING:
@@ -62,15 +62,23 @@ def dropped(fd: int) -> int | None:
 
 
 def tcp_rows() -> Iterator[list[str]]:
-    """Yield the fields of every TCP socket of this network namespace: /proc/net/tcp and tcp6, proc(5).
+    """Yield the fields of every TCP socket of this network namespace as /proc/net/tcp and tcp6 have them, proc(5).
 
-    Raises OSError for a shortage.
+    Only addresses, state, user and inode are there for certain. Raises OSError for a shortage.
     """
-    for table in ("tcp", "tcp6"):
-        lines: list[str] = []
-        with gone_meanwhile:  # no IPv6 here, or no such file in this sandbox
-            lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
-        yield from (line.split() for line in lines)
+    from jvmbind.posix import diag  # noqa: PLC0415 - a look at the table alone needs it
+
+    for family, table in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
+        rows: list[list[str]] = []
+        try:
+            rows = list(diag.tcp_rows(family))
+        except OSError as error:  # a sandbox without netlink, a kernel without sock_diag
+            if is_shortage(error):
+                raise
+            with gone_meanwhile:  # no IPv6 here, or no such file in this sandbox
+                lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+                rows = [line.split() for line in lines]
+        yield from rows
 
 
 def is_listening(fd: int) -> bool:
