@@ -65,7 +65,8 @@ def main(argv: list[str]) -> None:
         values = [one._asdict() | {"level": one.level.name.lower()} for one in findings]
         sys.stdout.write(json.dumps({"ok": not findings, "findings": values, "unseen": sight.unseen}, indent=2) + "\n")
     elif options.fix_commands:
-        sys.stdout.write("".join(f"{command}\n" for one in findings for command in one.commands))
+        # A name that could command a terminal, or begin a line of its own, is for people to look at.
+        sys.stdout.write("".join(f"{command}\n" for one in findings for command in one.commands if command.isprintable()))
     else:
         sys.stdout.write(as_text(findings, sight))
     sys.stdout.flush()
@@ -128,7 +129,7 @@ def _ports(report: Report) -> Iterator[Finding]:
         holder = "" if one.reuseport or one.protocol == "unix" else holder_of(one, open_holder).removeprefix(" by ")
         if not holder:
             continue
-        number = holder.partition("(pid ")[2].rstrip(")")
+        number = holder.rpartition("(pid ")[2].rstrip(")")  # the last one: what stands before is the process's own word
         unit = _unit_of(number) if number.isdigit() else ""
         yield Finding(
             "port",
@@ -230,8 +231,8 @@ def _migration(sight: Sight, home: str) -> Iterator[Finding]:
     texts = {name: sight.read(f"{folder}/{name}") or "" for folder in reversed(_UNITS) for name in sight.names(folder)}
     yield from migration.jsvc({name: text for name, text in texts.items() if name.endswith(".service")})
     for family in ("iptables", "ip6tables"):
-        program = f"{family}-save"
-        yield from migration.redirects(_output(sight, f"rules of {family}", program, "-t", "nat") or "", "", family)
+        # Without a table: naming one would load the kernel's module for it.
+        yield from migration.redirects(_output(sight, f"rules of {family}", f"{family}-save") or "", "", family)
     yield from migration.redirects("", _output(sight, "rules of nftables", "nft", "list", "ruleset") or "")
 
 

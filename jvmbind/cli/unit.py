@@ -83,6 +83,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--install", action="store_true", help=f"write them to {_SYSTEM} or the user's place")
     options = parser.parse_args(argv)
     wanted = read(options)
+    for word in (*wanted.command, wanted.run, wanted.request.user or "", *wanted.writable, *wanted.home):
+        if not word.isprintable():  # it could end a line, and begin a directive
+            msg = f"{word!r} cannot stand in a unit; expected printable characters"
+            raise ConfigurationError(msg)
     units = {f"{wanted.name}.service": service_unit(wanted)}
     if wanted.way is Way.SOCKET:
         units |= socket_units(wanted)
@@ -288,8 +292,11 @@ def _is_left(path: str, wanted: Wanted) -> bool:
     """Whether a file is a socket unit that this command has made for the same service before."""
     if not path.endswith(".socket"):
         return False
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read(1 << 16)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 16)
+    except OSError:
+        return False  # a link to a unit that is gone
     return text.startswith(MARK) and f"\nService={wanted.name}.service\n" in text
 
 

@@ -96,6 +96,14 @@ def _toml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _words(rule: str) -> list[str]:
+    """Return the words of a rule, whose comment may hold anything."""
+    try:
+        return shlex.split(rule)
+    except ValueError:
+        return rule.split()
+
+
 def redirects(iptables: str, nft: str, family: str = "iptables") -> Iterator[Finding]:
     """Yield a finding for each rule that redirects a low port: of `iptables-save -t nat` and `nft list ruleset`."""
     why = "the server still listens on the other port, where clients reach it too, and any user may take that while it restarts"
@@ -108,7 +116,7 @@ def redirects(iptables: str, nft: str, family: str = "iptables") -> Iterator[Fin
                 Level.WARNING,
                 f"{family} redirects port {match['port']} to {match['to']}",
                 why,
-                (f"{family} -t nat -D {match['chain']} {match['rest']}",),
+                (shlex.join([family, "-t", "nat", "-D", match["chain"], *_words(match["rest"])]),),
                 config=f'[listen]\nport{match["port"]} = "{match["port"]}:{match["to"]}{kind}"',
             )
     for line in nft.splitlines():

@@ -67,17 +67,32 @@ def unreadable(user: UserSpec, what: str, path: str, mode: int) -> Finding | Non
         shift = 6 if info.st_uid == user.uid else 3 if info.st_gid in {user.gid, *user.groups} else 0
         lacks = wanted & ~(info.st_mode >> shift)
         if lacks:
-            who = {6: "u", 3: "g", 0: "o"}[shift]
-            letters = "".join(letter for letter, bit in (("r", os.R_OK), ("x", os.X_OK)) if lacks & bit)
+            verb = "enter" if place != path else "read or execute"
+            mode_text = f"mode {stat.S_IMODE(info.st_mode):04o}"
+            commands = () if _is_private(place) else _opened(user, place, lacks, shift, last=place == path)
             return Finding(
                 "unreadable",
                 Level.ERROR,
-                f"{what} {path}: user {user.name} may not {'enter' if place != path else 'read or execute'} {place} "
-                f"(mode {stat.S_IMODE(info.st_mode):04o})",
+                f"{what} {path}: user {user.name} may not {verb} {place} ({mode_text})",
                 "the service needs it",
-                (f"chmod {who}+{letters} {shlex.quote(place)}",),
+                commands,
+                "" if commands else f"another place for it: {place} is somebody's own",
             )
     return None
+
+
+def _is_private(place: str) -> bool:
+    """Whether a directory is the home of root or of a person, which is not to be opened for a service."""
+    return place == "/root" or os.path.dirname(place) == "/home"
+
+
+def _opened(user: UserSpec, place: str, lacks: int, shift: int, *, last: bool) -> tuple[str, ...]:
+    """Return the commands that let the user in: a file is given to the user's group, as it may hold what others must not read."""
+    letters = "".join(letter for letter, bit in (("r", os.R_OK), ("x", os.X_OK)) if lacks & bit)
+    quoted = shlex.quote(place)
+    if last and shift == 0:
+        return f"chgrp {user.gid} {quoted}", f"chmod g-w,g+{letters} {quoted}"
+    return (f"chmod {({6: 'u', 3: 'g', 0: 'o'})[shift]}+{letters} {quoted}",)
 
 
 def writable_by_others(path: str, owner: int = 0) -> Iterator[Finding]:

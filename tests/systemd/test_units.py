@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.users import SERVICE_USER
+from support.artifacts import artifact
+from support.servers import Tomcat
+from support.users import SERVICE_USER, User
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -104,3 +107,27 @@ def test_what_is_not_ours_is_kept(unit: Unit) -> None:
     assert done.returncode == 78
     assert "was not made by jvmbind unit" in done.stderr
     assert (units / unit.file).read_text() == before
+
+
+def test_tomcat_by_its_script(unit: Unit, service_user: User) -> None:
+    """Tomcat, started by its own script, serves and reloads under the unit, writes its log, and is stopped in order."""
+    home, base = unit.lab.root / "opt/tomcat", unit.lab.root / "srv/tomcat"
+    shutil.copytree(artifact("tomcat11"), home)
+    (home / "bin/catalina.sh").chmod(0o755)
+    base.mkdir()
+    Tomcat(home, base, service_user)
+    etc = unit.lab.root / "etc/jvmbind"
+    etc.mkdir(exist_ok=True)
+    (etc / f"{unit.name}.toml").write_text(
+        f"user = '{SERVICE_USER}'\nenv = ['CATALINA_BASE=/srv/tomcat']\n[listen]\nweb = '80'\n"
+        f"[java]\nhome = '{unit.jdk.home}'\nscript = ['/opt/tomcat/bin/catalina.sh', 'run']\n"
+    )
+    assert exposure(install(unit)) <= 1.7
+    unit.systemctl("start")
+    assert "successfully installed Tomcat" in unit.get().body
+    unit.systemctl("reload")
+    assert "successfully installed Tomcat" in unit.get().body
+
+    unit.systemctl("stop")
+    assert unit.property("Result") == "success"
+    assert list((base / "logs").glob("catalina.*.log"))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 
 import pytest
 
 from jvmbind.config.schema import build, read_document
-from jvmbind.doctor import kernel, migration, units
+from jvmbind.doctor import kernel, migration, rights, units
 from jvmbind.doctor.finding import Finding, Level
-from jvmbind.spec import ServiceSpec
+from jvmbind.spec import ServiceSpec, UserSpec
 
-SAVED = """*nat
+SAVED = """*filter
+-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT
+COMMIT
+*nat
 :PREROUTING ACCEPT [0:0]
 -A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080
 -A OUTPUT -o lo -p udp -m udp --dport 514 -j REDIRECT --to-ports 5514
@@ -29,6 +33,13 @@ def test_redirects_are_replaced() -> None:
     assert syslog.config == '[listen]\nport514 = "514:5514/udp"'
     (tls,) = migration.redirects("", RULESET)
     assert tls.config == '[listen]\nport443 = "443:8443"'
+
+
+def test_a_comment_of_a_rule_commands_nothing() -> None:
+    """What a rule's comment says is one word of the printed command, and is not carried out by the shell that runs it."""
+    (found,) = migration.redirects('-A PREROUTING -p tcp -m comment --comment "a $(id) b" --dport 80 -j REDIRECT --to-ports 81', "")
+
+    assert "--comment 'a $(id) b' --dport" in found.commands[0]
 
 
 def test_printed_configurations_are_taken() -> None:
@@ -67,6 +78,15 @@ def test_printed_configurations_are_taken() -> None:
 def test_level(finding: Finding | None, level: Level | None) -> None:
     """A finding is as bad as it is where it matters, and there is none where it does not."""
     assert (finding.level if finding is not None else None) == level
+
+
+def test_a_file_is_opened_for_the_service_alone() -> None:
+    """A file that may hold secrets is given to the user's group and not to everybody, and nobody's home is opened."""
+    user = UserSpec(54321, 54321, (54321,), "shop", "/", "")
+
+    assert rights._opened(user, "/etc/s.toml", os.R_OK, 0, last=True) == ("chgrp 54321 /etc/s.toml", "chmod g-w,g+r /etc/s.toml")
+    assert rights._opened(user, "/srv/a b", os.X_OK, 0, last=False) == ("chmod o+x '/srv/a b'",)
+    assert [rights._is_private(place) for place in ("/root", "/home/ann", "/home", "/srv")] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
