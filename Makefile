@@ -17,7 +17,7 @@ types: # mypy --strict, tests included
 	mypy --strict jvmbind tests packaging/pages hatch_build.py
 
 unit: # what needs neither root nor a JVM
-	python -m pytest -q tests/unit
+	python -m pytest -q -n auto tests/unit
 
 all: # as root on Debian 12 or newer: everything
 	bash tests/run.sh

@@ -43,9 +43,15 @@ HEADERS = {
 class ShimBuildHook(BuildHookInterface[Any]):
     """Compiles the Java shim before a wheel (also an editable one) is put together."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Write the jar and name it as part of the wheel; the sdist carries the sources instead."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Write the jar and name it as part of the wheel; the sdist carries the sources instead.
+
+        An editable install is for who works on jvmbind: it may lack the jar, which most unit tests do without.
+        """
         if self.target_name != "wheel":
+            return
+        if version == "editable" and find_javac() is None:
+            self.app.display_warning("jvmbind: no javac, so this install has no Java shim.")
             return
         root = Path(self.root)
         sources = sorted((root / SOURCES).rglob("*.java"))

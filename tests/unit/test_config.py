@@ -428,24 +428,6 @@ def test_writable_folder_is_refused(tmp_path: Path, way: str) -> None:
     assert load.load(str(path))
 
 
-@pytest.mark.root
-@pytest.mark.parametrize("what", ["file", "link", "folder"])
-def test_file_of_another_user_is_refused(tmp_path: Path, what: str) -> None:
-    """Root does not read a configuration that another user owns, nor one behind that user's link or in that user's folder."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    path = write(folder)
-    if what == "link":
-        path = folder / "link"
-        path.symlink_to("service.toml")
-    os.chown({"file": path, "link": path, "folder": folder}[what], 65534, -1, follow_symlinks=False)
-
-    with pytest.raises(NotPermittedError, match="belongs to uid 65534"):
-        load.load(str(path))
-
-
 def test_without_privilege_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without privilege reads any file that it can: nothing of it is run with more rights than its own."""
     monkeypatch.setattr(load, "is_privileged", lambda: False)
