@@ -92,6 +92,7 @@ class ServiceSpec(NamedTuple):
     strict_binds: bool = False
     direct: bool = False
     quiet: bool = False
+    log_format: str = "time"  # of LOG_FORMATS; the journal has a form of its own
     daemon: str = ""  # a commons-daemon class to run instead of a main class; "" = none
     script: tuple[str, ...] = ()  # a wrapper script and its arguments to run instead of Java; () = none
     ready: str = "accept"  # READY_MODES, or the http(s) address of a probe
@@ -140,6 +141,7 @@ class ServiceSpec(NamedTuple):
 
 
 RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")
+LOG_FORMATS = ("plain", "time", "json")
 RELOAD_MODES = ("auto", "overlap", "restart")
 READY_MODES = ("accept", "listen", "connect", "notify")
 WATCHDOG_ACTIONS = ("log", "dump", "restart")

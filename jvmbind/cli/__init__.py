@@ -27,6 +27,7 @@ COMMANDS = {
     "doctor": "say what would make a start fail on this machine, or leaves a hole, and how it is mended",
     "unit": "make hardened systemd units for a service from its configuration",
     "metrics": "print or serve what services do, as OpenMetrics",
+    "logs": "show the log of a service, or say where it is",
     "dump": "write a thread dump of a service's JVM to its log",
     "broker": "bind ports for users who may have them by root's policy, as a service; check and explain the policy",
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from jvmbind.config import values as v
 from jvmbind.config.request import Request
 from jvmbind.errors import ConfigurationError
-from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
+from jvmbind.spec import LOG_FORMATS, RELOAD_MODES, RESTART_POLICIES, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ FIELDS: dict[str, Field] = {
     "inherit": Field(v.text("the name of a listener"), ".inherit"),
     "direct": Field(v.flag, ".direct"),
     "quiet": Field(v.flag, ".quiet"),
+    "log_format": Field(v.choice(LOG_FORMATS), ".log_format"),
     "verbose": Field(v.flag, "verbose"),
     "env": Field(v.texts(v.variable, "NAME or NAME=VALUE"), "environ"),
     "preserve_env": Field(v.flag, "preserve_environ"),

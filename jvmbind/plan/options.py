@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from jvmbind.config import named
 from jvmbind.config.schema import JAVA_WORDS, Values, build, read_value
 from jvmbind.errors import ConfigurationError, UsageError
-from jvmbind.spec import RELOAD_MODES, RESTART_POLICIES, ServiceSpec
+from jvmbind.spec import LOG_FORMATS, RELOAD_MODES, RESTART_POLICIES, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,6 +210,12 @@ OPTIONS = (
     Option(("--umask",), "security.umask", "the file creation mask, in octal", "OCTAL"),
     Option(("-e", "--env"), "env", "pass this variable to a service of another user; repeatable", "NAME[=VALUE]", repeat=True),
     Option(("--preserve-env",), "preserve_env", "pass the whole environment, but for LD_*, PYTHON* and the like"),
+    Option(
+        ("--log-format",),
+        "log_format",
+        f"how lines of the log begin where it is not the journal: {', '.join(LOG_FORMATS)}; default {_DEFAULTS.log_format}",
+        "FORMAT",
+    ),
     Option(("-q", "--quiet"), "quiet", "log warnings and errors only"),
     Option(("-v", "--verbose"), "verbose", "name the environment variables that the service does not get"),
 )

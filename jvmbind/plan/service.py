@@ -45,6 +45,7 @@ def at_start(request: Request) -> tuple[tuple[str, str], ...]:
         "user": request.user,
         "direct": spec.direct,
         "quiet": spec.quiet,
+        "log_format": spec.log_format,
         "control": (spec.control, request.control_group, request.control_allow),
         "env": request.environ,
         "preserve_env": request.preserve_environ,

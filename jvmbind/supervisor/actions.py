@@ -94,7 +94,7 @@ class Actions:
 
     def open_log(self) -> None:
         """Open the log."""
-        self.log = open_log(self.outlet, quiet=self.spec.quiet)
+        self.log = open_log(self.outlet, self.spec.name, form=self.spec.log_format, quiet=self.spec.quiet)
         self._liveness = Liveness(self.log)
         # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
         self.notifier.forget_others(fd for _, fd in self.listeners.values())

@@ -1,16 +1,18 @@
 """Where the supervisor's lines go: stderr; where that is the journal, to the journal with fields.
 
 Runs in the supervisor.
-A caller adds fields with `extra`: EVENT (one word), GENERATION (its number), LISTENER (its name); on stderr they do not
-appear. Sources: systemd.exec(5) on JOURNAL_STREAM, systemd.journal-fields(7), sd-daemon(3) on the prefixes,
+A caller adds fields with `extra`: EVENT (one word), GENERATION (its number), LISTENER (its name); on stderr they appear
+as JSON alone. Sources: systemd.exec(5) on JOURNAL_STREAM, systemd.journal-fields(7), sd-daemon(3) on the prefixes,
 systemd.io/JOURNAL_NATIVE_PROTOCOL.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from jvmbind.errors import printable
@@ -25,22 +27,32 @@ _FIELDS = ("EVENT", "GENERATION", "LISTENER")
 
 
 class _Formatter(logging.Formatter):
-    """One line for each record, whatever a worker has put into it."""
+    """One line for each record, whatever a worker has put into it, in one of LOG_FORMATS; `service` is its name in JSON."""
 
-    def __init__(self) -> None:
-        super().__init__("jvmbind: %(message)s")
+    def __init__(self, form: str = "plain", service: str = "") -> None:
+        super().__init__()
+        self._form, self._service = form, service
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        text = printable(record.getMessage())
+        if self._form == "plain":
+            return f"jvmbind: {text}"
+        local = time.localtime(record.created)
+        zone = time.strftime("%z", local)
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{int(record.msecs):03}{zone[:3]}:{zone[3:]}"  # RFC 3339
+        if self._form == "time":
+            return f"{stamp} jvmbind: {text}"
+        fields = {name.lower(): getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        return json.dumps({"time": stamp, "level": record.levelname.lower(), "service": self._service, "message": text, **fields})
 
 
 class _Stderr(logging.Handler):
     """Writes lines to stderr, and does not wait for its reader."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, formatter: logging.Formatter) -> None:
         super().__init__()
         self._outlet = outlet
-        self.setFormatter(_Formatter())
+        self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -54,13 +66,13 @@ class _Journal(logging.Handler):
     sender waits for a journal that has stopped.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, service: str) -> None:
         from systemd.journal import JournalHandler  # noqa: PLC0415 - loaded only where there is a journal
 
         super().__init__()
         self._outlet = outlet
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._handler = JournalHandler(sender_function=self._send_or_print, SYSLOG_IDENTIFIER="jvmbind")
+        self._handler = JournalHandler(sender_function=self._send_or_print, SYSLOG_IDENTIFIER="jvmbind", SERVICE=service)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on the finished text and the known fields, nothing else that the record holds."""
@@ -102,10 +114,13 @@ def format_first_lines() -> None:
         logging.lastResort.setFormatter(_Formatter())
 
 
-def open_log(outlet: Outlet, *, quiet: bool) -> logging.Logger:
-    """Return the logger of the supervisor, whose lines go to `outlet` or to the journal; with `quiet` warnings and errors only."""
+def open_log(outlet: Outlet, service: str, *, form: str, quiet: bool) -> logging.Logger:
+    """Return the logger of a supervisor, whose lines go to `outlet` or to the journal; with `quiet` warnings and errors only.
+
+    `form` is one of LOG_FORMATS, and has no meaning for the journal, which has time and fields of its own.
+    """
     logger = logging.getLogger("jvmbind")
-    logger.addHandler(_Journal(outlet) if _stderr_is_journal() else _Stderr(outlet))
+    logger.addHandler(_Journal(outlet, service) if _stderr_is_journal() else _Stderr(outlet, _Formatter(form, service)))
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
     logging.raiseExceptions = False  # a closed stderr must not end the service

@@ -11,7 +11,9 @@ import re
 import stat
 
 _MOST_BYTES = 16384
-_NOT_SAID = re.compile(r"jvmbind: |at [\w.$/<>@]+\(|\.\.\. \d+ (more|common frames)")  # our own lines, and frames of a stack trace
+_NOT_SAID = re.compile(
+    r"(\d{4}-\d\d-\d\dT\S+ )?jvmbind: |\{\"time\": |at [\w.$/<>@]+\(|\.\.\. \d+ (more|common frames)"
+)  # our own lines, and frames of a stack trace
 _MOST_LINES = 4
 _MOST_CHARACTERS = 160  # of one line
 

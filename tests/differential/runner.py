@@ -127,7 +127,7 @@ def differences(expected: Outcome, actual: Outcome, case: Case, *, supervised: b
     wanted = expected.status if case.status is None else case.status
     if supervised and wanted < 0:
         wanted = 128 - wanted
-        case = replace(case, drop=[*case.drop, "^jvmbind: generation 1 .* killed by SIG"])
+        case = replace(case, drop=[*case.drop, "jvmbind: generation 1 .* killed by SIG"])
     if wanted != actual.status:
         found.append(f"status: java {wanted}, jvmbind {actual.status}")
     for name in ("stdout", "stderr"):

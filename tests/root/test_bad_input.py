@@ -242,7 +242,7 @@ class JavaFailure:
     def assert_same(self) -> None:
         """Assert the status 1 and the launcher's own words, with nothing of ours in between but the log's lines."""
         assert self.ours.wait() == 1, self.ours.report()
-        said = [line for line in self.ours.stderr.splitlines() if not line.startswith("jvmbind: ")]
+        said = [line for line in self.ours.stderr.splitlines() if not re.match(r"(\S+T\S+ )?jvmbind: ", line)]
         assert said == self.plain.stderr.splitlines()
         assert self.ours.stdout == self.plain.stdout
         self.ours.assert_nothing_left()

@@ -84,6 +84,7 @@ def test_a_key_that_counts_at_the_start_alone() -> None:
         ("user", "b"),
         ("direct", True),
         ("quiet", True),
+        ("log_format", "json"),
         ("control.socket", "/b"),
         ("control.group", "b"),
         ("env", ["B"]),

@@ -31,6 +31,7 @@ SAME: dict[str, tuple[str, list[str], str, object]] = {
     "inherit": ('inherit = "http"', ["--inherit", "http"], ".inherit", "http"),
     "direct": ("direct = true", ["--direct"], ".direct", True),
     "quiet": ("quiet = true", ["-q"], ".quiet", True),
+    "log_format": ('log_format = "json"', ["--log-format", "json"], ".log_format", "json"),
     "verbose": ("verbose = true", ["-v"], "verbose", True),
     "env": ('env = ["A=1", "TZ"]', ["-e", "A=1", "-e", "TZ"], "environ", ("A=1", "TZ")),
     "preserve_env": ("preserve_env = true", ["--preserve-env"], "preserve_environ", True),

@@ -153,6 +153,8 @@ TRACE = "print('Exception: x', file=sys.stderr); print('\\tat a.B.c(B.java:1)\\n
         ("print('one'); print(); print('  two  ')", ["one", "two"]),
         ("[print(i) for i in range(9)]", ["5", "6", "7", "8"]),
         ("print('jvmbind: generation 2 is ready', file=sys.stderr); print('x')", ["x"]),
+        ("print('2026-11-27T11:41:05.123+00:00 jvmbind: generation 2 is ready', file=sys.stderr); print('x')", ["x"]),
+        ('print(\'{"time": "2026", "message": "generation 2 is ready"}\', file=sys.stderr); print(\'x\')', ["x"]),
         (TRACE, ["Exception: x"]),
         ("print('a\\x1b[31mb\\x07c' + 'd' * 200)", ["a [31mb c" + "d" * 148 + "..."]),
         ("print('x' * 100_000); print('end')", ["x" * 157 + "...", "end"]),
