@@ -19,6 +19,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -113,7 +114,8 @@ class Victim:
             *self.stage.network.bound(),
             *([self.stage.socket] if self.stage.socket.exists() else []),
         ]
-        return "" if last.startswith("jvmbind: ") and status in {71, 75} and not left else f"ended: {status}, {last!r}, left {left}"
+        ours = re.match(r"(\S+T\S+ )?jvmbind: ", last)
+        return "" if ours and status in {71, 75} and not left else f"ended: {status}, {last!r}, left {left}"
 
 
 def main() -> None:
