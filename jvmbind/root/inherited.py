@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from jvmbind.spec import ListenSpec
 
 _START = 3
-_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "unix": socket.SOCK_STREAM}
+_KINDS = {
+    "tcp": ({socket.AF_INET, socket.AF_INET6}, socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "udp": ({socket.AF_INET, socket.AF_INET6}, socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "unix": ({socket.AF_UNIX}, socket.SOCK_STREAM, 0),
+}
 
 
 def passed(environ: Mapping[str, str]) -> range:
@@ -35,10 +39,14 @@ def take(spec: ListenSpec, fd: int, announced: Container[int]) -> socket.socket:
         msg = f"the plan of the service takes descriptor {fd}: expected a socket that a parent or a broker has passed"
         raise NotPermittedError(msg)
     sock = socket.socket(fileno=fd or os.dup(fd))
-    address = sock.getsockname()
-    where = os.fsdecode(address) if sock.family == socket.AF_UNIX else address[1]
-    expected = spec.path if spec.protocol == "unix" else spec.port
-    if sock.type != _KINDS[spec.protocol] or where != expected:
+    families, kind, protocol = _KINDS[spec.protocol]
+    fits = sock.family in families and (sock.type, sock.proto) == (kind, protocol)
+    if fits and spec.protocol == "unix":
+        fits = os.fsdecode(sock.getsockname()) == spec.path
+    elif fits:
+        fits = sock.getsockname()[1] == spec.port
+    if not fits:
+        sock.close()
         msg = f"the plan of the service takes descriptor {fd} for {spec.address}/{spec.protocol}: that socket is another"
         raise NotPermittedError(msg)
     sock.setblocking(False)

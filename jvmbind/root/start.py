@@ -98,7 +98,8 @@ def start(argv: list[str]) -> Started:
     if root:
         check_own_code()
         found = read_plan(ask(user, examine, f"the check of what user {user.name} may read", _nothing)[0])
-        plan = plan._replace(name=found.name, rest=found.rest)  # what has read files of the user has no say in more
+        # What has read files of the user has no say in more.
+        plan = plan._replace(name=plan.name if plan.chosen else found.name, rest=found.rest)
     return _bind(plan, user, sent, root=root)
 
 
