@@ -125,14 +125,8 @@ def _users(wanted: Wanted) -> Iterator[str]:
 
 
 def _network(wanted: Wanted) -> Iterator[str]:
-    datagram = any(one.protocol == "udp" for one in wanted.listeners)
-    families = "AF_UNIX AF_INET AF_INET6"
-    if datagram:
-        yield "# left open: AF_NETLINK tells jvmbind in which directions an application has shut a datagram socket down"
-        families += " AF_NETLINK"
-    else:
-        yield "# left open: sockets of Java, and the control socket"
-    yield f"RestrictAddressFamilies={families}"
+    yield "# left open: sockets of Java and the control socket; by AF_NETLINK jvmbind asks the kernel for the state of its sockets"
+    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK"
     if wanted.isolated:
         yield "# The sockets come from systemd, outside; inside is an empty network: the JVM can connect nowhere."
         yield "PrivateNetwork=yes"

@@ -57,7 +57,6 @@ def test_the_template_is_what_is_shipped() -> None:
         ("", {"DynamicUser": "yes", "User": ""}),
         ("listen = ['192.0.2.1:80']", {"After": "network-online.target"}),
         ("listen = ['192.0.2.1:80,freebind']", {"After": "network.target"}),
-        ("listen = ['53/udp']", {"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK"}),
     ],
 )
 def test_directives_follow_the_configuration(text: str, expected: dict[str, str]) -> None:
