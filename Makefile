@@ -3,7 +3,7 @@
 #   PATH="$(bash setup.sh --dev)/bin:$PATH" make lint
 .PHONY: lint types unit all bench docs
 
-SHELL_FILES = setup.sh progress.sh tests/run.sh .ci/run scripts/jvmbind $(wildcard examples/*.sh examples/*/*.sh)
+SHELL_FILES = setup.sh progress.sh tests/run.sh .ci/run scripts/jvmbind $(wildcard examples/*.sh examples/*/*.sh packaging/*/*.sh)
 
 lint: # style, import floors, shell, spelling, Markdown
 	ruff check .

@@ -30,7 +30,7 @@ fi
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$epoch}
 
 cp -a packaging/deb/debian "$tree/debian"
-version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)-1}
+version=${VERSION:-$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' jvmbind/__init__.py)-1}
 maintainer="${DEBFULLNAME:-jvmbind maintainers} <${DEBEMAIL:-maintainers@localhost}>"
 sed -i "s/@MAINTAINER@/$maintainer/" "$tree/debian/control"
 {
