@@ -118,3 +118,12 @@ def test_stop_without_a_listener(supervised: Supervised, lives_jar: Path) -> Non
     supervised.service.expect(r"^\d+ main 1$")
     assert supervised.ask("stop").returncode == 0, supervised.service.report()
     assert [line.partition(" ")[2] for line in supervised.service.stdout.splitlines()][1:] == [*DRAIN, "hook"]
+
+
+def test_stop_below_a_script(supervised: Supervised, lives_jar: Path) -> None:
+    """A JVM that a wrapper script starts is waited for, too."""
+    supervised.jar = lives_jar
+    service = supervised.launch_script(listen="http=8080")
+    service.expect("generation 1 is ready", stream="stderr")
+    assert supervised.ask("stop").returncode == 0, service.report()
+    assert [line.partition(" ")[2] for line in service.stdout.splitlines()][1:] == [*DRAIN, "hook"]
