@@ -9,6 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.config.tables import Control, Java, Security, Supervise
+    from jvmbind.connected import ConnectedService, connect
     from jvmbind.embed import Listener, bind_listeners, drop_permanently, start_jvm
     from jvmbind.errors import (
         ArgumentTypeError,
@@ -48,6 +49,7 @@ __all__ = [
     "BusyError",
     "ChangeResult",
     "ConfigurationError",
+    "ConnectedService",
     "Control",
     "Death",
     "Event",
@@ -77,12 +79,14 @@ __all__ = [
     "UsageError",
     "UserSpec",
     "bind_listeners",
+    "connect",
     "drop_permanently",
     "shim_jar",
     "start_jvm",
 ]
 
 _PLACES = {
+    "connected": {"ConnectedService", "connect"},
     "config.tables": {"Control", "Java", "Security", "Supervise"},
     "service.service": {"AsyncService", "Service"},
     "service.asynchronous": {"AsyncOperation", "AsyncRunningService"},

@@ -51,6 +51,10 @@ class RefusedError(JvmbindError):
     status = EX_TEMPFAIL
 
 
+class BusyRefusedError(RefusedError):
+    """Another reload or restart is on its way."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Report wrong usage in one line, with status 64."""
@@ -159,7 +163,9 @@ def ask(
     if answer.get("begun"):
         return answer
     if not answer.pop("ok"):
-        kind = NotPermittedError if answer.get("status") == NotPermittedError.status else RefusedError
+        kind: type[JvmbindError] = BusyRefusedError if answer.get("busy") else RefusedError
+        if answer.get("status") == NotPermittedError.status:
+            kind = NotPermittedError
         raise kind(f"{command}: {answer['error']}")
     return answer
 

@@ -85,13 +85,16 @@ class Description:
         """Return what is to be run, without the environment, which may hold secrets."""
         request = self._request
         what = request.java_arguments or request.template.script
-        return f"<{type(self).__name__} {request.name or ''} {' '.join(what)!r} on {[one.address for one in request.listeners]}>"
+        name = f"{request.name}: " if request.name else ""
+        return f"<{type(self).__name__} {name}{' '.join(what)!r} on {[one.address for one in request.listeners]}>"
 
     def __eq__(self, other: object) -> bool:
         """Whether the same is to be run."""
         return self._request == other._request if isinstance(other, Description) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment] # a request has limits and paths, and no use as a key
+    def __hash__(self) -> int:
+        """Return the hash of what is run."""
+        return hash((self._request.java_arguments, self._request.listeners))
 
 
 class Service(Description):

@@ -35,7 +35,7 @@ class Start:
         self.environ = _environment(environ)
         if cwd is not None and not isinstance(cwd, str | os.PathLike):
             raise ArgumentTypeError(f"cwd: expected a path, got {cwd!r} ({type(cwd).__name__})", "cwd")
-        self.cwd = "" if cwd is None else os.path.abspath(os.fspath(cwd))
+        self.cwd = "" if cwd is None else os.path.abspath(os.fsdecode(cwd))
         if self.cwd:
             os.stat(os.path.join(self.cwd, "."))  # raises what chdir(2) would
         if not isinstance(die_with_parent, bool):
@@ -102,9 +102,11 @@ def _environment(environ: object) -> dict[str, str]:
         return dict(os.environ)
     if not isinstance(environ, Mapping):
         raise ArgumentTypeError(f"environ: expected a mapping, got {environ!r} ({type(environ).__name__})", "environ")
+    found: dict[str, str] = {}
     for name, value in environ.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ArgumentTypeError(f"environ[{name!r}]: expected a str, got a {type(value).__name__}", "environ")
         if not name or "=" in name or "\0" in name + value:
             raise ArgumentValueError(f"environ[{name!r}]: expected a name without '=' and no NUL in either", "environ")
-    return dict(environ)
+        found[name] = value
+    return found

@@ -139,3 +139,44 @@ def test_wrong_arguments(arguments: dict[str, Any], kind: type[Exception], messa
         service.start(**{"stdin": subprocess.PIPE, **arguments})
 
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_connect() -> None:
+    """A restarted program finds its service by its name or its path: status, waiting, a refused reload, a stop, its end."""
+    out = run("""
+    java = {"script": ["/bin/sh", "-c", "exec sleep 1000"], "home": sys.argv[1]}
+    running = jvmbind.Service(name=f"found-{os.getpid()}", user=user, java=java, quiet=True).start()
+    running.wait_for("starting")
+    while not running.status().generations:
+        pass
+    with jvmbind.connect(f"found-{os.getpid()}") as found:
+        print(found.pid == running.pid, found.state, found.status().ready)
+        try:
+            found.wait_ready(0.2)
+        except jvmbind.ServiceTimeoutError as error:
+            print(type(error).__name__, error.state)
+        try:
+            found.reload()
+        except jvmbind.ReloadFailedError as error:
+            print("refused", "needs a service that is up" in str(error))
+        print(found.stop() == running.wait(60) == 143, found.state, found.stop())
+        try:
+            found.wait_ready()
+        except jvmbind.ServiceEndedError as error:
+            print("ended", error.status)
+    running.close()
+    for wrong in ("no-such-service", 5):
+        try:
+            jvmbind.connect(wrong)
+        except (jvmbind.PortUnavailableError, TypeError) as error:
+            print(type(error).__name__)
+    """)
+    assert out.splitlines() == [
+        "True starting False",
+        "ServiceTimeoutError starting",
+        "refused True",
+        "True ended 143",
+        "ended -1",
+        "PortUnavailableError",
+        "ArgumentTypeError",
+    ]
