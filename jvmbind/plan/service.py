@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from jvmbind.errors import ConfigurationError, SystemFailureError, UsageError, printable
 from jvmbind.posix import role
 from jvmbind.posix.user import service_environment
-from jvmbind.worker import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jvmbind.config.request import Limit, Request
     from jvmbind.spec import UserSpec
+    from jvmbind.worker import arguments
 
 _LEAST = {"as": 256 << 20, "data": 32 << 20, "stack": 128 << 10}  # the same numbers are in scripts/jvmbind
 
@@ -115,7 +115,7 @@ def default_name(request: Request, command: arguments.JavaCommand | None) -> str
     if command is None:
         return os.path.basename(request.template.script[0]).rpartition(".")[0] or os.path.basename(request.template.script[0])
     what = command.what or "java"
-    if command.mode is arguments.Mode.JAR:
+    if command.mode.name == "JAR":
         return os.path.basename(what).removesuffix(".jar")
     return what.rpartition("/")[2].rpartition(".")[2] or what
 
