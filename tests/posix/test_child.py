@@ -1,0 +1,155 @@
+"""Root's questions to a child that has dropped: who answers, what comes back, and what does not. Run in child processes."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jvmbind.errors import ConfigurationError, NotPermittedError
+from jvmbind.posix.fds import open_fds
+from jvmbind.root.child import Channel, ask
+from jvmbind.root.start import start
+from jvmbind.root.user import NOBODY, look_up
+from support.users import SERVICE_USER, User
+
+pytestmark = pytest.mark.root
+
+
+def asked(question: Callable[[Channel], bytes], give: Callable[[str], int] = os.dup) -> tuple[bytes, tuple[int, ...]]:  # type: ignore[assignment]
+    """Put a question to nobody; neither a process nor a descriptor is left of it."""
+    before = open_fds()
+    try:
+        data, sent = ask(NOBODY, question, "the question", give)
+    finally:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    assert sorted({*open_fds()} - {*before}) == sorted(sent)
+    return data, sent
+
+
+def test_who_answers() -> None:
+    """Nobody answers: no id, group or capability of root's, no way to new ones, and closed to others of that user."""
+
+    def question(_: Channel) -> bytes:
+        status = Path("/proc/self/status").read_text().splitlines()
+        fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+        rights = [fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")]
+        return repr((os.getresuid(), os.getresgid(), os.getgroups(), {int(r, 16) for r in rights[:5]}, rights[5])).encode()
+
+    assert asked(question)[0] == repr(((65534,) * 3, (65534,) * 3, [], {0}, "1")).encode()
+    assert os.getresuid() == (0, 0, 0)
+
+
+def test_files_and_sockets(workspace: Path) -> None:
+    """The child gets a file that it could not open itself, and root the socket that the child has."""
+    secret = workspace / "secret"
+    secret.write_text("of root's")
+    secret.chmod(0o600)
+
+    def question(channel: Channel) -> bytes:
+        with socket.create_server(("127.0.0.1", 8080)) as sock:
+            channel.send(sock.fileno())
+        return os.read(channel.open(str(secret)), 99)
+
+    data, (fd,) = asked(question, lambda path: os.open(path, os.O_RDONLY))
+    assert data == b"of root's"
+    with socket.socket(fileno=fd) as sock:
+        assert sock.getsockname() == ("127.0.0.1", 8080)
+
+
+def test_a_file_that_root_does_not_give() -> None:
+    """Where root refuses a file the start ends with root's reason, and the child with it."""
+
+    def refuse(path: str) -> int:
+        raise ConfigurationError(path)
+
+    with pytest.raises(ConfigurationError, match="/etc/shadow"):
+        asked(lambda channel: str(channel.open("/etc/shadow")).encode(), refuse)
+
+
+@pytest.mark.parametrize("end", ["signal", "status", "exception"])
+def test_a_child_that_dies(end: str) -> None:
+    """A child that ends without an answer is a refusal."""
+
+    def question(_: Channel) -> bytes:
+        if end == "signal":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if end == "status":
+            os._exit(3)
+        raise ZeroDivisionError
+
+    with pytest.raises(NotPermittedError, match="the question ended with status"):
+        asked(question)
+
+
+def test_what_a_child_refuses() -> None:
+    """The child says itself why, and the process ends with its status; with nothing to say and no answer it ends with 0."""
+
+    def refuse(_: Channel) -> bytes:
+        raise ConfigurationError("no\x1b[2J")
+
+    reader, writer = os.pipe()
+    saved = os.dup(2)
+    os.dup2(writer, 2)
+    with pytest.raises(SystemExit) as end:
+        asked(refuse)
+    os.dup2(saved, 2)
+    assert (end.value.code, os.read(reader, 99)) == (78, b"jvmbind: no?[2J\n")
+    with pytest.raises(SystemExit) as end:
+        asked(lambda _: sys.exit(0))
+    assert end.value.code == 0
+
+
+def test_an_answer_that_could_still_change() -> None:
+    """Whoever keeps the answer mapped for writing, after the child has ended, keeps root from reading it."""
+    reader, _ = os.pipe()
+
+    def question(_: Channel) -> bytes:
+        memory = next(fd for fd in open_fds() if "jvmbind-plan" in os.readlink(f"/proc/self/fd/{fd}"))
+        os.ftruncate(memory, 4096)
+        kept = mmap.mmap(memory, 4096)
+        if os.fork() == 0:
+            for fd in open_fds():
+                if fd not in {0, 1, 2, reader}:
+                    os.close(fd)
+            os.read(reader, 1)  # until root has looked
+            kept.close()
+            os._exit(0)
+        return b"x"
+
+    with pytest.raises(OSError, match="busy"):
+        ask(NOBODY, question, "the question", os.dup)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("user", "group"), [("root", ""), ("0", ""), (SERVICE_USER, "root"), ("no-such-user", ""), ("", ""), ("54321", "")]
+)
+def test_users_that_root_does_not_become(user: str, group: str) -> None:
+    """Whatever a plan names, root looks it up and never becomes root, a member of its group, or nobody it knows."""
+    with pytest.raises(NotPermittedError, match="names no user that root may become"):
+        look_up(user, group)
+
+
+def test_a_user_that_root_becomes(service_user: User) -> None:
+    """The ids and the groups are those of the database."""
+    found = look_up(SERVICE_USER, "")
+
+    assert (found.uid, found.gid, set(found.groups)) == (service_user.uid, service_user.gid, set(service_user.groups))
+
+
+def test_a_configuration_that_nobody_named(workspace: Path) -> None:
+    """A reading child that asks for another file than the command line names gets none."""
+    from jvmbind.plan import start as plan  # noqa: PLC0415 - what a hostile child would run
+
+    other = workspace / "other.toml"
+    other.touch()
+    plan.read_service = lambda *words, **_: str(words[4].open(str(other))).encode()
+    with pytest.raises(NotPermittedError, match="expected a file that the command line names"):
+        start(["run", "-c", "/etc/jvmbind/shop.toml"])
