@@ -180,7 +180,7 @@ def _start_responder(pairs: Sequence[Listener], *, strict: bool, inherit: str) -
         report=_report,
     )
     attendant = Attendant(handover, specs, -1, memory=memory, pid=pid, pipes=None, report=_report)
-    responder = Responder(attendant, libc)
+    responder = Responder(lambda: attendant, libc, _report, obeys=False)
     responder.start(seccomp.filter_program(machine, strict=strict))
     return responder
 

@@ -66,7 +66,7 @@ def _say(why: str) -> None:
 
 def _exec_worker(spec: ServiceSpec, fds: list[int], environ: dict[str, str]) -> NoReturn:
     """Exec: the same pid, a fresh address space. The specification is on the descriptor behind the listeners."""
-    memory = sealed_memory("jvmbind-spec", spec.to_json())
+    memory = sealed_memory("jvmbind-spec", spec.packed())
     arrange_for_exec([*fds, memory])
     command = role.command("worker", spec.java_arguments)
     try:

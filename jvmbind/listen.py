@@ -5,11 +5,10 @@ Used by every role as any user; pure, no system calls. Sources: ip(7), ipv6(7), 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.errors import UsageError
 from jvmbind.spec import NAME_MAX, NAME_REST, is_wildcard, listener_families
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

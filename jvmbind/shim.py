@@ -9,14 +9,15 @@ import os
 
 from jvmbind.errors import ConfigurationError
 
+SHIM_JAR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_shim.jar")
+
 
 def shim_jar() -> str:
     """Return the absolute path of the jar with the Java API, for the class path or the module path of a compiler.
 
     Raises ConfigurationError where it is not there: this jvmbind was neither installed nor built.
     """
-    jar = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_shim.jar")
-    if not os.path.isfile(jar):
-        msg = f"{jar} is missing; expected an installed jvmbind, or a build of its Java shim"
+    if not os.path.isfile(SHIM_JAR):
+        msg = f"{SHIM_JAR} is missing; expected an installed jvmbind, or a build of its Java shim"
         raise ConfigurationError(msg)
-    return jar
+    return SHIM_JAR

@@ -1,17 +1,20 @@
 """What is to be run and on which listeners: plain values, and the grammar of a listener.
 
-Used by every role as any user; pure, no system calls. Named tuples and not dataclasses: three interpreters of a
-service import this module before the first request is served, and `dataclasses` alone costs each about 10 ms.
+Used by every role as any user; pure, no system calls. Each interpreter of a service imports this module before the first
+request is served: so these are named tuples and not dataclasses, and what the grammar and JSON need is imported there.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import string
-from typing import Any, NamedTuple, NoReturn
+import marshal
 
 from jvmbind.errors import UsageError
+from jvmbind.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ipaddress
+    from typing import Any, NoReturn
 
 DEFAULT_BACKLOG = 4096
 BIND_ONLY_SOCKETS = 8  # connections at once, where a bind-only listener does not say how many
@@ -19,8 +22,9 @@ BIND_ONLY_MAX = 256
 UNIX_PATH_MAX = 107  # sun_path holds 108 bytes with the final NUL: unix(7)
 NAME_MAX = 64
 
-_NAME_START = frozenset(string.ascii_letters)
-NAME_REST = frozenset(string.ascii_letters + string.digits + "._-")
+_DIGITS = "0123456789"
+_NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+NAME_REST = _NAME_START | frozenset(f"{_DIGITS}._-")
 
 
 class ListenSpec(NamedTuple):
@@ -122,15 +126,34 @@ class ServiceSpec(NamedTuple):
     at_start: tuple[tuple[str, str], ...] = ()  # keys that count at the start alone, each with what it said there
 
     def to_json(self) -> bytes:
-        """Return this specification as JSON, for the next role of the same service."""
+        """Return this specification as JSON."""
+        import json  # noqa: PLC0415 - see above
+
+        return json.dumps(self._plain()).encode()
+
+    def packed(self) -> bytes:
+        """Return this specification for a worker: as `marshal` writes it, which needs no module to be read."""
+        return marshal.dumps(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
         values = self._asdict()
         values["listeners"] = [listener._asdict() for listener in self.listeners]
-        return json.dumps(values).encode()
+        return values
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> ServiceSpec:
+        """Rebuild what this worker's starter has `packed`; raises ValueError, EOFError or TypeError on what is cut short."""
+        return cls._of(marshal.loads(data))  # noqa: S302 - who starts a worker decides what it runs anyway
 
     @classmethod
     def from_json(cls, data: bytes) -> ServiceSpec:
         """Rebuild what `to_json` wrote; raises ValueError or TypeError on anything else."""
-        values = json.loads(data)
+        import json  # noqa: PLC0415 - see above
+
+        return cls._of(json.loads(data))
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> ServiceSpec:
         for listener in values["listeners"]:
             listener["options"] = tuple((name, value) for name, value in listener["options"])
         values["listeners"] = tuple(ListenSpec(**listener) for listener in values["listeners"])
@@ -156,6 +179,8 @@ def host_port(host: str | None, port: int) -> str:
 
 def same_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return the address that `host` stands for; an IPv4-mapped IPv6 address is the IPv4 address (RFC 4291, 2.5.5.2)."""
+    import ipaddress  # noqa: PLC0415 - see above
+
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped if mapped is not None else address
@@ -254,7 +279,7 @@ def _address(reader: _Reader, start: int, end: int) -> tuple[str | None, int, in
         close = text.find("]", start, end)
         if close < 0:
             reader.fail(end, "']' after an IPv6 address")
-        host: str | None = _ip(reader, start + 1, close, ipaddress.IPv6Address, "an IPv6 address")
+        host: str | None = _ip(reader, start + 1, close, 6, "an IPv6 address")
         if not text.startswith(":", close + 1) or close + 1 >= end:
             reader.fail(close + 1, "':' and a port after the address")
         ports = close + 2
@@ -272,7 +297,7 @@ def _address(reader: _Reader, start: int, end: int) -> tuple[str | None, int, in
                 reader,
                 start,
                 start + len(first),
-                ipaddress.IPv4Address,
+                4,
                 "an IPv4 address, or an IPv6 address in brackets",
             )
             ports = start + len(first) + 1
@@ -287,10 +312,12 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _ip(reader: _Reader, start: int, end: int, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], expected: str) -> str:
+def _ip(reader: _Reader, start: int, end: int, version: int, expected: str) -> str:
+    import ipaddress  # noqa: PLC0415 - see above
+
     literal = reader.text[start:end]
     try:
-        address = kind(literal)
+        address = ipaddress.IPv6Address(literal) if version == 6 else ipaddress.IPv4Address(literal)
     except ValueError:
         reader.fail(start, expected)
     mapped = getattr(address, "ipv4_mapped", None)
@@ -349,7 +376,7 @@ def _value(reader: _Reader, position: int, option: _Option, word: str, value: st
             reader.fail(position, "the name of a network device")
         return value
     octal = option.kind == "mode"
-    allowed = string.octdigits if octal else string.digits
+    allowed = _DIGITS[:8] if octal else _DIGITS
     expected = f"{word} in octal, as 0660" if octal else f"{word} from {option.low} to {option.high}"
     if not value or len(value) > 10 or any(c not in allowed for c in value):
         reader.fail(position, expected)

@@ -8,7 +8,8 @@ for its kind, then its numbers in network order, or text.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from jvmbind.record import NamedTuple
 
 MAX_SIZE = 1024
 

@@ -29,7 +29,7 @@ from jvmbind.posix.runtime_dir import lacks_place
 from jvmbind.posix.user import resolve_user
 from jvmbind.root.process import check_proc, set_limits
 from jvmbind.spec import ListenSpec, UserSpec
-from jvmbind.worker.arguments import JavaCommand, jdk_feature
+from jvmbind.worker.arguments import MODE_NAMES, JavaCommand, jdk_feature
 from jvmbind.worker.java_home import find_java_home, ignored_java_home
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "home": report.java_home,
             "version": report.java_version,
             "options": list(command.options) if command else [],
-            "mode": command.mode.name.lower() if command else "",
+            "mode": MODE_NAMES[command.mode] if command else "",
             "what": command.what if command else None,
             "arguments": list(command.arguments) if command else [],
             "daemon": spec.daemon,
@@ -332,7 +332,7 @@ def as_text(report: Report) -> str:
         lines.append(f"java         {report.java_home} (version {report.java_version or 'unknown'})")
     if command is not None:
         lines += [f"JVM option   {option}" for option in command.options]
-        kind = {"CLASS": "main class", "JAR": "jar", "MODULE": "module", "SOURCE": "source file"}.get(command.mode.name)
+        kind = {"class": "main class", "jar": "jar", "module": "module", "source": "source file"}.get(MODE_NAMES[command.mode])
         what = f"{'commons-daemon class' if spec.daemon else kind} {spec.daemon or command.what}"
         lines.append(f"runs         {what if kind or spec.daemon else 'nothing: a question to java'}")
         lines += [f"argument     {argument!r}" for argument in command.arguments]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.errors import EX_TEMPFAIL
 from jvmbind.lifecycle.actions import Action, ClearTimer, Report, ReportChange, SetTimer, Undrain
 from jvmbind.lifecycle.events import Died, SpawnFailed
@@ -24,6 +22,7 @@ from jvmbind.lifecycle.steps import (
 )
 from jvmbind.lifecycle.stop import leave
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle.events import Event
     from jvmbind.lifecycle.steps import Step

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.actions import Kill
 from jvmbind.lifecycle.events import DrainFailed, LetGo, Ready, UndrainFailed
 from jvmbind.lifecycle.reload import abort_reload
@@ -11,6 +9,7 @@ from jvmbind.lifecycle.start import ready
 from jvmbind.lifecycle.state import Phase, Role, Stage
 from jvmbind.lifecycle.steps import SIGKILL, replace_member
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle.events import Event
     from jvmbind.lifecycle.state import State

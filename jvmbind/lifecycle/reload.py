@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, HalfClose, Report, ReportChange, SetTimer, TellReload, Undrain
 from jvmbind.lifecycle.events import Died, Left, Reload, SpawnFailed
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
@@ -24,6 +22,7 @@ from jvmbind.lifecycle.steps import (
     without,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle.events import Event
     from jvmbind.lifecycle.steps import Step

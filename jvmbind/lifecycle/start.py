@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Probe, Release, Report, ReportChange, SetTimer, Spawn
 from jvmbind.lifecycle.reload import abort_reload, fail_restart
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
@@ -22,6 +20,7 @@ from jvmbind.lifecycle.steps import (
     take_over,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle.events import Event
     from jvmbind.lifecycle.steps import Step

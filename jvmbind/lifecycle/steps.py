@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.actions import (
     Action,
     ClearTimer,
@@ -19,6 +17,7 @@ from jvmbind.lifecycle.actions import (
 )
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.spec import ServiceSpec
 

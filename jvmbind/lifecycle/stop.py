@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.actions import (
     Action,
     ClearTimer,
@@ -23,6 +21,7 @@ from jvmbind.lifecycle.steps import (
     without,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle.steps import Step
     from jvmbind.spec import ServiceSpec

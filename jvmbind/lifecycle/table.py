@@ -13,8 +13,6 @@ seconds of a monotonic clock that the loop passes in. Every pair of phase and ev
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.death import died, spawn_failed
 from jvmbind.lifecycle.events import (
     Accepting,
@@ -51,6 +49,7 @@ from jvmbind.lifecycle.state import Phase, State
 from jvmbind.lifecycle.stop import died_stopping, drained, drained_stopping, left_stopping, spawn_failed_stopping, stop, stop_again
 from jvmbind.lifecycle.timers import ignore, standby_due, timeout, wanted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

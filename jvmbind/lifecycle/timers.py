@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jvmbind.lifecycle.actions import HalfClose, Kill, Report, SetTimer
 from jvmbind.lifecycle.events import Event, StandbyDue, Timeout
 from jvmbind.lifecycle.start import start_timeout
@@ -24,6 +22,7 @@ from jvmbind.lifecycle.steps import (
     terminate,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle.steps import Step
     from jvmbind.spec import ServiceSpec

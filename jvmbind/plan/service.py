@@ -114,8 +114,10 @@ def default_name(request: Request, command: arguments.JavaCommand | None) -> str
     """Return the name of a service that has none: from its script, jar, main class or module."""
     if command is None:
         return os.path.basename(request.template.script[0]).rpartition(".")[0] or os.path.basename(request.template.script[0])
+    from jvmbind.worker.arguments import Mode  # noqa: PLC0415 - who has a command has loaded it
+
     what = command.what or "java"
-    if command.mode.name == "JAR":
+    if command.mode == Mode.JAR:
         return os.path.basename(what).removesuffix(".jar")
     return what.rpartition("/")[2].rpartition(".")[2] or what
 

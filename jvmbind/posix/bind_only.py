@@ -14,11 +14,11 @@ import contextlib
 import fcntl
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import held
 from jvmbind.posix.socket_options import disconnect
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

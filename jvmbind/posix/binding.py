@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError, SystemFailureError
 from jvmbind.posix.holder import holder_of
 from jvmbind.root import listeners
 from jvmbind.root.holder import open_holder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

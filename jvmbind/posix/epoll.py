@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix.shortage import gone_meanwhile
+from jvmbind.record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Set as AbstractSet

@@ -12,11 +12,11 @@ import itertools
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
 
 from jvmbind.errors import ConfigurationError
 from jvmbind.spec import ListenSpec, is_wildcard, same_address
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix.shortage import gone_meanwhile, is_shortage
+from jvmbind.record import NamedTuple
 from jvmbind.spec import is_wildcard
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -75,9 +75,9 @@ def tcp_rows() -> Iterator[list[str]]:
         except OSError as error:  # a sandbox without netlink, a kernel without sock_diag
             if is_shortage(error):
                 raise
-            with gone_meanwhile:  # no IPv6 here, or no such file in this sandbox
-                lines = Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]
-                rows = [line.split() for line in lines]
+            # No IPv6 here, or no such file in this sandbox.
+            with gone_meanwhile, open(f"/proc/self/net/{table}", encoding="ascii") as file:
+                rows = [line.split() for line in file.read().splitlines()[1:]]
         yield from rows
 
 

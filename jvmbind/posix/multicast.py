@@ -11,8 +11,8 @@ import contextlib
 import os
 import socket
 import struct
-from pathlib import Path
-from typing import NamedTuple
+
+from jvmbind.record import NamedTuple
 
 _JOIN_GROUP, _LEAVE_GROUP, _MSFILTER = 42, 45, 48  # MCAST_*, of both levels
 _SOURCES_FIRST = 64  # of a filter, read at once
@@ -106,6 +106,6 @@ def _groups_of_devices(*, ipv6: bool) -> list[tuple[int, str]]:
 
 
 def _lines(path: str) -> list[str]:
-    with contextlib.suppress(OSError):
-        return Path(path).read_text(encoding="ascii").splitlines()
+    with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+        return file.read().splitlines()
     return []

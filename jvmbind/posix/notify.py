@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.posix.notify_socket import ANSWER, EVENT, NotifySocket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _EXTEND_EVERY = 5.0  # seconds
 _EXTEND_BY = 30_000_000  # microseconds
-_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE", "LISTEN_FDNAMES")
 
 
 class Notifier:
@@ -47,11 +46,6 @@ class Notifier:
             inode = name.rpartition("@")[2]
             if "@" in name and inode.isdecimal():
                 self._stored[int(inode)] = name
-
-    @staticmethod
-    def environ_for_worker(environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment without what is the supervisor's own."""
-        return {name: value for name, value in environ.items() if name not in _OURS}
 
     def _send(self, text: str, fd: int = -1) -> None:
         self._socket.send(text, fd)

@@ -13,11 +13,12 @@ import json
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.errors import JvmbindError, SystemFailureError, in_words, printable
 from jvmbind.posix.fds import passed_fd
+from jvmbind.record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -13,7 +13,7 @@ Sources: socket(7), ip(7), ipv6(7), tcp(7), udp(7), unix(7), asm-generic/socket.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from jvmbind.record import NamedTuple
 
 SOL_SOCKET, IP, IPV6, TCP, UDP = 1, 0, 41, 6, 17
 

@@ -15,8 +15,8 @@ import resource
 import signal
 import struct
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

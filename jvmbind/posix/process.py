@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.bare import signal
+from jvmbind.record import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 

@@ -8,15 +8,21 @@ environment string may be (MAX_ARG_STRLEN, execve(2)). Listeners travel on 3, 4,
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import NamedTuple
 
+from jvmbind.bare import signal
 from jvmbind.errors import SystemFailureError
 from jvmbind.posix.fds import LISTEN_FDS_START, read_memory
+from jvmbind.record import NamedTuple
 from jvmbind.spec import ServiceSpec
 
-_VARIABLE = "JVMBIND_ROLE"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VARIABLE = "JVMBIND_ROLE"  # numbers, then the places of modules, one a line
+_OF_SUPERVISOR = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE", "LISTEN_FDNAMES"})
 
 
 class Role(NamedTuple):
@@ -34,9 +40,13 @@ class Role(NamedTuple):
 
 
 def command(role: str, words: tuple[str, ...]) -> list[str]:
-    """Return the command line of "supervisor" or "worker". `words` follow for those who read `ps`; they steer nothing."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return [sys.executable, "-I", os.path.join(package, role, "__main__.py"), *words]
+    """Return the command line of "worker". `words` follow for those who read `ps`; they steer nothing.
+
+    The interpreter is isolated and, as that takes a third of its start, does not look for site directories (-S): the role is
+    told by `announce` where this process has its modules from. Where this process is not isolated itself, those are places
+    that a caller's PYTHONPATH or current directory may have added, and the role looks for its own.
+    """
+    return [sys.executable, "-IS" if sys.flags.isolated else "-I", os.path.join(_PACKAGE, role, "__main__.py"), *words]
 
 
 def announce(spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool = False, unblock: bool = False) -> dict[str, str]:
@@ -45,15 +55,24 @@ def announce(spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool =
     `unblock`: SIGINT is blocked until the role has found out what it is, so that the interpreter's own start, which turns
     it into a traceback, is not interrupted.
     """
-    return {_VARIABLE: f"{spec_fd}:{control}:{parent}:{int(parked)}:{int(unblock)}"}
+    numbers = f"{spec_fd}:{control}:{parent}:{int(parked)}:{int(unblock)}"
+    return {VARIABLE: "\n".join([numbers, *sys.path, os.path.dirname(_PACKAGE)] if sys.flags.isolated else [numbers])}
+
+
+def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return a supervisor's environment without what is its own."""
+    return {name: value for name, value in environ.items() if name not in _OF_SUPERVISOR}
 
 
 def take_role() -> Role:
     """Read and remove what `announce` set; raises SystemFailureError where this process was not started by jvmbind."""
     try:
-        spec_fd, control, parent, parked, unblock = (int(number) for number in os.environ.pop(_VARIABLE).split(":"))
-        spec = ServiceSpec.from_json(read_memory(spec_fd))
-    except (KeyError, ValueError, TypeError, OSError) as error:
+        numbers = os.environ.pop(VARIABLE).partition("\n")[0].split(":")
+        spec_fd, control, parent, parked, unblock = map(int, numbers)
+        data = read_memory(spec_fd)
+        # As JSON it comes from the launcher, and from a wrapper script's worker.
+        spec = ServiceSpec.from_json(data) if data.startswith(b'{"') else ServiceSpec.unpacked(data)
+    except (KeyError, ValueError, TypeError, EOFError, OSError) as error:
         msg = f"this process is started by jvmbind itself, not by hand ({error})"
         raise SystemFailureError(msg) from error
     if unblock:

@@ -10,11 +10,11 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from jvmbind.root.control_dir import SOCKET, SYSTEM, free_name, is_trusted, untrusted
 from jvmbind.spec import NAME_MAX, UNIX_PATH_MAX
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -11,9 +11,9 @@ import errno
 import fcntl
 import os
 import struct
-from typing import NamedTuple
 
 from jvmbind.errors import SystemFailureError
+from jvmbind.record import NamedTuple
 
 _SET_MODE_FILTER = 1
 _FLAG_NEW_LISTENER = 1 << 3

@@ -11,8 +11,8 @@ import contextlib
 import errno
 import os
 import resource
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType

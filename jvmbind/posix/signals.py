@@ -8,14 +8,16 @@ blocked signal is queued even where its disposition is to be ignored, so a signa
 from __future__ import annotations
 
 import ctypes
-import enum
 import os
-import signal
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.bare import signal
+from jvmbind.record import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
 _SI_KERNEL = 0x80  # the terminal, among others
 _SIZE = 128  # sizeof(struct signalfd_siginfo)
@@ -32,15 +34,15 @@ ORDINARY = frozenset(signal.valid_signals()) - {
 }
 
 
-class Disposition(enum.Enum):
+class Disposition:
     """What a process does with a signal."""
 
-    DEFAULT = "default"
-    IGNORED = "ignored"
-    CAUGHT = "caught"
+    DEFAULT: Final = "default"
+    IGNORED: Final = "ignored"
+    CAUGHT: Final = "caught"
 
 
-def disposition(pid: int, number: int) -> Disposition:
+def disposition(pid: int, number: int) -> str:
     """Return what the process `pid` does with a signal, by proc(5); DEFAULT where that cannot be seen."""
     if _in_mask(pid, number, "SigCgt"):
         return Disposition.CAUGHT

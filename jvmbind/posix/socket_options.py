@@ -14,11 +14,11 @@ import os
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING
 
 from jvmbind.posix import multicast
 from jvmbind.posix.option_table import IP, IPV6, OPTIONS, SOL_SOCKET, TCP, UDP, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.errors import ConfigurationError, NotPermittedError, UsageError
+from jvmbind.record import NamedTuple
 from jvmbind.root.user import NO_SHELL, find_group, find_user, number
 from jvmbind.spec import UserSpec
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

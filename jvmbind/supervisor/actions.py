@@ -10,16 +10,16 @@ import logging
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind import lifecycle, wire
 from jvmbind.errors import EX_OSERR, in_words
+from jvmbind.posix import role
 from jvmbind.posix.notify import Notifier
 from jvmbind.posix.writing import Outlet
 from jvmbind.supervisor.changes import Changes
 from jvmbind.supervisor.counts import Counts
 from jvmbind.supervisor.crash import Death, describe
-from jvmbind.supervisor.generation import Generation
+from jvmbind.supervisor.generation import Generation, excusing
 from jvmbind.supervisor.held import Holders
 from jvmbind.supervisor.listeners import end_connections, set_back
 from jvmbind.supervisor.liveness import INTERVAL, Liveness
@@ -30,11 +30,13 @@ from jvmbind.supervisor.reports import is_news, report, report_callbacks, report
 from jvmbind.supervisor.unserved import Unserved
 from jvmbind.supervisor.waiting import client_waits
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from jvmbind.posix.process import Ended
     from jvmbind.spec import ListenSpec, ServiceSpec
+    from jvmbind.supervisor.starting import Starter
 
 _DEATHS_KEPT = 100
 _MOVE_PATIENCE = 1.0  # seconds
@@ -45,8 +47,8 @@ _QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while 
 class Actions:
     """The living generations and everything else that the supervisor touches."""
 
-    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], mask: Iterable[int] = ()) -> None:
-        """Take over the listeners of `spec`; in each worker the signals of `mask` are blocked."""
+    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], starter: Starter) -> None:
+        """Take over the listeners of `spec`; `starter` starts its workers."""
         self.spec = spec
         self.began = time.monotonic()
         self.listeners: dict[str, tuple[ListenSpec, int]] = {
@@ -56,7 +58,7 @@ class Actions:
         self.events: list[lifecycle.Event] = []
         self.keys: set[int] = set()  # signals that came from a key of the terminal
         self.dump_waits = False  # SIGQUIT came before there was a JVM that could answer it
-        self._mask = mask
+        self._starter = starter
         self.phase = lifecycle.Phase.STARTING
         self.serving = 0  # the number of the generation that serves
         self.last_serving = 0  # of the one that serves, or was the last to do so
@@ -74,12 +76,11 @@ class Actions:
         self._moving: int | None = None  # a generation that was told to make room for the next
         self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
         self._move_by = 0.0
-        self._next_liveness = time.monotonic()
-        self._next_queue = time.monotonic()
+        self._next_liveness = self._next_queue = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
         self.notifier = Notifier(os.environ)
         self.stopping = self.notifier.stopping  # tell the manager that the service ends
-        self.environ = self.notifier.environ_for_worker(os.environ)
+        self.environ = role.worker_environ(os.environ)
         self.outlet = Outlet(2)
         self._next_flush = 0.0
         self._holders = Holders()
@@ -174,7 +175,8 @@ class Actions:
         try:
             excused = self.never_claimed if self.serving or self.changes.asked is not lifecycle.Change.NONE else set()
             set_back(listeners.values() if number > 1 and not self.generations else ())
-            self.generations[number] = Generation(number, spec, fds, self.environ, parked=parked, excused=excused, mask=self._mask)
+            started = self._starter.start(excusing(spec, excused), fds, self.environ, parked=parked)
+            self.generations[number] = Generation(number, spec, started, excused)
         except OSError as error:
             self.log.error("cannot start generation %d: %s", number, in_words(error), extra=fields_of("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
 
 from jvmbind import lifecycle
 from jvmbind.lifecycle import Change
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.reasons import explain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from jvmbind.spec import ListenSpec, ServiceSpec
     from jvmbind.supervisor.actions import Actions

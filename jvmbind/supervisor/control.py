@@ -16,15 +16,17 @@ import socket
 import stat
 import struct
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix.passed_files import reading
+from jvmbind.record import NamedTuple
 from jvmbind.supervisor.quota import Quota
 from jvmbind.supervisor.root_socket import RootSocket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 COMMANDS = ("status", "reload", "restart", "stop", "dump")
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
 
 from jvmbind.lifecycle import Change
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from jvmbind.supervisor.crash import Death
 
 

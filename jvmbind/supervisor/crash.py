@@ -10,10 +10,11 @@ import os
 import re
 import signal
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.lifecycle.death import ENDED_WELL
+from jvmbind.record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -12,11 +12,12 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix.signals import Disposition, disposition
+from jvmbind.record import NamedTuple
 from jvmbind.supervisor.status import descendants
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -100,7 +101,7 @@ class Dump:
 
 
 def _catches(pid: int) -> bool:
-    return disposition(pid, signal.SIGQUIT) is Disposition.CAUGHT
+    return disposition(pid, signal.SIGQUIT) == Disposition.CAUGHT
 
 
 def _is_jvm(pid: int) -> bool:

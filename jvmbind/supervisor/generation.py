@@ -7,28 +7,24 @@ how far this generation has come.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
-import signal
-import socket
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind import wire
+from jvmbind.bare import signal, socket
 from jvmbind.errors import printable
-from jvmbind.posix import role
-from jvmbind.posix.fds import LISTEN_FDS_START, sealed_memory
 from jvmbind.posix.passed_files import reading
-from jvmbind.posix.process import Process
 from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.supervisor.output import Output
 from jvmbind.supervisor.quota import Quota
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection
 
     from jvmbind.spec import ServiceSpec
+    from jvmbind.supervisor.starting import Started
 
 _TRIED_MAX = 20
 _OF_A_LISTENER = wire.Claimed | wire.Listening | wire.TooWide | wire.Hidden
@@ -41,29 +37,22 @@ _PAUSE = 0.05  # seconds
 _MESSAGES_MAX = 256  # in one turn: a worker that never stops talking must not keep the supervisor from the rest
 
 
+def excusing(spec: ServiceSpec, names: Collection[str]) -> ServiceSpec:
+    """Return `spec` with these listeners optional: the generation before serves without them, and so may this one."""
+    return spec._replace(listeners=tuple(one._replace(optional=one.optional or one.name in names) for one in spec.listeners))
+
+
 class Generation:
     """A started worker: its process, its socket, and how far it has come."""
 
-    def __init__(
-        self,
-        number: int,
-        spec: ServiceSpec,
-        listeners: Sequence[int],
-        environ: Mapping[str, str],
-        *,
-        parked: bool,
-        excused: Collection[str] = (),
-        mask: Iterable[int] = (),
-    ) -> None:
-        """Start the worker, in a session of its own, with the listeners on 3, 4, 5, ...; raises OSError.
-
-        `excused` are the names of listeners without which the generation before serves: this one may do so as well.
-        """
+    def __init__(self, number: int, spec: ServiceSpec, started: Started, excused: Collection[str] = ()) -> None:
+        """Follow a worker that was started with `excusing(spec, excused)`."""
         self.number = number
         self.excused = {one.name for one in spec.listeners if one.required and one.name in excused}
-        spec = spec._replace(listeners=tuple(one._replace(optional=one.optional or one.name in excused) for one in spec.listeners))
-        self.spec = spec
-        self.started = time.monotonic()
+        self.spec = excusing(spec, excused)
+        self.process = started.process
+        self.socket = started.socket
+        self.started = started.at
         self.main_runs = False
         self.notified = False
         self.waiting = False
@@ -83,30 +72,6 @@ class Generation:
         self._reported = Quota(*_REPORTED)
         self.paused_until = 0.0  # its messages wait, and so does it
         self._responders: dict[int, int] = {}  # pid -> pidfd
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        memory = sealed_memory("jvmbind-spec", spec.to_json())
-        above: list[int] = []
-        try:
-            # The worker's end blocks: a report waits for the supervisor and is never lost.
-            theirs.setblocking(True)
-            spec_at = LISTEN_FDS_START + len(listeners)
-            # All moved above the numbers that they get in the worker: there one move after the other is made, and none
-            # may overwrite the source of the next.
-            for fd in (*listeners, memory, theirs.fileno()):
-                above.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2))  # noqa: PERF401 - closed if a later one fails
-            fds = dict(enumerate(above, LISTEN_FDS_START))
-            blocked = {*mask, signal.SIGINT}
-            announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked, unblock=blocked != set(mask))
-            command = role.command("worker", spec.script or spec.java_arguments)
-            self.process = Process(command, {**environ, **announced}, fds, mask=blocked, session=True)
-        except OSError:
-            self.socket.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(memory)
-            for fd in above:
-                os.close(fd)
 
     @property
     def has_claimed_all(self) -> bool:
@@ -284,7 +249,7 @@ class Generation:
         """
         if not self.main_runs:
             return f"no thread dump of generation {self.number}: its JVM is not up yet"
-        if not self.spec.script and disposition(self.process.pid, signal.SIGQUIT) is not Disposition.CAUGHT:
+        if not self.spec.script and disposition(self.process.pid, signal.SIGQUIT) != Disposition.CAUGHT:
             return f"no thread dump of generation {self.number}: its JVM does not handle SIGQUIT (-Xrs)"
         self.process.kill(signal.SIGQUIT)
         return ""

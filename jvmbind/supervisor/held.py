@@ -13,10 +13,11 @@ import os
 import re
 import stat
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.record import NamedTuple
 from jvmbind.supervisor.status import descendants
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 

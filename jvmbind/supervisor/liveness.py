@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
+from jvmbind.record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable, Sequence
@@ -163,7 +163,8 @@ def _look_at(port: int, fds: Sequence[int]) -> _Queue:
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process has used, 0 where it is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
     except OSError:
         return 0.0
     fields = text.rpartition(")")[2].split()

@@ -13,12 +13,13 @@ import logging
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
 
 from jvmbind.errors import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from jvmbind.posix.writing import Outlet
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jvmbind.record import NamedTuple
 from jvmbind.supervisor.status import descendants, memory_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
+    from typing import Any
 
     from jvmbind.supervisor.generation import Generation as Life
 
@@ -103,7 +104,8 @@ def privileges_of(pids: Iterable[int]) -> Generator[None, None, dict[str, Any]]:
     for path in (path for pid in pids for path in _threads(pid)):
         yield
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
             fields = dict(line.split(":", 1) for line in lines if ":" in line)
             threads += 1
             uids |= {int(uid) for uid in fields["Uid"].split()}
@@ -116,8 +118,8 @@ def privileges_of(pids: Iterable[int]) -> Generator[None, None, dict[str, Any]]:
     return {"threads": threads, "uids": sorted(uids), "capabilities": sets, "no_new_privs": no_new_privs} if threads else {}
 
 
-def _threads(pid: int) -> list[Path]:
+def _threads(pid: int) -> list[str]:
     try:
-        return [Path(f"/proc/{pid}/task/{task}/status") for task in os.listdir(f"/proc/{pid}/task")]
+        return [f"/proc/{pid}/task/{task}/status" for task in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return []

@@ -9,14 +9,13 @@ from __future__ import annotations
 import select
 import signal
 import time
-from typing import TYPE_CHECKING, Any
 
 from jvmbind import lifecycle
 from jvmbind.lifecycle import Change, Phase
 from jvmbind.lifecycle.start import begin
 from jvmbind.lifecycle.table import step
 from jvmbind.posix.process import reap_strangers
-from jvmbind.posix.signals import ORDINARY, read_signals
+from jvmbind.posix.signals import read_signals
 from jvmbind.supervisor.actions import Actions
 from jvmbind.supervisor.control import Control
 from jvmbind.supervisor.log import fields_of
@@ -26,21 +25,20 @@ from jvmbind.supervisor.program import Program
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
 from jvmbind.supervisor.status import status_of
-from jvmbind.supervisor.terminal import KEYS, SUSPENDS, Terminal, resume, suspend
+from jvmbind.supervisor.terminal import KEYS, STOPS, SUSPENDS, Terminal, resume, suspend
 from jvmbind.supervisor.waiting import waits_for
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from jvmbind.spec import ServiceSpec
     from jvmbind.supervisor.dump import Dump
     from jvmbind.supervisor.generation import Generation
     from jvmbind.supervisor.replan import Planning
+    from jvmbind.supervisor.starting import Starter
 
-_STOPS = (signal.SIGTERM, signal.SIGINT)
-# The JVM leaves these alone where they were ignored at its start, as nohup(1) and a shell's `&` do it: so does the supervisor.
-_STOPS_UNLESS_IGNORED = tuple(number for number in (*_STOPS, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
-FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, signal.SIGCHLD)
 _PAUSE = 0.02  # seconds after a failure
 _DUMP_INTERVAL = 0.05  # seconds between two looks at a thread dump that is being written
 
@@ -48,16 +46,16 @@ _DUMP_INTERVAL = 0.05  # seconds between two looks at a thread dump that is bein
 class Loop:
     """Supervises one service until it ends."""
 
-    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int, mask: Iterable[int] = ()) -> None:
-        """Start the first generation of `spec` with the descriptors of its listeners.
+    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int, starter: Starter) -> None:
+        """Let `starter` start the first generation of `spec`, with the descriptors of its listeners.
 
-        `signals` is a signalfd for FORWARDED; `mask` are the signals that were blocked before, and are in the workers.
+        `signals` is a signalfd for FORWARDED.
         """
         self._signals = signals
         self._terminal = Terminal()
         self._next_complaint = 0.0
         self._state, actions = begin(spec, time.monotonic())
-        self._world = Actions(spec, listeners, mask)
+        self._world = Actions(spec, listeners, starter)
         self._carry_out(actions)
         self._world.open_log()
         self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
@@ -229,7 +227,7 @@ class Loop:
         for received in read_signals(self._signals):
             now = time.monotonic()
             by_key = received.from_kernel and received.number in KEYS
-            if received.number in _STOPS or (received.number == signal.SIGHUP and self._terminal.is_hang_up(received)):
+            if received.number in STOPS or (received.number == signal.SIGHUP and self._terminal.is_hang_up(received)):
                 if by_key:
                     self._world.keys.add(received.number)
                 self._world.events.append(lifecycle.Stop(now, received.number))

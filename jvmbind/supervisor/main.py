@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
 from jvmbind.errors import JvmbindError, SystemFailureError, in_words
+from jvmbind.posix import role
 from jvmbind.posix.signals import block_and_open, inherited_mask
 from jvmbind.posix.socket_options import with_options
-from jvmbind.posix.writing import Outlet
-from jvmbind.supervisor.loop import FORWARDED, Loop
 from jvmbind.supervisor.orphans import adopt_orphans
+from jvmbind.supervisor.starting import Starter, start_worker
+from jvmbind.supervisor.terminal import FORWARDED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import NoReturn
 
     from jvmbind.spec import ServiceSpec
+    from jvmbind.supervisor.starting import Started
 
 
 def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
@@ -32,7 +35,11 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         signals = block_and_open(FORWARDED)
         prctl.set_name("jvmbind")
         adopt_orphans()
-        loop = Loop(with_options(spec, fds), fds, signals, mask)
+        spec = with_options(spec, fds)
+        first = _start_first(spec, fds, mask)
+        from jvmbind.supervisor.loop import Loop  # noqa: PLC0415 - loaded while the worker starts
+
+        loop = Loop(spec, fds, signals, Starter(mask, first))
         status = loop.run()
     except JvmbindError as error:
         _remove_unix_sockets(spec)
@@ -45,6 +52,14 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
     os._exit(status)
 
 
+def _start_first(spec: ServiceSpec, fds: Sequence[int], mask: Iterable[int]) -> Started | None:
+    """Start the first worker; None where that fails: the loop tries it once more, and says why it cannot be done."""
+    try:
+        return start_worker(spec, fds, role.worker_environ(os.environ), parked=False, mask=mask)
+    except OSError:
+        return None
+
+
 def _remove_unix_sockets(spec: ServiceSpec) -> None:
     """Remove the names of sockets that no JVM has ever had, where this user may: a start that fails leaves nothing."""
     for listener in spec.listeners:
@@ -54,6 +69,8 @@ def _remove_unix_sockets(spec: ServiceSpec) -> None:
 
 
 def _fail(error: JvmbindError) -> NoReturn:
+    from jvmbind.posix.writing import Outlet  # noqa: PLC0415
+
     outlet = Outlet(2)
     outlet.write(f"jvmbind: {error}")
     outlet.close()

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
-from typing import TYPE_CHECKING
 
 import prctl
 
+from jvmbind.bare import signal
 from jvmbind.errors import printable
 from jvmbind.posix.process import children, reap_strangers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 

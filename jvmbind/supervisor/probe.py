@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import accept_queue, reach
 from jvmbind.posix.process import Process
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

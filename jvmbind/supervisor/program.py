@@ -14,13 +14,14 @@ import json
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
 
 from jvmbind.supervisor.control import COMMANDS
 from jvmbind.supervisor.waiting import not_ready, waits_for
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from jvmbind.lifecycle import State
     from jvmbind.posix.notify import Notifier

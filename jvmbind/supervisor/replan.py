@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.broker.client import RefusedByBrokerError, obtain
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
@@ -22,6 +21,7 @@ from jvmbind.posix.process import Process
 from jvmbind.posix.socket_options import as_bound
 from jvmbind.spec import ListenSpec, ServiceSpec
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -6,13 +6,13 @@ Runs in the supervisor as the service user.
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
 
 from jvmbind.lifecycle import Phase
 from jvmbind.lifecycle.death import ENDED_WELL
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.reasons import lacks, with_hint
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvmbind.lifecycle import Report
     from jvmbind.posix.process import Ended

@@ -7,10 +7,13 @@ say that it was begun, and every few seconds what is waited for.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jvmbind.record import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Answer = Callable[[dict[str, Any]], None]
 

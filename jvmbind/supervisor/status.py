@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from jvmbind.posix.listening import accept_queue, dropped, is_listening
 from jvmbind.posix.process import children
 from jvmbind.supervisor.waiting import member_lacks, member_waits_for, not_ready, waits_for
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from jvmbind.lifecycle import State
     from jvmbind.supervisor.actions import Actions
@@ -107,7 +107,8 @@ def memory_of(pids: Sequence[int]) -> dict[str, int]:
     sums: dict[str, int] = {}
     for pid in pids:
         try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                lines = file.read().splitlines()
         except OSError:
             continue
         fields = dict(line.split(":", 1) for line in lines if ":" in line)

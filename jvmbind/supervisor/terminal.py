@@ -8,12 +8,12 @@ Sources: credentials(7), setsid(2), tty_ioctl(4), signal(7); POSIX on orphaned p
 from __future__ import annotations
 
 import os
-import signal
 import time
-from typing import TYPE_CHECKING
 
-from jvmbind.posix.signals import Disposition, disposition, is_blocked
+from jvmbind.bare import signal
+from jvmbind.posix.signals import ORDINARY, Disposition, disposition, is_blocked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 SUSPENDS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _STOPPED = ("T", "t", "Z", "X")  # proc(5)
 _STOP_SECONDS = 2.0
+STOPS = (signal.SIGTERM, signal.SIGINT)
+# The JVM leaves these alone where they were ignored at its start, as nohup(1) and a shell's `&` do it: so does the supervisor.
+_STOPS_UNLESS_IGNORED = tuple(number for number in (*STOPS, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
+FORWARDED = (*_STOPS_UNLESS_IGNORED, *ORDINARY, *SUSPENDS, signal.SIGCONT, signal.SIGCHLD)
 KEYS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)  # a key or a new size: to all of the foreground process group
 
 
@@ -88,8 +92,8 @@ def _suspend(pid: int, group: int, number: int) -> bool:
         if os.getpgid(pid) != group:
             return False
         what = disposition(pid, number)
-        stops = what is Disposition.DEFAULT and not is_blocked(pid, number)
-        if what is not Disposition.IGNORED:
+        stops = what == Disposition.DEFAULT and not is_blocked(pid, number)
+        if what != Disposition.IGNORED:
             signal.pidfd_send_signal(pidfd, signal.SIGSTOP if stops else number)
     except OSError:
         return False
@@ -118,7 +122,7 @@ def _runs(groups: set[int]) -> bool:
     for pid in _members(groups):
         try:
             threads = [f"/proc/{pid}/task/{thread}/stat" for thread in os.listdir(f"/proc/{pid}/task")]
-            by_default = disposition(pid, signal.SIGTSTP) is Disposition.DEFAULT and not is_blocked(pid, signal.SIGTSTP)
+            by_default = disposition(pid, signal.SIGTSTP) == Disposition.DEFAULT and not is_blocked(pid, signal.SIGTSTP)
             if by_default and not all(map(_has_stopped, threads)):
                 return True
         except OSError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.lifecycle import Phase, Role, Stage
 from jvmbind.posix.listening import is_listening
@@ -17,6 +16,7 @@ from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.quota import Quota
 from jvmbind.supervisor.refusal import Refusal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

@@ -6,12 +6,12 @@ Runs in the supervisor as the service user.
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING
 
 from jvmbind.lifecycle import Phase, Role, Stage
 from jvmbind.posix.listening import TCP_ESTABLISHED, tcp_rows
 from jvmbind.supervisor.reasons import lacks
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

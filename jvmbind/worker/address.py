@@ -5,18 +5,19 @@ Runs in the worker; pure. Sources: ip(7), ipv6(7), unix(7), RFC 4291 section 2.5
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
+from jvmbind.record import NamedTuple
 from jvmbind.spec import ListenSpec, host_port, is_wildcard, listener_families, same_address
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SOCKADDR_MAX = 128  # sizeof(struct sockaddr_storage)
+_MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4-mapped IPv6 address begins with
 
 
 class Wanted(NamedTuple):
@@ -51,10 +52,12 @@ def parse_sockaddr(raw: bytes, *, unspecified_is_ipv4: bool = False) -> tuple[in
         return family, "", 0, os.fsdecode(path)
     if family == socket.AF_INET and len(raw) >= 16:
         (port,) = struct.unpack_from("!H", raw, 2)
-        return family, str(ipaddress.IPv4Address(raw[4:8])), port, ""
+        return family, socket.inet_ntop(socket.AF_INET, raw[4:8]), port, ""
     if family == socket.AF_INET6 and len(raw) >= 24:
         (port,) = struct.unpack_from("!H", raw, 2)
-        return family, str(same_address(str(ipaddress.IPv6Address(raw[8:24])))), port, ""
+        mapped = raw[8:20] == _MAPPED
+        host = socket.inet_ntop(socket.AF_INET, raw[20:24]) if mapped else socket.inet_ntop(socket.AF_INET6, raw[8:24])
+        return family, host, port, ""
     return (family if family not in {socket.AF_INET, socket.AF_INET6} else socket.AF_UNSPEC), "", 0, ""
 
 

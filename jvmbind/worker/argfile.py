@@ -1,23 +1,19 @@
 """Expansion of @argfiles and JDK_JAVA_OPTIONS, as the `java` command does before it looks at any option.
 
 Runs in the worker and in the command line's checks, as any user; reads the named argument files and nothing else.
-Must not import jpype or anything of the supervisor. Rules and odd cases follow libjli's args.c of JDK 17 to 25; a
-line that looks strange here (a comment sign eats the characters before it, a NUL ends a word) is what `java` does,
-and tests compare it with the real one.
+Must not import jpype or anything of the supervisor. Rules and odd cases follow libjli's args.c of JDK 17 to 25, and
+tests compare them with the real one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from jvmbind.errors import JavaLaunchError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 JDK_JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
@@ -63,126 +59,7 @@ _TERMINAL_OPTIONS = frozenset(
 )
 
 _MAX_ARGFILE_SIZE = 0x7FFFFFFF
-# libjli reads argument files in pieces of this size, and a comment sign that begins a piece behaves differently
-# from one in the middle of it (it then keeps what was before it), so the size is part of the behaviour.
-_PIECE = 4096
-
-_BLANKS = re.compile(rb"[ \n\r\t\f]*")
-_LINE_END = re.compile(rb"[\n\r]")
-_SPECIAL = re.compile(rb"[ \n\r\t\f#\\'\"]")
-_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"f": b"\f"}
 _C_SPACE = " \t\n\v\f\r"
-
-
-class _State(Enum):
-    FIND_NEXT = auto()
-    IN_COMMENT = auto()
-    IN_QUOTE = auto()
-    IN_ESCAPE = auto()
-    SKIP_LEADING = auto()
-    IN_TOKEN = auto()
-
-
-class _Tokens:
-    """The words of an argument file; state is kept from one piece of the file to the next."""
-
-    def __init__(self) -> None:
-        self.state = _State.FIND_NEXT
-        self.parts: list[bytes] = []
-        self.quote = b'"'
-
-    def _word(self, last: bytes) -> bytes:
-        # C strings: each part ends at its first NUL.
-        word = b"".join(part.partition(b"\0")[0] for part in (*self.parts, last))
-        self.parts = []
-        self.state = _State.FIND_NEXT
-        return word
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:  # noqa: C901 - the launcher's state table, state by state
-        """Yield each word that ends within this piece."""
-        here = anchor = 0
-        end = len(piece)
-        while here < end:
-            if self.state in (_State.FIND_NEXT, _State.SKIP_LEADING):
-                blanks = _BLANKS.match(piece, here)
-                here = blanks.end() if blanks else here
-                if here >= end:
-                    return
-                self.state = _State.IN_TOKEN if self.state is _State.FIND_NEXT else _State.IN_QUOTE
-                anchor = here
-            elif self.state is _State.IN_ESCAPE:
-                escaped = piece[here : here + 1]
-                if escaped in (b"\n", b"\r"):
-                    self.state = _State.SKIP_LEADING
-                else:
-                    self.parts.append(_ESCAPES.get(escaped, escaped))
-                    self.state = _State.IN_QUOTE
-                here += 1
-                anchor = here
-                continue
-            elif self.state is _State.IN_COMMENT:
-                line_end = _LINE_END.search(piece, here)
-                if line_end is None:
-                    return
-                here = anchor = line_end.end()
-                self.state = _State.FIND_NEXT
-                continue
-            found = _SPECIAL.search(piece, here)
-            if found is None:
-                here = end
-                break
-            here = found.start()
-            special = found.group()
-            quoted = self.state is _State.IN_QUOTE
-            if special in b"\n\r" or (special in b" \t\f" and not quoted):
-                # A line end closes an open quote too.
-                yield self._word(piece[anchor:here])
-                anchor = here + 1
-            elif special == b"#" and not quoted:
-                # What stood before it in this word and this piece is dropped.
-                self.state = _State.IN_COMMENT
-                anchor = here + 1
-            elif special == b"\\" and quoted:
-                self.parts.append(piece[anchor:here])
-                self.state = _State.IN_ESCAPE
-                anchor = here + 1
-            elif special in b"'\"" and (not quoted or special == self.quote):
-                if anchor != here:
-                    self.parts.append(piece[anchor:here])
-                anchor = here + 1
-                if quoted:
-                    self.state = _State.IN_TOKEN
-                else:
-                    self.quote = special
-                    self.state = _State.IN_QUOTE
-            here += 1
-        if self.state in (_State.IN_TOKEN, _State.IN_QUOTE) and anchor < here:
-            self.parts.append(piece[anchor:here])
-
-    def finish(self) -> Iterator[bytes]:
-        """Yield the word that the end of the file ends; an empty one is not a word."""
-        if self.state in (_State.IN_TOKEN, _State.IN_QUOTE) and self.parts:
-            yield self._word(b"")
-
-
-def _pieces(fd: int) -> Iterator[bytes]:
-    """Yield the file in full pieces, as fread(3) gives them, also from a pipe."""
-    rest = b""
-    while data := os.read(fd, 1 << 16):
-        rest += data
-        while len(rest) >= _PIECE:
-            yield rest[:_PIECE]
-            rest = rest[_PIECE:]
-    if rest:
-        yield rest
-
-
-def split_argfile(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the words of an argument file, given as the pieces in which it was read."""
-    tokens = _Tokens()
-    for piece in pieces:
-        yield from tokens.feed(piece)
-    yield from tokens.finish()
 
 
 class Expander:
@@ -191,7 +68,7 @@ class Expander:
     `java_home` decides the wording of one message; None means the newest.
     """
 
-    def __init__(self, java_home: Path | None = None) -> None:
+    def __init__(self, java_home: str | Path | None = None) -> None:
         self._java_home = java_home
         self._expecting_value = False
         self._stopped = False
@@ -239,7 +116,9 @@ class Expander:
         try:
             if os.fstat(fd).st_size > _MAX_ARGFILE_SIZE:
                 raise JavaLaunchError(f"Error: Argument file size should not be larger than {_MAX_ARGFILE_SIZE}.")
-            for word in split_argfile(_pieces(fd)):
+            from jvmbind.worker.argfile_words import pieces_of, split_argfile  # noqa: PLC0415 - few services have one
+
+            for word in split_argfile(pieces_of(fd)):
                 words.append(os.fsdecode(word))
                 self._check(words[-1])
         except OSError as error:  # a directory, for example
@@ -251,9 +130,13 @@ class Expander:
     def _unreadable(self, path: str) -> str:
         # The words are those of JDK 24, and of updates of earlier versions: libjli itself tells.
         words = b"Failed to read %s"
-        with contextlib.suppress(OSError):
-            if self._java_home is not None and words not in (self._java_home / "lib" / "libjli.so").read_bytes():
-                return f"Error: loading: {path}"
+        try:
+            if self._java_home is not None:
+                with open(f"{self._java_home}/lib/libjli.so", "rb") as library:
+                    if words not in library.read():
+                        return f"Error: loading: {path}"
+        except OSError:
+            pass  # there is none: the newest words
         return f"Error: Failed to read {path}"
 
     def _check(self, argument: str) -> None:
@@ -314,7 +197,7 @@ def _split_blanks(text: str, variable: str | None) -> Iterator[str]:
         yield "".join(word)
 
 
-def expand(argv: Sequence[str], environ: Mapping[str, str], java_home: Path | None = None) -> tuple[list[str], list[str]]:
+def expand(argv: Sequence[str], environ: Mapping[str, str], java_home: str | Path | None = None) -> tuple[list[str], list[str]]:
     """Return all arguments with argument files and JDK_JAVA_OPTIONS expanded, and what `java` prints meanwhile.
 
     Raises JavaLaunchError for what `java` refuses with status 1; the printed lines so far are its notes (PEP 678).

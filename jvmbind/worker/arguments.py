@@ -8,19 +8,18 @@ compare them with the launcher's own trace (_JAVA_LAUNCHER_DEBUG).
 
 from __future__ import annotations
 
-import enum
-import re
-from typing import TYPE_CHECKING, NamedTuple
-
 from jvmbind.errors import JavaLaunchError
+from jvmbind.record import NamedTuple
 from jvmbind.worker import argfile
 from jvmbind.worker.argfile import CLASS_PATH_OPTIONS, MODULE_OPTIONS, WHITE_SPACE_OPTIONS
 from jvmbind.worker.classpath import check_jar, expand_class_path
 from jvmbind.worker.selection import is_source_file, jdk_feature, look_for_version, select_vm, vm_exists
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Final
 
 __all__ = ["JavaCommand", "Mode", "expand_arguments", "jdk_feature", "parse", "parse_size"]
 
@@ -28,8 +27,7 @@ _NEWEST = 1000  # stands for an unknown feature version
 _STACK_MINIMUM = 64 * 1024
 _INT64 = 1 << 63
 _UNITS = {"t": 40, "g": 30, "m": 20, "k": 10, "": 0}
-# sscanf("%ld") takes a sign and leading blanks, but the digit loop after it does not: only plain digits remain.
-_SIZE = re.compile(r"([0-9]+)([tgmkTGMK]?)")
+_DIGITS = frozenset("0123456789")
 _MODULE_ASSIGNMENTS = tuple(
     f"{option}="
     for option in sorted(MODULE_OPTIONS - {"-p", "--add-opens"})  # libjli's list lacks --add-opens=
@@ -50,14 +48,17 @@ _UNSUPPORTED_OPTIONS = frozenset({"-checksource", "-cs", "-noasyncgc"})
 _HELP = {"-help": "full", "-h": "full", "-?": "full", "--help": "full", "-X": "extra", "--help-extra": "extra"}
 
 
-class Mode(enum.Enum):
-    """How the main class is named; the values are the launch modes of LauncherHelper.checkAndLoadMain."""
+class Mode:
+    """How the main class is named: the launch modes of LauncherHelper.checkAndLoadMain."""
 
-    NONE = 0
-    CLASS = 1
-    JAR = 2
-    MODULE = 3
-    SOURCE = 4
+    NONE: Final = 0
+    CLASS: Final = 1
+    JAR: Final = 2
+    MODULE: Final = 3
+    SOURCE: Final = 4
+
+
+MODE_NAMES = ("none", "class", "jar", "module", "source")
 
 
 class JavaCommand(NamedTuple):
@@ -73,7 +74,7 @@ class JavaCommand(NamedTuple):
     """
 
     options: tuple[str, ...]
-    mode: Mode
+    mode: int  # one of Mode
     what: str | None
     arguments: tuple[str, ...]
     class_path: str | None
@@ -96,7 +97,7 @@ class JavaCommand(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def parse(argv: Sequence[str], environ: Mapping[str, str], *, jdk_feature: int, java_home: Path | None = None) -> JavaCommand:
+def parse(argv: Sequence[str], environ: Mapping[str, str], *, jdk_feature: int, java_home: str | Path | None = None) -> JavaCommand:
     """Understand the arguments that stand after `java`.
 
     `jdk_feature` is the JDK's feature version (17, 25), 0 for unknown, taken as the newest. With `java_home` its
@@ -123,17 +124,18 @@ def expand_arguments(argv: Sequence[str], environ: Mapping[str, str]) -> list[st
 
 def parse_size(text: str) -> int | None:
     """Return the bytes that a JVM size such as 512k or 2M names, as a signed 64-bit number; None if it is none."""
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    # sscanf("%ld") takes a sign and leading blanks, but the digit loop after it does not: only plain digits remain.
+    digits = text[:-1] if text[-1:] in "tgmkTGMK" else text
+    if not digits or not _DIGITS.issuperset(digits):
         return None
-    size = min(int(found.group(1)[:20]), _INT64 - 1) << _UNITS[found.group(2).lower()]
+    size = min(int(digits[:20]), _INT64 - 1) << _UNITS[text[len(digits) :].lower()]
     return (size + _INT64) % (2 * _INT64) - _INT64
 
 
 class _Launch:
     """The state of one pass over the arguments."""
 
-    def __init__(self, environ: Mapping[str, str], feature: int, java_home: Path | None) -> None:
+    def __init__(self, environ: Mapping[str, str], feature: int, java_home: str | Path | None) -> None:
         self.environ = environ
         self.feature = feature
         self.java_home = java_home
@@ -141,7 +143,7 @@ class _Launch:
         self.options: list[str] = []
         self.class_path: str | None = None
         self.stack = self.initial_heap = self.max_heap = 0
-        self.mode = Mode.NONE
+        self.mode: int = Mode.NONE
         self.what: str | None = None
         self.rest: list[str] = []
         self.delegate: str | None = None
@@ -255,8 +257,8 @@ class _Launch:
             self.what = self.rest.pop(0)
         return True
 
-    def set_mode(self, mode: Mode, argument: str) -> None:
-        if self.mode is Mode.SOURCE:
+    def set_mode(self, mode: int, argument: str) -> None:
+        if self.mode == Mode.SOURCE:
             raise JavaLaunchError(f"Error: Option {argument} is not allowed with --source")
         self.mode = mode
 
@@ -271,7 +273,7 @@ class _Launch:
             if value is None:
                 raise JavaLaunchError(f"Error: {argument} requires class path specification")
             self.set_class_path(value)
-            if self.feature < 24 and self.mode is not Mode.SOURCE:
+            if self.feature < 24 and self.mode != Mode.SOURCE:
                 self.mode = Mode.CLASS  # until JDK-8211033: a -jar before it is forgotten
         elif name in {"--describe-module", "-d"}:
             if value is None:
@@ -373,16 +375,16 @@ class _Launch:
         """Decide the mode from what was found, and complete the options."""
         if self.what is None:
             self.give_to_java("there is no main class, jar or module")
-            if self.mode is not Mode.SOURCE:
+            if self.mode != Mode.SOURCE:
                 self.mode = Mode.NONE
                 return
-        elif self.mode is Mode.NONE:
+        elif self.mode == Mode.NONE:
             if self.class_path is None:
                 self.set_class_path(".")
             self.mode = Mode.CLASS
-        if self.what is not None and self.mode is Mode.CLASS and is_source_file(self.what):
+        if self.what is not None and self.mode == Mode.CLASS and is_source_file(self.what):
             self.mode = Mode.SOURCE
-        if self.mode is Mode.SOURCE:
+        if self.mode == Mode.SOURCE:
             if self.feature >= 25:
                 self.add("-Dsun.java.launcher.mode=source")
             self.add("--add-modules=ALL-DEFAULT")
@@ -390,7 +392,7 @@ class _Launch:
                 self.rest.insert(0, self.what)
             launcher = "SourceLauncher" if self.feature >= 22 else "Main"  # renamed by JEP 458
             self.what = f"jdk.compiler/com.sun.tools.javac.launcher.{launcher}"
-        elif self.mode is Mode.JAR and self.what is not None:
+        elif self.mode == Mode.JAR and self.what is not None:
             if self.feature >= 24 and not self.headless and not self.splash:
                 check_jar(self.what)  # the launcher looks for SplashScreen-Image
             self.set_class_path(self.what)

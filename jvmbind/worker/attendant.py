@@ -10,8 +10,6 @@ import os
 import select
 import socket
 import time
-from functools import partial
-from typing import TYPE_CHECKING
 
 from jvmbind import wire
 from jvmbind.posix import seccomp
@@ -20,6 +18,7 @@ from jvmbind.worker.connections import somebody_waits
 from jvmbind.worker.drained import Drained
 from jvmbind.worker.priority import may_change
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
@@ -241,9 +240,9 @@ class Attendant:
             self._handover.release(rehearse=bool(command.rehearse))
             self._answer_parked()
         elif isinstance(command, wire.Drain):
-            drain = partial(self._handover.drain, datagrams_only=bool(command.datagrams_only), last=bool(command.last))
+            datagrams_only, last = bool(command.datagrams_only), bool(command.last)
             try:
-                self._handover.reserve.use(drain)
+                self._handover.reserve.use(lambda: self._handover.drain(datagrams_only=datagrams_only, last=last))
             except OSError as error:
                 self._report(wire.DrainFailed(str(error)))
             else:

@@ -6,10 +6,10 @@ Runs in the worker. Sources: see jvmbind.posix.bind_only.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.posix import bind_only
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -13,12 +13,13 @@ import os
 import select
 import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix import epoll
 from jvmbind.posix.shortage import gone_meanwhile, is_shortage
+from jvmbind.record import NamedTuple
 from jvmbind.worker.traffic import Attention, Traffic
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

@@ -33,7 +33,7 @@ def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
         return command
     jar = shim_jar()
     os.environ.setdefault(_USER_SIGNAL, _FREE_SIGNAL)
-    named = command.what is None or command.what == daemon or command.mode is Mode.JAR
+    named = command.what is None or command.what == daemon or command.mode == Mode.JAR
     arguments = (daemon, *command.arguments) if named else (daemon, command.what or "", *command.arguments)
     options = [option for option in command.options if not option.startswith((_CLASS_PATH, _COMMAND))]
     class_path = command.class_path or "."

@@ -6,11 +6,11 @@ Runs in the responder, as the service user. Source: shutdown(2).
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.wire import Connections
 from jvmbind.worker.connections import half_close, traffic
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

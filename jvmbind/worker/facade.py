@@ -14,13 +14,13 @@ import shutil
 import stat
 import sys
 import tempfile
-from typing import TYPE_CHECKING
 
 import jvmbind
 from jvmbind.errors import SystemFailureError
 from jvmbind.posix.process import find_program
 from jvmbind.posix.runtime_dir import make_temporary_directory, temporary_directories
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

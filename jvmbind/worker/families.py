@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import held
 from jvmbind.posix.socket_options import attach_filter, device_of, disconnect
 from jvmbind.worker.sockets import kind_of, shares
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

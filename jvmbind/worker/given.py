@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, held, reach
@@ -24,6 +23,7 @@ from jvmbind.worker.moving import Move, move, register
 from jvmbind.worker.sockets import inode_of
 from jvmbind.worker.waking import OwnConnections, interrupt
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Iterable, Sequence

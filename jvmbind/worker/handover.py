@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
 
 from jvmbind.posix import bind_only
 from jvmbind.posix.shortage import for_each, is_shortage
@@ -28,6 +27,7 @@ from jvmbind.worker.idle import reserve_for
 from jvmbind.worker.sockets import is_null, kind_of, same_file
 from jvmbind.worker.undeclared import Undeclared
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -7,15 +7,16 @@ processor time as well. Source: JNI specification, chapter 5 (AttachCurrentThrea
 
 from __future__ import annotations
 
-import signal
 import time
-from typing import TYPE_CHECKING, NoReturn
 
+from jvmbind.bare import signal
 from jvmbind.wire import Heartbeat, Message
 from jvmbind.worker.jni import Jni
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 _INTERVAL = 1.0  # seconds
 

@@ -6,13 +6,11 @@ Sources: ip(7) on ip_unprivileged_port_start; capabilities(7) on CAP_NET_BIND_SE
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from jvmbind.spec import host_port, is_wildcard
 from jvmbind.wire import Tried
 from jvmbind.worker.address import declared_as
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from jvmbind.wire import Message
     from jvmbind.worker.address import Wanted
 
-_FLOOR = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_FLOOR = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _CAP_NET_BIND_SERVICE = 10
 
 # How servers that bind one address by default are told to bind every one: what their command line has, and their own option.
@@ -83,10 +81,11 @@ def every_address(words: Iterable[str]) -> str:
 def is_out_of_reach(port: int, pid: int) -> bool:
     """Whether the kernel will not let a process bind `port`; False where that cannot be known."""
     try:
-        if port >= int(_FLOOR.read_text(encoding="ascii")):
-            return False
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-        effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+        with open(_FLOOR, encoding="ascii") as file:
+            if port >= int(file.read()):
+                return False
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+            effective = next(line.split()[1] for line in status if line.startswith("CapEff:"))
         return not int(effective, 16) >> _CAP_NET_BIND_SERVICE & 1
     except (OSError, ValueError, StopIteration):
         return False

@@ -9,15 +9,16 @@ import contextlib
 import errno
 import os
 import socket
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.posix.listening import held
 from jvmbind.posix.shortage import Reserve, is_shortage
+from jvmbind.record import NamedTuple
 from jvmbind.worker.moving import AT_ONCE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from jvmbind.spec import ListenSpec
 
@@ -130,7 +131,7 @@ def is_alive(idle: Idle) -> bool:
     }
     table = tables.get((idle.family, idle.type), "")
     try:
-        lines = Path(f"/proc/self/net/{table}").read_text(encoding="utf-8", errors="replace").splitlines() if table else []
+        with open(f"/proc/self/net/{table}" if table else os.devnull, encoding="utf-8", errors="replace") as lines:
+            return any(str(idle.inode) in line.split() for line in lines)
     except OSError as error:
         return is_shortage(error)  # then nobody knows
-    return any(str(idle.inode) in line.split() for line in lines)

@@ -7,13 +7,12 @@ the drop. Must not import jpype.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
-from typing import TYPE_CHECKING
 
 from jvmbind.errors import ConfigurationError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -72,6 +71,8 @@ def _is_file(path: str) -> bool:
 def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if environ.get("JAVA_HOME"):
         yield "JAVA_HOME", environ["JAVA_HOME"]
+    import shutil  # noqa: PLC0415 - a worker is told where its Java runtime is
+
     java = shutil.which("java", path=environ.get("PATH", os.defpath))
     if java:
         # bin/java of a JDK, or jre/bin/java below one; a facade of `jvmbind wrap` is no home and falls through

@@ -7,7 +7,10 @@ Runs in the worker, on the thread that created the JVM. Must not import jpype. S
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _P = ctypes.c_void_p
 _INT = ctypes.c_int

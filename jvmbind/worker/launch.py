@@ -8,12 +8,14 @@ module, in the order of JavaMain in the JDK's java.c. Where a step is of one ver
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from jvmbind.worker.arguments import Mode
 from jvmbind.worker.jni import JavaError, Jni, values_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from jvmbind.worker.arguments import JavaCommand
 
 _HELPER = "sun/launcher/LauncherHelper"
@@ -81,12 +83,12 @@ def _run_main(jni: Jni, command: JavaCommand) -> None:
         text = _platform_string(jni, helper, command.describe_module)
         jni.static("Void", helper, "describeModule", "(Ljava/lang/String;)V", text)
         return
-    if command.what is None or command.mode is Mode.NONE:
+    if command.what is None or command.mode == Mode.NONE:
         return
     what = _platform_string(jni, helper, command.what)
     signature = "(ZILjava/lang/String;)Ljava/lang/Class;"
     try:
-        main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode.value, what)
+        main_class = jni.static("Object", helper, "checkAndLoadMain", signature, True, command.mode, what)
     except JavaError:
         # What Java has no words for itself, as a source file where the runtime has no compiler, gets this line first.
         os.write(2, b"Error: A JNI error has occurred, please check your installation and try again\n")

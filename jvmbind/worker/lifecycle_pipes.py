@@ -5,7 +5,6 @@ Runs in the worker. Java opens them through /proc/self/fd, so that the shim need
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from jvmbind.wire import Message, Notified, Status
@@ -71,5 +70,7 @@ class LifecyclePipes:
 
     def _tell(self, word: str) -> None:
         """Tell the application; a reader that never reads, or has closed its end, is not waited for."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        try:
             os.write(self._to_java, f"{word}\n".encode())
+        except (BlockingIOError, BrokenPipeError):
+            return

@@ -7,34 +7,30 @@ environment says how it was started (see `jvmbind.posix.role`); everything else 
 from __future__ import annotations
 
 import _thread
-import contextlib
 import ctypes
 import os
-import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
-from jvmbind.errors import EX_OSERR, ConfigurationError, JavaLaunchError, JvmbindError, SystemFailureError
+from jvmbind.bare import signal, socket
+from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
 from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.role import Role, take_role
-from jvmbind.posix.socket_options import with_options
-from jvmbind.shim import shim_jar
+from jvmbind.shim import SHIM_JAR
 from jvmbind.spec import ServiceSpec, is_wildcard
 from jvmbind.wire import Claimed, Main, Message, Note, ResponderStarted, Tried, encode
 from jvmbind.worker import arguments
-from jvmbind.worker.attendant import Attendant
-from jvmbind.worker.handover import HandOver
-from jvmbind.worker.hints import every_address
 from jvmbind.worker.java_home import libjvm
 from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 from jvmbind.worker.responder import Responder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from jvmbind.spec import ListenSpec
+    from jvmbind.worker.attendant import Attendant
 
 _PYTHON_FRAMES = 16 * 1024  # stack that Python and JPype use below Java's first frame, in bytes
 _LC_ALL = 6  # locale.h of glibc and musl
@@ -55,8 +51,8 @@ def main(role: Role | None = None) -> NoReturn:
 
             run_script(role)
         environ = dict(os.environ)
-        feature = arguments.jdk_feature(Path(spec.java_home))
-        command = arguments.parse(spec.java_arguments, environ, jdk_feature=feature, java_home=Path(spec.java_home))
+        feature = arguments.jdk_feature(spec.java_home)
+        command = arguments.parse(spec.java_arguments, environ, jdk_feature=feature, java_home=spec.java_home)
         if spec.daemon:
             from jvmbind.worker.daemon import as_daemon  # noqa: PLC0415 - for commons-daemon classes alone
 
@@ -105,8 +101,6 @@ def _reporter(spec: ServiceSpec, role: Role) -> Callable[[Message], None]:
     if role.control < 0:
         return lambda message: _report_to_stderr(spec, message)
 
-    import socket  # noqa: PLC0415 - needed by a supervised worker alone
-
     control = socket.socket(fileno=role.control)
 
     def report(message: Message) -> None:
@@ -149,8 +143,6 @@ class _Worker:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libjvm = libjvm(role.spec.java_home, command.vm)
         self._fds = list(range(role.first, role.first + len(role.spec.listeners)))
-        if role.control < 0:
-            self._spec = with_options(role.spec, self._fds)
         self._pipes = LifecyclePipes() if role.control >= 0 else None
 
     def run(self) -> NoReturn:
@@ -197,32 +189,11 @@ class _Worker:
         if not filtered and self._role.control < 0:
             return None
         machine = seccomp.this_machine()
-        memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
-        handover = HandOver(
-            self._spec.listeners,
-            self._fds,
-            machine,
-            memory=memory,
-            pid=os.getpid(),
-            libc=self._libc,
-            strict=self._spec.strict_binds,
-            inherit=self._spec.inherit,
-            parked=self._role.parked,
-            as_bound=not self._role.parked and not self._spec.script,
-            every_address=every_address((*self._command.options, self._command.what or "", *self._command.arguments)),
-            in_file=bool(self._spec.config),
-            report=self._report,
+        memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)  # of this process, not of the responder
+        pid = os.getpid()
+        responder = Responder(
+            lambda: self._attendant(machine, memory, pid), self._libc, self._report, obeys=self._role.control >= 0
         )
-        attendant = Attendant(
-            handover,
-            self._spec.listeners,
-            self._role.control,
-            memory=memory,
-            pid=os.getpid(),
-            pipes=self._pipes,
-            report=self._report,
-        )
-        responder = Responder(attendant, self._libc)
         try:
             responder.start(seccomp.filter_program(machine, strict=self._spec.strict_binds) if filtered else None)
         except SystemFailureError as error:
@@ -231,6 +202,36 @@ class _Worker:
             self._fall_back(error)
         self._report(ResponderStarted(responder.pid))
         return responder
+
+    def _attendant(self, machine: seccomp.Machine, memory: int, pid: int) -> Attendant:
+        """Make what the responder runs; called in it, and loaded there alone."""
+        from jvmbind.worker.attendant import Attendant  # noqa: PLC0415
+        from jvmbind.worker.handover import HandOver  # noqa: PLC0415
+        from jvmbind.worker.hints import every_address  # noqa: PLC0415
+
+        spec, command = self._spec, self._command
+        if self._role.control < 0:
+            from jvmbind.posix.socket_options import with_options  # noqa: PLC0415
+
+            spec = with_options(spec, self._fds)  # which a supervisor has noted before it started the worker
+        handover = HandOver(
+            spec.listeners,
+            self._fds,
+            machine,
+            memory=memory,
+            pid=pid,
+            libc=self._libc,
+            strict=spec.strict_binds,
+            inherit=spec.inherit,
+            parked=self._role.parked,
+            as_bound=not self._role.parked and not spec.script,
+            every_address=every_address((*command.options, command.what or "", *command.arguments)),
+            in_file=bool(spec.config),
+            report=self._report,
+        )
+        return Attendant(
+            handover, spec.listeners, self._role.control, memory=memory, pid=pid, pipes=self._pipes, report=self._report
+        )
 
     def _fall_back(self, error: SystemFailureError) -> None:
         """Without user notification System.inheritedChannel() still works: the listener goes on fd 0."""
@@ -281,8 +282,8 @@ class _Worker:
         if self._pipes is not None:
             launch.set_property(jni, "jvmbind.lifecycle.out", str(self._pipes.java_out))
             launch.set_property(jni, "jvmbind.lifecycle.in", str(self._pipes.java_in))
-        with contextlib.suppress(ConfigurationError):
-            launch.offer_api(jni, shim_jar())
+        if os.path.isfile(SHIM_JAR):
+            launch.offer_api(jni, SHIM_JAR)
         if self._responder is not None:
             self._responder.jvm_is_up()
         if self._spec.heartbeat_timeout and self._role.control >= 0:

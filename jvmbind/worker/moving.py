@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix import epoll
 from jvmbind.posix.shortage import gone_meanwhile
+from jvmbind.record import NamedTuple
 from jvmbind.worker.sockets import inode_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Callable, Iterable, Sequence

@@ -12,11 +12,11 @@ import ctypes
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import TCP_ESTABLISHED, accept_queue, tcp_rows
 from jvmbind.worker.unreached import below
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

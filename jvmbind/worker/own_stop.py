@@ -14,10 +14,11 @@ import pwd
 import re
 import select
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.errors import printable
+from jvmbind.record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

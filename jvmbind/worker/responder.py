@@ -1,7 +1,8 @@
 """The responder: the process that answers the application's system calls and obeys the supervisor, as long as it lives.
 
 Started by the worker, and by a Python program that embeds a JVM, before any Java code is there. It shares the descriptors
-(CLONE_FILES), so its dup2 is the application's, and nothing else. A thread could not do it: JPype holds the interpreter's
+(CLONE_FILES), so its dup2 is the application's, and nothing else. What it needs for its work it imports itself, while the
+worker creates the JVM; a bind that comes earlier waits. A thread could not do it: JPype holds the interpreter's
 lock while it creates the JVM, where agents bind already, and so does subprocess.Popen until its child has called exec.
 And what Java writes into its own memory (/proc/self/mem) changes no answer: nobody but root can trace or read this process.
 
@@ -12,20 +13,20 @@ Sources: clone(2), prctl(2), seccomp_unotify(2), wait(2), pthread_sigmask(3).
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import os
-import signal
-from typing import TYPE_CHECKING
 
 import prctl
 
+from jvmbind.bare import signal
 from jvmbind.errors import SystemFailureError
 from jvmbind.posix import seccomp
-from jvmbind.posix.shortage import raise_own_limit
+from jvmbind.wire import Message, Note
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from jvmbind.worker.attendant import Attendant
@@ -38,9 +39,13 @@ _ENDED = signal.SIGSTKFLT  # which nothing else on Linux sends or uses; its defa
 class Responder:
     """The worker's view of its responder."""
 
-    def __init__(self, attendant: Attendant, libc: ctypes.CDLL) -> None:
-        """Prepare; nothing runs yet."""
+    def __init__(
+        self, attendant: Callable[[], Attendant], libc: ctypes.CDLL, report: Callable[[Message], None], *, obeys: bool
+    ) -> None:
+        """Prepare; nothing runs yet. `attendant` is called in the new process; `obeys`: there is a supervisor."""
         self._attendant = attendant
+        self._report = report
+        self._obeys = obeys
         self._libc = libc
         self._number = -1  # tells it the descriptor of the notifications
         self._told = -1  # tells it that the JVM is up: of its own, as it may read the number later than that
@@ -68,13 +73,12 @@ class Responder:
             msg = f"cannot start the process that answers binds: {os.strerror(ctypes.get_errno())}"
             raise SystemFailureError(msg)
         self.pid, self._pidfd = child, os.pidfd_open(child)
-        with contextlib.suppress(OSError):  # EINVAL without Yama
-            prctl.set_ptracer(child)  # Yama, ptrace_scope 1: let it see on which call a thread of this process waits
+        _be_traced_by(child)
         try:
             if program is not None:
                 self.notify = seccomp.install(program, self._libc)
         except SystemFailureError:
-            if not self._attendant.obeys:
+            if not self._obeys:
                 self._outlive_it()
             raise
         finally:
@@ -83,8 +87,10 @@ class Responder:
     def jvm_is_up(self) -> None:
         """Tell the responder, and stay alive if that ends: `wait_for_its_end` tells."""
         self._outlive_it()
-        with contextlib.suppress(OSError):  # closed by the responder, which has nothing to answer or to obey
+        try:
             os.eventfd_write(self._told, 1)
+        except OSError:
+            return  # closed by the responder, which has nothing to answer or to obey
 
     def _outlive_it(self) -> None:
         self._libc.signal(_ENDED, ctypes.cast(self._libc.abs, ctypes.c_void_p))  # does nothing, and exec(2) resets it
@@ -103,18 +109,29 @@ class Responder:
             prctl.set_pdeathsig(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
+            from jvmbind.posix.shortage import raise_own_limit  # noqa: PLC0415
+
             raise_own_limit()
             _show_as(f"jvmbind: responder of {parent}")
             prctl.set_name("jvmbind-respond")
+            attendant = self._attendant()
             notify = os.eventfd_read(self._number) - 2
             os.close(self._number)
-            if notify < 0 and not self._attendant.obeys:
+            if notify < 0 and not self._obeys:
                 os._exit(0)
-            self._attendant.run(notify, self._told)
+            attendant.run(notify, self._told)
         except BaseException as error:  # noqa: BLE001 - the worker says that this process has ended, and this is why
-            self._attendant.report(f"the process that answers binds: {type(error).__name__}: {error}")
+            self._report(Note(f"the process that answers binds: {type(error).__name__}: {error}"))
         finally:
             os._exit(1)
+
+
+def _be_traced_by(child: int) -> None:
+    """Let the responder see on which call a thread of this process waits, where Yama's ptrace_scope is 1."""
+    try:
+        prctl.set_ptracer(child)
+    except OSError:
+        return  # EINVAL without Yama
 
 
 def _show_as(title: str) -> None:
@@ -123,8 +140,11 @@ def _show_as(title: str) -> None:
     It is in this process's own memory, from arg_start to arg_end of proc(5) on /proc/PID/stat. python-prctl's set_proctitle
     looks for it in the environment, which Python has moved by then, and crashes.
     """
-    with contextlib.suppress(OSError), open("/proc/self/stat", "rb") as file:
-        words = file.read().rpartition(b")")[2].split()  # from the third field on
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()  # from the third field on
         start, end = int(words[45]), int(words[46])
         if 0 < start < end:
             ctypes.memmove(start, title.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start)
+    except OSError:
+        return  # its command line stays that of the worker

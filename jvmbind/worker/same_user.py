@@ -13,14 +13,16 @@ import pwd
 import re
 import shlex
 import sys
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jvmbind.errors import EX_NOPERM
 from jvmbind.posix.process import find_program
+from jvmbind.record import NamedTuple
 from jvmbind.worker import facade
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import NoReturn
 
 NAMES = facade.SAME_USER
 

@@ -18,7 +18,6 @@ import socket
 import struct
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
@@ -36,8 +35,10 @@ from jvmbind.worker.script_jvm import Java
 from jvmbind.worker.script_start import FATAL, end_as, start
 from jvmbind.worker.unreached import Watch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from jvmbind.posix.role import Role
 
@@ -294,14 +295,14 @@ class Script:
             self._send_stop(self._pid, partial(os.kill, self._pid), number, sent=group)
 
     def _send_stop(self, pid: int, kill: Callable[[int], None], number: int, *, sent: bool) -> None:
-        if number != signal.SIGTERM and disposition(pid, number) is Disposition.IGNORED:
+        if number != signal.SIGTERM and disposition(pid, number) == Disposition.IGNORED:
             kill(signal.SIGTERM)
         elif not sent or not _is_in_this_group(pid):
             kill(number)
 
     def _pass_on(self, number: int) -> None:
         """Pass on what is the application's business: to the script where it has a trap for it, else to every JVM."""
-        if self._status is None and disposition(self._pid, number) is Disposition.CAUGHT:
+        if self._status is None and disposition(self._pid, number) == Disposition.CAUGHT:
             os.kill(self._pid, number)
             return
         running = [java for java in self._javas if not java.ended]

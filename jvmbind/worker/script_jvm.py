@@ -81,7 +81,7 @@ class Java:
 
     def _ask_for_dump(self) -> None:
         """Send SIGQUIT, unless the JVM would end by it: with -Xrs."""
-        if disposition(self.pid, signal.SIGQUIT) is Disposition.CAUGHT:
+        if disposition(self.pid, signal.SIGQUIT) == Disposition.CAUGHT:
             self.kill(signal.SIGQUIT)
 
     def status(self) -> int | None:

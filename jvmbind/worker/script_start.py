@@ -9,15 +9,16 @@ import ctypes
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
 import prctl
 
 from jvmbind.errors import ConfigurationError
 from jvmbind.posix import seccomp
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import NoReturn
 
 FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGSYS)
 

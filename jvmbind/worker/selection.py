@@ -6,16 +6,16 @@ Follows libjli's CheckJvmType, ReadKnownVMs and, before JDK 24, SelectVersion.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
 
 from jvmbind.errors import JavaLaunchError
 from jvmbind.worker.argfile import WHITE_SPACE_OPTIONS
 from jvmbind.worker.classpath import check_jar
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 Vm = tuple[str, str, str]
 """Flag, kind and alias of one line of jvm.cfg."""
@@ -24,24 +24,34 @@ _DEFAULT_VMS: tuple[Vm, ...] = (("-server", "KNOWN", ""), ("-client", "IGNORE", 
 _KINDS = ("KNOWN", "WARN", "IGNORE", "ERROR", "ALIASED_TO")
 
 
-def jdk_feature(java_home: Path) -> int:
+def jdk_feature(java_home: str | Path) -> int:
     """Return the feature version (17, 25) that the JDK's `release` file names, 0 when that cannot be told."""
     try:
-        text = (java_home / "release").read_text(encoding="utf-8", errors="replace")
+        with open(f"{java_home}/release", encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
     except OSError:
         return 0
-    found = re.search(r'^JAVA_VERSION="?(?:1\.)?([0-9]+)', text, re.MULTILINE)
-    return int(found.group(1)) if found else 0
+    for line in lines:
+        version = line.removeprefix("JAVA_VERSION=").removeprefix('"')
+        digits = _leading_digits(version.removeprefix("1.")) or _leading_digits(version)
+        if line.startswith("JAVA_VERSION=") and digits:
+            return int(digits)
+    return 0
 
 
-def read_vms(java_home: Path) -> list[Vm]:
+def _leading_digits(text: str) -> str:
+    return text[: len(text) - len(text.lstrip("0123456789"))]
+
+
+def read_vms(java_home: str | Path) -> list[Vm]:
     """Return (flag, kind, alias) for each line of lib/jvm.cfg, KNOWN, IGNORE, WARN, ERROR or ALIASED_TO.
 
     Raises JavaLaunchError when there is no such file.
     """
-    path = java_home / "lib" / "jvm.cfg"
+    path = f"{java_home}/lib/jvm.cfg"
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
     except OSError as error:
         raise JavaLaunchError(f"Error: could not open `{path}'") from error
     vms: list[Vm] = []
@@ -90,7 +100,7 @@ def look_for_version(arguments: Sequence[str], environ: Mapping[str, str], notes
 
 
 def select_vm(
-    arguments: Sequence[str], environ: Mapping[str, str], java_home: Path | None, notes: list[str]
+    arguments: Sequence[str], environ: Mapping[str, str], java_home: str | Path | None, notes: list[str]
 ) -> tuple[list[str], str]:
     """Take out -server and its kind; return what is left and the directory of libjvm.so below lib/, or a path.
 
@@ -128,10 +138,10 @@ def select_vm(
     return kept, _resolve(chosen, by_flag, vms[0], notes)
 
 
-def vm_exists(java_home: Path, vm: str) -> bool:
+def vm_exists(java_home: str | Path, vm: str) -> bool:
     """Tell whether there is a libjvm.so for this JVM."""
-    directory = Path(vm) if "/" in vm else java_home / "lib" / vm
-    return (directory / "libjvm.so").exists()
+    directory = vm if "/" in vm else f"{java_home}/lib/{vm}"
+    return os.path.exists(f"{directory}/libjvm.so")
 
 
 def _resolve(vm: Vm, by_flag: Mapping[str, Vm], default: Vm, notes: list[str]) -> str:
@@ -153,7 +163,4 @@ def _resolve(vm: Vm, by_flag: Mapping[str, Vm], default: Vm, notes: list[str]) -
 
 def is_source_file(name: str) -> bool:
     """Tell whether the launcher takes this main class for a source file: NAME.java, and it exists."""
-    try:
-        return name.endswith(".java") and Path(name).exists()
-    except (OSError, ValueError):  # not searchable, or a NUL in it
-        return False
+    return name.endswith(".java") and os.path.exists(name)

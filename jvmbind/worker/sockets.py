@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from typing import NamedTuple
 
 from jvmbind.posix.shortage import gone_meanwhile
+from jvmbind.record import NamedTuple
 
 _IPPROTO_MPTCP = 262  # linux/in.h
 

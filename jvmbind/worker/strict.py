@@ -8,7 +8,6 @@ descriptor, with the very bytes. Sources: seccomp_unotify(2), bind(2), ip(7), ne
 from __future__ import annotations
 
 import ctypes
-import ipaddress
 import os
 import socket
 
@@ -20,7 +19,7 @@ _LOCAL = {socket.AF_UNIX, socket.AF_NETLINK}  # no network is reached: the JVM's
 
 def refuses_any_port(protocol: str, host: str) -> bool:
     """Whether a bind of port 0 is refused: a TCP client needs it and cannot be reached, but datagrams come in at once."""
-    return protocol != "tcp" and not ipaddress.ip_address(same_address(host)).is_loopback
+    return protocol != "tcp" and not same_address(host).is_loopback
 
 
 def refuses_family(fd: int, family: int) -> bool:

@@ -8,7 +8,8 @@ Sources: tcp(7) on TCP_INFO, ioctl_tcp's SIOCINQ and SIOCOUTQ, proc(5), epoll(7)
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+
+from jvmbind.record import NamedTuple
 
 _SAME_MOMENT = 20  # milliseconds in which two times of TCP_INFO may be one tick of the kernel's clock
 _PAUSE = 1000  # milliseconds between two pieces of an answer that is made bit by bit

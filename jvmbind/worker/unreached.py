@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from jvmbind.posix.process import children
+from jvmbind.record import NamedTuple
 from jvmbind.worker import facade
 from jvmbind.worker.script_jvm import exit_status
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

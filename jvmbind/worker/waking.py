@@ -14,13 +14,13 @@ import os
 import select
 import signal
 import socket
-from typing import TYPE_CHECKING
 
 from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
 from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.posix.signals import Disposition, disposition
 from jvmbind.worker.connections import waits
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ def interrupt(fds: Collection[int], *, memory: int, pid: int, libc: ctypes.CDLL)
     Returns those on which one sits that cannot be told so: one of a process without a handler for the JDK's signal, which
     would then end it.
     """
-    caught, asleep = disposition(pid, _INTERRUPT) is Disposition.CAUGHT, set[int]()
+    caught, asleep = disposition(pid, _INTERRUPT) == Disposition.CAUGHT, set[int]()
     for wait in waits(pid, memory) if fds else ():
         on = wait.fds.intersection(fds)
         if caught and on:

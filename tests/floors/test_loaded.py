@@ -22,7 +22,7 @@ MOST_OF_THE_BROKER = 500
 # Third-party code that may run with privilege.
 ALLOWED_OUTSIDE = {"prctl", "_prctl"}
 # Of jvmbind, what may run with privilege.
-ALLOWED_OWN = ("jvmbind", "jvmbind.errors", "jvmbind.spec", "jvmbind.root")
+ALLOWED_OWN = ("jvmbind", "jvmbind.errors", "jvmbind.record", "jvmbind.spec", "jvmbind.root")
 
 REPORT = """
 import sys
@@ -88,6 +88,31 @@ def test_supervisor_loads_no_jpype() -> None:
 
     assert [name for name in loaded if name.partition(".")[0] in {"jpype", "_jpype", "numpy"}] == []
     assert [name for name in loaded if name.startswith("jvmbind.worker")] == []
+
+
+# What each costs is in docs/benchmarks.md: a worker is started for every generation, and its JVM waits for it.
+DEAR = {
+    "collections",
+    "contextlib",
+    "enum",
+    "functools",
+    "ipaddress",
+    "json",
+    "logging",
+    "pathlib",
+    "re",
+    "signal",
+    "socket",
+    "typing",
+}
+
+
+def test_worker_loads_nothing_dear_before_its_jvm() -> None:
+    """Until the JVM is created a worker loads no module that makes a start longer; its responder does so beside it."""
+    loaded = loaded_by("jvmbind.worker.main", "jvmbind.worker.jni", "jvmbind.worker.launch")
+
+    assert DEAR & set(loaded) == set()
+    assert [name for name in loaded if name in {"jvmbind.worker.handover", "jvmbind.worker.attendant"}] == []
 
 
 def test_package_itself_loads_nothing() -> None:

@@ -10,7 +10,9 @@ import pytest
 from jvmbind.posix.signals import block_and_open
 from jvmbind.spec import ServiceSpec
 from jvmbind.supervisor import actions
-from jvmbind.supervisor.loop import FORWARDED, Loop
+from jvmbind.supervisor.loop import Loop
+from jvmbind.supervisor.starting import Starter
+from jvmbind.supervisor.terminal import FORWARDED
 
 
 def test_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,4 +23,4 @@ def test_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(actions, "Generation", fail)
     monkeypatch.setattr(Loop, "_wait", lambda _: pytest.fail("it waits"))
-    assert Loop(ServiceSpec("x", "/nowhere", (), ()), [], block_and_open(FORWARDED)).run() == 71
+    assert Loop(ServiceSpec("x", "/nowhere", (), ()), [], block_and_open(FORWARDED), Starter()).run() == 71

@@ -117,4 +117,4 @@ def test_dispositions() -> None:
     found = [disposition(os.getpid(), number) for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)]
 
     assert found == [Disposition.IGNORED, Disposition.CAUGHT, Disposition.DEFAULT]
-    assert disposition(2**22 - 1, signal.SIGUSR1) is Disposition.DEFAULT
+    assert disposition(2**22 - 1, signal.SIGUSR1) == Disposition.DEFAULT

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jvmbind.errors import JavaLaunchError, JvmbindError
-from jvmbind.worker.argfile import split_argfile
+from jvmbind.worker.argfile_words import split_argfile
 from jvmbind.worker.arguments import Mode, expand_arguments, jdk_feature, parse, parse_size
 from jvmbind.worker.classpath import expand_class_path
 from jvmbind.worker.selection import read_vms, select_vm

@@ -14,6 +14,7 @@ from jvmbind.lifecycle import Change
 from jvmbind.plan.service import at_start
 from jvmbind.spec import ServiceSpec, parse_listen
 from jvmbind.supervisor.actions import Actions
+from jvmbind.supervisor.starting import Starter
 
 if TYPE_CHECKING:
     from jvmbind.supervisor.changes import Changes
@@ -28,7 +29,7 @@ def no_descriptor(*_: object) -> Any:
 
 def begun(told: list[tuple[str, dict[str, Any]]], fd: int) -> Changes:
     """Return a reload on its way, to a version with one more listener."""
-    changes = Actions(NOW, ()).changes
+    changes = Actions(NOW, (), Starter()).changes
     changes.tell = lambda word, answer: told.append((word, answer))
     assert changes.take(Change.RELOAD, ("", NEXT, {"web": (parse_listen("web=80"), fd)})) == ""
     return changes
@@ -61,7 +62,7 @@ def test_an_end_that_meets_an_error(failure: str, part: str, monkeypatch: pytest
 def test_a_key_that_counts_at_the_start_alone() -> None:
     """Whoever reloads or restarts is told, each time, which changed keys of the file have no effect before the next start."""
     before, after = read(user="a", env=["X=1"]), read(user="b", env=["X=1"])
-    changes = Actions(NOW._replace(at_start=before), ()).changes
+    changes = Actions(NOW._replace(at_start=before), (), Starter()).changes
     told: list[dict[str, Any]] = []
     changes.tell = lambda _, answer: told.append(answer)
 
@@ -102,7 +103,7 @@ def test_each_key_that_counts_at_the_start_alone(key: str, value: object) -> Non
 
 def test_a_refused_restart_has_stopped_nothing() -> None:
     """A restart that is refused for what it would run says that nothing was stopped; a reload, or a bad moment, does not."""
-    changes = Actions(NOW, ()).changes
+    changes = Actions(NOW, (), Starter()).changes
 
     assert changes.refuse(Change.RESTART, "no jar") == "no jar; nothing was stopped"
     assert changes.last is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jvmbind.posix.notify import Notifier
+from jvmbind.posix.role import worker_environ
 from jvmbind.spec import parse_listen
 from jvmbind.wire import Notified, Status
 from jvmbind.worker.lifecycle_pipes import LifecyclePipes
@@ -104,7 +105,7 @@ def test_names_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         taken_out = [f"FDSTOREREMOVE=1\nFDNAME={name}" for name in ("old@7", f"web@{inodes[0]}", f"a+ipv4@{inodes[2]}")]
         assert heard(manager) == [taken_out[0], *stored, stored[0], *taken_out[1:]]
         notifier._socket.close()
-    assert "LISTEN_FDNAMES" not in notifier.environ_for_worker({"LISTEN_FDNAMES": "web"})
+    assert "LISTEN_FDNAMES" not in worker_environ({"LISTEN_FDNAMES": "web"})
 
 
 def test_an_application_that_says_much() -> None:

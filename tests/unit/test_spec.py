@@ -442,13 +442,14 @@ SERVICES = st.builds(ServiceSpec, **{name: FIELDS[hint] for name, hint in get_ty
 
 
 @given(SERVICES)
-def test_service_survives_json(spec: ServiceSpec) -> None:
-    """A service written as JSON for the next role is read back equal, types included."""
-    again = ServiceSpec.from_json(spec.to_json())
+def test_service_survives_being_written(spec: ServiceSpec) -> None:
+    """A service written for the next role, as JSON or packed, is read back equal, types included, and told from the other."""
+    assert not spec.packed().startswith(spec.to_json()[:2])
 
-    assert again == spec
-    assert all(isinstance(listener, ListenSpec) for listener in again.listeners)
-    assert [type(value) for value in again] == [type(value) for value in spec]
+    for again in (ServiceSpec.from_json(spec.to_json()), ServiceSpec.unpacked(spec.packed())):
+        assert again == spec
+        assert all(isinstance(listener, ListenSpec) for listener in again.listeners)
+        assert [type(value) for value in again] == [type(value) for value in spec]
 
 
 @pytest.mark.parametrize(
