@@ -110,6 +110,8 @@ def _text(words: str) -> bytes:
 class Stomp:
     """One persistent message with a receipt for each record; the check consumes the queue."""
 
+    consumes = True
+
     def __call__(self, client: Client) -> None:
         """Write one record."""
         name = number()
