@@ -162,20 +162,17 @@ class Mqtt:
 
         A broker may drop what a subscriber is sent too fast (QoS 0), so what is not among all of them is asked for by name.
         """
-        names = self._retained(client, ["#"], len(client.acknowledged))
-        rest = [name for name in client.acknowledged if name not in names]
-        for begin in range(0, len(rest), 10):
-            several = rest[begin : begin + 10]
-            names += self._retained(client, several, len(several))
+        names = self._retained(client, "#", len(client.acknowledged))
+        for name in set(client.acknowledged).difference(names):
+            names += self._retained(client, name, 1)
         return names
 
-    def _retained(self, client: Client, topics: list[str], count: int) -> list[str]:
-        """Return what comes for subscriptions, until it is `count` messages or nothing comes for three seconds."""
+    def _retained(self, client: Client, topic: str, count: int) -> list[str]:
+        """Return what comes for a subscription, until it is `count` messages or nothing comes for three seconds."""
         names: list[str] = []
         with client.connected() as connection:
-            self._connect(connection, "verify")
-            for number_of_packet, topic in enumerate(topics, 1):
-                connection.sendall(_packet(0x82, struct.pack("!H", number_of_packet) + _short(f"matrix/{topic}") + b"\0"))
+            self._connect(connection, number())
+            connection.sendall(_packet(0x82, b"\0\2" + _short(f"matrix/{topic}") + b"\0"))
             connection.settimeout(3)
             try:
                 while len(names) < count:
