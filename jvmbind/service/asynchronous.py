@@ -237,6 +237,13 @@ class AsyncRunningService(Handle):
             self._end_now()
             self.close()
 
+    def _read(self) -> bool:
+        """Understand what has come; whoever else waits for it looks again, for the loop will not say so a second time."""
+        found = super()._read()
+        if found:
+            self._wake()
+        return found
+
     def _begin(self, kind: OperationKind) -> Outcome:
         self._check()
         self._read()
@@ -257,8 +264,7 @@ class AsyncRunningService(Handle):
         """Wait for a condition that what the service says can bring about; return whether it holds."""
         loop = asyncio.get_running_loop()
         while True:
-            if self._read():
-                self._wake()
+            self._read()
             if not self._child.is_open and not self._closed:
                 loop.remove_reader(self._child.socket)  # its end would be readable for ever
             if condition():

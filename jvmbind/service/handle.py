@@ -91,7 +91,13 @@ class Handle:
 
     def _send(self, kind: OperationKind) -> Outcome:
         outcome, packet = self._ledger.ask(kind)
-        if not self._child.send(packet):
+        try:
+            is_sent = self._child.send(packet)
+        except BlockingIOError:
+            reason = "its supervisor is stopped, or hangs"
+            msg = f"{self._ledger.who} takes no more requests: {reason}"
+            raise ServiceTimeoutError(msg, self._ledger.state, reason) from None
+        if not is_sent:
             self._read()
             if not self._ledger.ended:
                 outcome.lost = self._ledger.ended_error  # its process ends in a moment

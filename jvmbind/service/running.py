@@ -238,6 +238,14 @@ class RunningService(Handle):
             self._end_now()
             self.close()
 
+    def _read(self) -> bool:
+        """Understand what has come, one thread at a time; whoever else waits for it looks again."""
+        with self._changed:
+            found = super()._read()
+            if found:
+                self._changed.notify_all()
+            return found
+
     def _begin(self, kind: OperationKind) -> Outcome:
         self._check()
         with self._changed:
@@ -260,8 +268,7 @@ class RunningService(Handle):
         me = threading.get_ident()
         while True:
             with self._changed:
-                if self._read():
-                    self._changed.notify_all()
+                self._read()
                 if condition():
                     return True
                 left = deadline.left()

@@ -18,7 +18,7 @@ from support.users import SERVICE_USER
 pytestmark = [pytest.mark.root, pytest.mark.jvm]
 
 PROGRAM = """
-import asyncio, os, signal, sys, threading
+import asyncio, os, signal, sys, threading, time
 import jvmbind
 
 def service(**more):
@@ -34,6 +34,11 @@ async def main():
             async for event in running.events():
                 kinds.append(event.kind)
         following = asyncio.create_task(follow())
+        served = asyncio.create_task(running.wait_for("ready"))
+        await asyncio.sleep(0)
+        while running.state != "ready":
+            time.sleep(0.01)  # the task that waits cannot read before this one
+        print("both", await asyncio.wait_for(served, 20), flush=True)
         await running.wait_ready()
         waits = [asyncio.create_task(running.wait_for("backing off")) for _ in range(50)]
         await asyncio.sleep(0)
@@ -96,6 +101,7 @@ def test_asyncio(runner: Runner, jdk: Jdk, probes: Path) -> None:
     assert service.wait(100) == 0, service.report()
     said = [line for line in service.stdout.splitlines() if not line.startswith(("BOUND", "READY"))]
     assert said == [
+        "both ready",
         "threads 1",
         "busy",
         "result 2",
