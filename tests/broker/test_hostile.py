@@ -62,22 +62,25 @@ while True:
     # A connection with SO_LINGER and unsent data: who closes it last waits for as long as its sender likes.
     "files": """
 listening, kept = socket.create_server(('127.0.0.1', 0)), []
-for number in range(10**9):
-    stuck = socket.create_connection(listening.getsockname())
-    kept = [*kept[-100:], listening.accept()[0]]
-    stuck.setblocking(False)
-    try:
-        while True: stuck.send(b'x' * 65536)
-    except BlockingIOError: pass
-    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 600))
-    try:
-        with connect(path) as sock:
+for number in range(900):
+    if os.fork() == 0:
+        stuck = socket.create_connection(listening.getsockname())
+        stuck.setblocking(False)
+        try:
+            while True: stuck.send(b'x' * 65536)
+        except BlockingIOError: pass
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 600))
+        try:
+            sock = connect(path)
             for _ in range(1 + number % 2):  # the second one is closed with the connection
                 sock.sendmsg([b'x' * 64], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack('200i', *[stuck.fileno()] * 200))])
-            stuck.close()
-    except OSError: stuck.close()
+        finally:
+            os._exit(0)  # an end does not wait for its sockets
+    kept.append(listening.accept()[0])
+    os.wait()
     if number == 3: print('READY', flush=True)
     time.sleep(0.05)
+time.sleep(1000)
 """,
     "closing early": """
 print('READY', flush=True)
@@ -94,8 +97,8 @@ def harm(broker: Broker, program: str) -> Iterator[subprocess.Popen[str]]:
     """Run a hostile program as another user for the time of the block."""
     with broker.run_as(OTHER_USER, START + program) as client:
         assert client.stdout is not None
-        assert client.stdout.readline() == "READY\n", broker.service.report()
         try:
+            assert client.stdout.readline() == "READY\n", broker.service.report()
             yield client
         finally:
             for pid in broker.network.processes():
