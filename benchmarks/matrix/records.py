@@ -168,7 +168,7 @@ class Mqtt:
         return names
 
     def _retained(self, client: Client, topic: str, count: int) -> list[str]:
-        """Return what comes for a subscription, until it is `count` messages or nothing comes for three seconds."""
+        """Return what comes for a subscription, at most `count` messages, until the broker is silent for 3 s or ends it."""
         names: list[str] = []
         with client.connected() as connection:
             self._connect(connection, number())
@@ -188,7 +188,7 @@ class Mqtt:
                     if kind >> 4 == 3:
                         (length,) = struct.unpack("!H", body[:2])
                         names.append(body[2 : 2 + length].decode().partition("/")[2])
-            except TimeoutError:
+            except (TimeoutError, EndedError):
                 pass
         return names
 
