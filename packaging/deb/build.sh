@@ -25,7 +25,7 @@ if git rev-parse --git-dir > /dev/null 2>&1; then
     epoch=$(git log -1 --format=%ct)
 else
     cp -a . "$tree"
-    epoch=$(stat -c %Y pyproject.toml)
+    epoch=$(stat -c %Y jvmbind/__init__.py)
 fi
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$epoch}
 

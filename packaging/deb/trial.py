@@ -155,8 +155,9 @@ def try_in_lab(lower: str, folder: Path) -> None:
                 "sh", "-c", ". /etc/os-release; echo $PRETTY_NAME, $(python3 -V), $(systemctl --version | head -n 1)"
             ).stdout.strip()
         )
-        # Which every installed system has: `systemctl enable` makes it, and nobody removes it.
-        (lab.root / "etc/systemd/system/multi-user.target.wants").mkdir()
+        # Which every installed system has: `systemctl enable` makes them, and nobody removes them.
+        for target in ("multi-user", "sockets"):
+            (lab.root / f"etc/systemd/system/{target}.target.wants").mkdir()
         # The state without the package, with all that it depends on.
         lab.run("apt-get", "purge", "-y", "jvmbind", timeout=300)
         before = files(lab)
@@ -172,6 +173,8 @@ def try_in_lab(lower: str, folder: Path) -> None:
         assert "www-data" in shown["processes"]
         upgrade(lab, network, newer)
         lab.run("systemctl", "enable", "jvmbind@shop")
+        lab.run("systemctl", "enable", "--now", "jvmbind-broker.socket")
+        assert lab.run("jvmbind", "logs", "shop", "--events", "-n", "1").stdout.count("\n") == 1
         lab.run("apt-get", "purge", "-y", "jvmbind", timeout=300)
         with contextlib.suppress(ConnectionRefusedError):
             ask(network)
