@@ -47,6 +47,7 @@ class Program:
         self._number = 0  # of the last event
         self._death: Death | None = None  # the last one that was told
         self._change: dict[str, Any] | None = None
+        self._answers: list[str] = []
 
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
@@ -88,15 +89,16 @@ class Program:
         return found
 
     def reply(self, number: int) -> Callable[[dict[str, Any]], None]:
-        """Return what answers one request."""
+        """Return what answers one request, once the state that the answer tells of has been told."""
 
         def answer(values: dict[str, Any]) -> None:
-            self._notifier.answer(json.dumps({"number": number, **values}))
+            self._answers.append(json.dumps({"number": number, **values}))
 
         return answer
 
     def tell(self, world: Actions, state: State) -> None:
-        """Tell what has happened since the last call."""
+        """Tell what has happened since the last call, then give the answers to what was asked meanwhile."""
+        answers, self._answers = self._answers, []
         if not self._is_there:
             return
         deaths = world.deaths
@@ -112,6 +114,8 @@ class Program:
         if told != self._told:
             self._told = told
             self._event("state", world, state)
+        for answer in answers:
+            self._notifier.answer(answer)
 
     def ended(self, world: Actions, state: State) -> None:
         """Tell how the service has ended: the program may not be able to learn it from the kernel (wait(2) on SIGCHLD)."""
