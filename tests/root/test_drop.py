@@ -43,6 +43,7 @@ KINDS = (
     ("its own memory, to read addresses", r"/proc/(self|\d+)/mem"),
     ("program file", r".*/jvmbind-tests-[^/]+/.*"),
     ("JPype's jar", r".*/org\.jpype\.jar"),
+    ("the Java API", r".*/jvmbind/_shim\.jar"),
     ("JVM statistics", r"/tmp/hsperfdata_[^/]+/\d+"),
     ("description of the service", r"/memfd:.*"),
 )
