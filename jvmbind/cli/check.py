@@ -82,6 +82,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     try:
+        check_proc()  # the file is opened by way of /proc/self/fd
         report = examine(load(config_path(options.file)))
     except JvmbindError as error:
         if options.json:

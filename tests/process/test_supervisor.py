@@ -67,11 +67,11 @@ def lines(service: Service, pattern: str) -> list[str]:
 
 
 def workers(service: Service) -> list[int]:
-    """Return the children of the supervisor."""
+    """Return the workers; children that only read the command line are none."""
     found = []
     for pid in service.processes():
         with contextlib.suppress(OSError):
-            if procfs.parent(pid) == service.pid:
+            if procfs.parent(pid) == service.pid and any("/worker/" in word for word in procfs.command_line(pid)):
                 found.append(pid)
     return found
 
