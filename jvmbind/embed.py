@@ -73,10 +73,12 @@ def drop_permanently(user: str | None = None) -> UserSpec:
     remains or when another thread runs, and the program must then end; ConfigurationError for a user that does not exist.
     """
     who = resolve_user(user)
-    changes_user = os.geteuid() == 0
+    changes_user, dumpable = os.geteuid() == 0, prctl.get_dumpable()
     drop.drop_permanently(who.uid, who.gid, who.groups)
     if changes_user:
         os.environ.update({"HOME": who.home, "USER": who.name, "LOGNAME": who.name, "SHELL": who.shell})
+    else:
+        prctl.set_dumpable(dumpable)  # this program stays its user's own, with its JVM, which jcmd is to reach
     return who
 
 

@@ -70,8 +70,11 @@ def ask(
             fd = give(os.fsdecode(message[0]))
             socket.send_fds(ours, [b"."], [fd])
             os.close(fd)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)  # what it still has to say does not count, and it may wait for ever
+        raise
     finally:
-        ours.close()  # a child that waits for a descriptor ends
+        ours.close()
         status = os.waitpid(child, 0)[1]
     try:
         fcntl.fcntl(answer, fcntl.F_ADD_SEALS, _SEALS)  # refused where anybody could still write: a mapping of the child's

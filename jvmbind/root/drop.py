@@ -81,6 +81,7 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0)
     `keep` is a bit mask of capabilities that stay, permitted and effective alone: for a process that runs no program.
     Where this process may not change its ids, they must be its own already. The bounding set is emptied where
     CAP_SETPCAP is held (root); elsewhere it stays as it was and no_new_privs keeps it from ever mattering.
+    No other process of that user can trace this one from then on, until it executes a program.
     Raises NotPermittedError when any step fails or any doubt remains; the caller must then end.
     """
     before = credentials()
@@ -109,7 +110,7 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0)
             os.setgroups(groups)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
-            prctl.set_dumpable(0)
+        prctl.set_dumpable(0)  # before the capabilities go: to give them up leaves a process as traceable as it was
         # Where there is none, no call is needed that a sandbox may forbid (systemd's @privileged); the proof is the same.
         if keep or any(before[0].capabilities[name] for name in ("CapPrm", "CapEff", "CapInh")):
             _clear_capabilities(keep)

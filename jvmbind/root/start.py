@@ -21,14 +21,7 @@ from jvmbind.root.inherited import passed, take
 from jvmbind.root.listeners import Listener, NotBoundError, bind_listeners, release
 from jvmbind.root.owned import check_own_code, open_configuration
 from jvmbind.root.plan import Plan, read_plan
-from jvmbind.root.process import (
-    check_proc,
-    close_to_others,
-    fill_standard_fds,
-    is_privileged,
-    set_limits,
-    wait_for_children,
-)
+from jvmbind.root.process import check_proc, close_to_others, fill_standard_fds, is_privileged, set_limits, wait_for_children
 from jvmbind.root.user import NOBODY, look_up
 from jvmbind.spec import UserSpec
 
@@ -122,9 +115,9 @@ def _bind(plan: Plan, user: UserSpec, sent: tuple[int, ...], *, root: bool) -> S
     owner = user if root else None
     listeners: list[Listener] = []
     try:
-        announced = passed(os.environ)
+        announced, of_broker = passed(os.environ), () if root else sent  # root asks no broker
         adopted = [(spec, take(spec, fd, announced)) for spec, fd in plan.listeners if fd >= 0]
-        adopted += [(spec, take(spec, sent[-2 - fd], sent)) for spec, fd in plan.listeners if -2 - len(sent) < fd < -1]
+        adopted += [(spec, take(spec, sent[-2 - fd], of_broker)) for spec, fd in plan.listeners if -2 - len(sent) < fd < -1]
         listeners = bind_listeners([spec for spec, _ in plan.listeners], adopted, owner)
         drop_permanently(user.uid, user.gid, user.groups)
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -10,13 +11,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import prctl
 import pytest
 
 from jvmbind.errors import ConfigurationError, NotPermittedError
 from jvmbind.posix.fds import open_fds
 from jvmbind.root.child import Channel, ask
+from jvmbind.root.drop import CAP_NET_BIND_SERVICE, drop_permanently
 from jvmbind.root.start import start
 from jvmbind.root.user import NOBODY, look_up
+from jvmbind.spec import UserSpec
 from support.users import SERVICE_USER, User
 
 pytestmark = pytest.mark.root
@@ -47,6 +51,31 @@ def test_who_answers() -> None:
     assert os.getresuid() == (0, 0, 0)
 
 
+def look_into_the_parent() -> int:
+    """Return 0 where another process of the user, without a right, can look into the one that calls this, else 1."""
+    if other := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(other, 0)[1])
+    drop_permanently(os.getuid(), os.getgid(), tuple(os.getgroups()))
+    try:
+        os.close(os.open(f"/proc/{os.getppid()}/environ", os.O_RDONLY))  # ptrace(2), access mode checking
+    except PermissionError:
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("keep", [None, 1 << CAP_NET_BIND_SERVICE, 0], ids=["root", "one-capability", "nothing"])
+def test_nobody_looks_into_who_answers(keep: int | None) -> None:
+    """Whoever reads for a start, no other process of its user can trace it, and so have a say in what is bound."""
+    user = NOBODY
+    if keep is not None:
+        user = UserSpec(54399, 54399, (54399,), "", "", "")
+        drop_permanently(user.uid, user.gid, user.groups, keep)
+        prctl.set_dumpable(1)  # as after an exec
+        assert (look_into_the_parent() == 0) == (keep == 0)  # it can look
+
+    assert ask(user, lambda _: b"%d" % look_into_the_parent(), "the question", os.dup)[0] == b"1"  # type: ignore[arg-type]
+
+
 def test_files_and_sockets(workspace: Path) -> None:
     """The child gets a file that it could not open itself, and root the socket that the child has."""
     secret = workspace / "secret"
@@ -72,6 +101,17 @@ def test_a_file_that_root_does_not_give() -> None:
 
     with pytest.raises(ConfigurationError, match="/etc/shadow"):
         asked(lambda channel: str(channel.open("/etc/shadow")).encode(), refuse)
+
+    def stay(channel: Channel) -> bytes:
+        """Ask as a hostile child would, which does not mind the answer."""
+        with contextlib.suppress(SystemExit):
+            os._exit = sys.exit  # type: ignore[assignment]
+            channel.open("/etc/shadow")
+        signal.pause()
+        return b""
+
+    with pytest.raises(ConfigurationError, match="/etc/shadow"):
+        asked(stay, refuse)
 
 
 @pytest.mark.parametrize("end", ["signal", "status", "exception"])
@@ -153,3 +193,18 @@ def test_a_configuration_that_nobody_named(workspace: Path) -> None:
     plan.read_service = lambda *words, **_: str(words[4].open(str(other))).encode()
     with pytest.raises(NotPermittedError, match="expected a file that the command line names"):
         start(["run", "-c", "/etc/jvmbind/shop.toml"])
+
+
+def test_a_socket_of_the_child() -> None:
+    """Root takes no socket from a child that has become nobody: it asks no broker, and that child may have kept the socket."""
+    from jvmbind.plan import start as plan  # noqa: PLC0415 - what a hostile child would run
+
+    def read(*words: Channel, **_: bool) -> bytes:
+        with socket.create_server(("127.0.0.1", 8080)) as sock:
+            words[4].send(sock.fileno())
+        return f"user={SERVICE_USER}\0name=x\0rest=\0listen=a\0sent=0\0protocol=tcp\0port=8080\0".encode()
+
+    plan.read_service = read  # type: ignore[assignment]
+    plan.examine_service = lambda *_: b"name=x\0rest=\0"
+    with pytest.raises(NotPermittedError, match="expected a socket that a parent or a broker has passed"):
+        start(["run"])
