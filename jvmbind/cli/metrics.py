@@ -7,6 +7,7 @@ supervisor has neither HTTP nor this library in it. Needs prometheus_client, an 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.server
 import socket
 import socketserver
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _MOMENT = 3.0  # seconds without a word, after which a supervisor counts as silent
 _PATIENCE = 10.0  # seconds for a client to say what it wants
 _AT_ONCE = 16  # clients
+# What an answer may lead to: a supervisor of another version does not count all of it, and a service's user may send anything.
+_NOT_COUNTED = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -143,8 +146,9 @@ def families(answers: dict[str, dict[str, Any]]) -> Iterator[Metric]:
     yield counter("deaths", "Ends of generations, by signal, or exit.", _deaths, "cause", "asked")
     ready = SummaryMetricFamily("jvmbind_time_to_ready_seconds", "From a start to the first client served.", labels=("service",))
     for name, answer in answers.items():
-        if found := answer.get("counts", {}).get("ready"):
-            ready.add_metric((name,), int(found["number"]), float(found["seconds"]))
+        with contextlib.suppress(*_NOT_COUNTED):
+            if found := answer.get("counts", {}).get("ready"):
+                ready.add_metric((name,), int(found["number"]), float(found["seconds"]))
     yield ready
     yield gauge("last_time_to_ready_seconds", "The last of these times.", lambda one: _one(one["counts"]["ready"]["last"]))
     yield gauge("accept_queue_length", "Connections that wait to be accepted.", lambda one: _queues(one, "queue"), "listener")
@@ -167,8 +171,8 @@ def _fill(family: Any, answers: dict[str, dict[str, Any]], values: _Values) -> M
         try:
             for labels, value in list(values(answer)) if answer else []:
                 family.add_metric((name, *labels), float(value))
-        except (TypeError, ValueError, LookupError, AttributeError):
-            continue  # a supervisor of another version, which does not count this
+        except _NOT_COUNTED:
+            continue
     filled: Metric = family
     return filled
 

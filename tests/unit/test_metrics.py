@@ -101,6 +101,15 @@ def test_an_answer_of_another_version() -> None:
     assert not [name for name in found if "restarts" in name]
 
 
+@pytest.mark.parametrize("counts", [None, 5, {"ready": 5}, {"ready": {"number": 1e999, "seconds": 1, "last": 10**400}}])
+def test_an_answer_that_is_hostile(counts: object) -> None:
+    """What one service answers, whose user may send anything, takes the numbers of no other service away."""
+    found = samples({"evil": {**ANSWER, "counts": counts}, "shop": ANSWER})
+
+    assert found["jvmbind_time_to_ready_seconds_count{service=shop}"] == 3
+    assert found["jvmbind_last_time_to_ready_seconds{service=shop}"] == 1.25
+
+
 @pytest.mark.parametrize("text", ["x", "0", "65536", "127.0.0.1:", "127.0.0.1:http", ":²"])
 def test_an_address_that_is_none(text: str) -> None:
     """What --serve cannot understand is refused with the form that it expects."""
