@@ -166,7 +166,7 @@ def ask(
         kind: type[JvmbindError] = BusyRefusedError if answer.get("busy") else RefusedError
         if answer.get("status") == NotPermittedError.status:
             kind = NotPermittedError
-        raise kind(f"{command}: {answer['error']}")
+        raise kind(f"{command}: {answer.get('error')}")
     return answer
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from jvmbind.cli import metrics
+from jvmbind.cli import control, metrics
 from jvmbind.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +117,15 @@ def test_an_address_that_is_none(text: str) -> None:
     """What --serve cannot understand is refused with the form that it expects."""
     with pytest.raises(UsageError, match=re.escape(f"--serve {text}: expected [HOST:]PORT")):
         metrics.main(["--serve", text])
+
+
+def test_an_answer_without_a_reason(tmp_path: Path) -> None:
+    """A service that refuses and does not say why is an error of that one, and no end of the command."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.send(b'{"ok": false}')
+        with patch.object(control, "_roots_connection", lambda _: ours), pytest.raises(control.RefusedError, match="status: "):
+            control.ask(str(tmp_path / "control"), "status", 1.0)
 
 
 def test_without_the_library() -> None:
