@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
+import signal
 import socket
 import stat
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jvmbind.spec import ListenSpec, UserSpec
+
+_PATIENCE = 10_000  # milliseconds for a bind in a directory, which may be on a slow file system
 
 
 def open_unix(spec: ListenSpec, user: UserSpec | None, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -88,11 +92,23 @@ def _in_directory(path: str, user: UserSpec, as_root: Callable[[int], None], as_
                 number = error.errno or errno.EIO
             finally:
                 os._exit(number)
-        number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        number = _end_of(child)
         if number:
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(directory)
+
+
+def _end_of(child: int) -> int:
+    """Return how a child has ended; one that its user has stopped, as its real user may, is killed: ETIMEDOUT."""
+    watched, poll = os.pidfd_open(child), select.poll()
+    poll.register(watched, select.POLLIN)
+    ended = poll.poll(_PATIENCE)
+    os.close(watched)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status) if ended else errno.ETIMEDOUT
 
 
 def _bind(sock: socket.socket, path: str, user: UserSpec, directory: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 from jvmbind.errors import JvmbindError, NotPermittedError, PortUnavailableError
 from jvmbind.posix.binding import bind_listeners
+from jvmbind.root import unix_socket
 from jvmbind.root.listeners import release
 from jvmbind.spec import UserSpec, parse_listen
 from support.users import OTHER_USER, User, user
@@ -210,3 +212,18 @@ def test_a_root_that_may_not_give_away(workspace: Path, service_user: User) -> N
         bind_listeners([parse_listen(f"x=unix:{guarded}/x.sock")], user=as_spec(service_user))
 
     assert list(guarded.iterdir()) == []
+
+
+def test_a_child_that_is_stopped(workspace: Path, service_user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of the service's user may stop the child that binds for it; root goes on, and no child is left."""
+    monkeypatch.setattr(unix_socket, "_PATIENCE", 100)
+    place = owned(workspace / "place", service_user)
+
+    def stop(_: int) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    with pytest.raises(OSError, match="Connection timed out") as failure:
+        unix_socket._in_directory(str(place / "socket"), as_spec(service_user), stop, stop)
+    assert failure.value.errno == errno.ETIMEDOUT
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
