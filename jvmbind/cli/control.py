@@ -151,7 +151,9 @@ def ask(
                 _check_server(sock, path)
             _check_ancestors(sock, path)
             sock.send(command.encode())
-            answer = _receive(sock, path, wait=wait, progress=progress)
+            # A status is there at once: nothing that a service says puts off the end of the wait for it.
+            until = time.monotonic() + patience if command == "status" else None
+            answer = _receive(sock, path, wait=wait, progress=progress, until=until)
             if command == "stop" and "begun" not in answer and answer["ok"]:
                 sock.recv(1)  # the end of the connection is that of the supervisor, and of its listeners
         except (TimeoutError, BlockingIOError) as error:
@@ -214,8 +216,10 @@ def _peer(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[str], None]) -> dict[str, Any]:
+def _receive(sock: socket.socket, path: str, *, wait: bool, progress: Callable[[str], None], until: float | None) -> dict[str, Any]:
     while True:
+        if until is not None:
+            sock.settimeout(max(0.001, until - time.monotonic()))
         data = sock.recv(_ANSWER_MAX)
         if not data:
             msg = f"{path}: the service ended before it answered"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -51,3 +52,28 @@ def test_a_supervisor_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert control.ask(path, "reload", progress=said.append)["error"] == ""
         thread.join()
     assert said == ["for it"]
+
+
+def test_a_service_that_puts_its_status_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that says for ever what it waits for does not hold who asks for its status, all services' metrics say."""
+    monkeypatch.setattr(control, "_PATIENCE", 0.3)
+    path = str(tmp_path / "control")
+
+    def serve(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client, contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                client.send(b'{"waits_for": "you"}')
+
+    ended = threading.Event()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(path)
+        server.listen()
+        thread = threading.Thread(target=serve, args=[server])
+        thread.start()
+        try:
+            with pytest.raises(SystemFailureError, match=r"no answer for 0\.3 s"):
+                control.ask(path, "status")
+        finally:
+            ended.set()
+            thread.join()
