@@ -99,7 +99,7 @@ for which in (os.PRIO_USER, os.PRIO_PGRP):
     try:
         os.setpriority(which, 0 if which == os.PRIO_USER else os.getpgid(supervisor) or supervisor, 19)
         print("changed others")
-    except PermissionError:
+    except (PermissionError, ProcessLookupError):  # ESRCH: in a PID namespace the leader of the group may be outside
         print("kept others")
 print("parent's death", libc.prctl(1, 15, 0, 0, 0))  # a child may, about its own
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))

@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.root, pytest.mark.jvm]
 
 USAGE, NOT_PERMITTED, CONFIGURATION, JAVA = 64, 77, 78, 1
 BOTH = Path(__file__).resolve().parent.parent / "support" / "both.py"
-HOME = [jdk for jdk in jdks.tested_jdks() if jdk.javac.exists()][-1].home  # MAIN is the compiler, which not every runtime has
+NEWEST = [jdk for jdk in jdks.tested_jdks() if jdk.javac.exists()][-1]  # MAIN is the compiler, which not every runtime has
+HOME = NEWEST.home
 NOWHERE = "192.0.2.1:80"
 MAIN = 'main = "com.sun.tools.javac.Main"\nclasspath = "{folder}"'
 
@@ -186,6 +187,8 @@ INPUTS: dict[str, tuple[str, int, str]] = {
     "a security manager": (option("-Djava.security.manager"), JAVA, "Security Manager"),
     "an archive that must be there": (option("-XX:SharedArchiveFile=/nosuch.jsa", "-Xshare:on"), JAVA, "archive"),
 }  # fmt: skip
+if NEWEST.feature < 24:  # JEP 486: until then a security manager was only deprecated
+    del INPUTS["a security manager"]
 
 
 @pytest.fixture(scope="module")
