@@ -17,7 +17,7 @@ from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, held, reach
 from jvmbind.posix.shortage import for_each
 from jvmbind.posix.socket_options import carry_over, restore
-from jvmbind.worker.connections import somebody_waits, waits_now
+from jvmbind.worker.connections import connections, somebody_waits, waits_now
 from jvmbind.worker.idle import HOP_LIMITS, Idle, idle_like, is_alive, knock
 from jvmbind.worker.moving import Move, move, register
 from jvmbind.worker.sockets import inode_of
@@ -275,6 +275,10 @@ class Given:
         """Whether the application waits for connections on a listener."""
         self.settle()
         return somebody_waits(self.of(index), self._memory, self._pid)
+
+    def has_accepted(self, index: int) -> bool:
+        """Whether the application has a connection that came through a listener; raises OSError for a shortage."""
+        return next(connections([self._specs[index]], self.known_fds()), None) is not None
 
 
 def listen_again(fd: int, backlog: int) -> None:

@@ -303,9 +303,12 @@ class HandOver:
         return bool(self._to_hide)
 
     def hide(self) -> None:
-        """Put idle sockets in the place of listeners on which a rehearsing application waits; raises OSError for a shortage."""
+        """Put idle sockets in the place of listeners on which a rehearsing application waits; raises OSError for a shortage.
+
+        Where clients come fast, no thread is ever seen to wait; one that has accepted a connection is as far.
+        """
         for index in sorted(self._to_hide):
-            if self.given.is_awaited(index):
+            if self.given.is_awaited(index) or self.given.has_accepted(index):
                 try:
                     self.given.drain([index])
                 except OSError as error:

@@ -1154,6 +1154,30 @@ def test_rehearsal_of_a_watched_socket() -> None:
     stage.play(application)
 
 
+def test_rehearsal_of_an_application_that_never_waits() -> None:
+    """Where clients come so fast that no thread is ever seen to wait, a connection that was accepted is enough for the idle socket."""
+    stage = Stage("80", parked=True)
+
+    def application() -> None:
+        stage.handover.release(rehearse=True)
+        busy = socket.socket(V6, TCP)
+        busy.bind(("::", 80))
+        busy.listen(50)
+        stage.handover.hide()
+        assert busy.getsockname()[1] == 80, "nobody waits, and nothing was accepted"
+        with socket.create_connection(("127.0.0.1", 80), 10):
+            busy.setblocking(True)
+            connection, _ = busy.accept()
+            stage.handover.hide()
+            assert busy.getsockname()[1] != 80
+            assert connection.getsockname()[1] == 80, "the client that is there is served on"
+            connection.close()
+        stage.handover.undrain()
+        assert busy.getsockname()[1] == 80
+
+    stage.play(application)
+
+
 def test_nobody_reaches_the_idle_socket() -> None:
     """The socket that stands in for a drained listener takes no connection, whichever port the kernel picked for it."""
     stage = Stage("80")

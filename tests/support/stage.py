@@ -61,6 +61,14 @@ class Stage:
             report=self.reports.append,
         )
         self.handover.jvm_is_up()
+        # The responder has one thread; here the application's part drains by itself while the main thread settles a bind.
+        settle, turn = self.handover.given.settle, threading.Lock()
+
+        def settle_in_turn() -> None:
+            with turn:
+                settle()
+
+        self.handover.given.settle = settle_in_turn  # type: ignore[method-assign]
         self.waiting: list[seccomp.Notification] = []
         self._program = seccomp.filter_program(machine, strict=strict)
         self._notify = -1
