@@ -21,6 +21,7 @@ BIND_ONLY_SOCKETS = 8  # connections at once, where a bind-only listener does no
 BIND_ONLY_MAX = 256
 UNIX_PATH_MAX = 107  # sun_path holds 108 bytes with the final NUL: unix(7)
 NAME_MAX = 64
+BROKER_SOCKET = "broker.sock"  # beside the directories of the services, so none may have that name
 
 _DIGITS = "0123456789"
 _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

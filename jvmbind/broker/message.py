@@ -9,9 +9,9 @@ import ipaddress
 import struct
 from typing import NamedTuple
 
-from jvmbind.spec import ListenSpec, same_address
+from jvmbind.spec import BROKER_SOCKET, ListenSpec, same_address
 
-SOCKET = "/run/jvmbind/broker.sock"
+SOCKET = f"/run/jvmbind/{BROKER_SOCKET}"
 REQUEST = struct.Struct("=8sBBBBHHIIII16s16s")
 REPLY = struct.Struct("=8sBBHi112s")
 MOST_CONNECTIONS = 64  # of a bind-only listener: it has two sockets for each, and one message carries 253 (SCM_MAX_FD)

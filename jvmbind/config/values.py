@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jvmbind.config.request import CONTROL_REQUESTS, UNLIMITED, Limit
 from jvmbind.errors import UsageError
 from jvmbind.listen import number_names
-from jvmbind.spec import NAME_MAX, READY_MODES, UNIX_PATH_MAX, WATCHDOG_ACTIONS, ListenSpec, parse_listen
+from jvmbind.spec import BROKER_SOCKET, NAME_MAX, READY_MODES, UNIX_PATH_MAX, WATCHDOG_ACTIONS, ListenSpec, parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,6 +140,8 @@ def path_list(value: object) -> str:
 def service_name(value: object) -> str:
     """Read the name of a service."""
     expected = f"a name of at most {NAME_MAX} letters, digits, '.', '_' and '-', beginning with a letter or a digit"
+    if value == BROKER_SOCKET:
+        raise ExpectedError("another name than that of the broker's socket in /run/jvmbind", value)
     # A leading dot would hide the socket of that name, or be the directory itself.
     if not isinstance(value, str) or not 0 < len(value) <= NAME_MAX or not set(value) <= _NAME or value[0] in "._-":
         raise ExpectedError(expected, value)

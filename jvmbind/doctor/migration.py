@@ -86,14 +86,16 @@ def _of_jsvc(command: str) -> str:
         elif not word.startswith("-"):
             rest = [word, *words]
             break
-    lines = [f'user = "{user or "www-data"}"', "", "[listen]", 'http = "80"', "", "[java]"]
-    lines += [f'daemon = "{rest[0] if rest else "CLASS"}"', f'classpath = "{class_path}"']
+    lines = [f"user = {_toml(user or 'www-data')}", "", "[listen]", 'http = "80"', "", "[java]"]
+    lines += [f"daemon = {_toml(rest[0] if rest else 'CLASS')}", f"classpath = {_toml(class_path)}"]
     lines += [f"{key} = [{', '.join(map(_toml, values))}]" for key, values in (("options", options), ("args", rest[1:])) if values]
     return "\n".join(lines)
 
 
 def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """Return a basic string of TOML: a control character is not allowed in one, and printed nowhere."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in plain) + '"'
 
 
 def _words(rule: str) -> list[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jvmbind.spec import UserSpec
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_PATIENCE = 60.0  # seconds; the longest that a child does without a word is to ask `java` about its options
 _STATUSES = {0, 1, 130, errors.EX_USAGE, errors.EX_UNAVAILABLE, errors.EX_OSERR, errors.EX_NOPERM, errors.EX_CONFIG}
 
 
@@ -63,6 +64,7 @@ def ask(
     theirs.close()
     status, sent = -1, list[int]()
     try:
+        ours.settimeout(_PATIENCE)
         while (message := socket.recv_fds(ours, 4096, 1, socket.MSG_CMSG_CLOEXEC))[0]:
             if message[1]:
                 sent += message[1]
@@ -70,23 +72,24 @@ def ask(
             fd = give(os.fsdecode(message[0]))
             socket.send_fds(ours, [b"."], [fd])
             os.close(fd)
-    except BaseException:
-        os.kill(child, signal.SIGKILL)  # what it still has to say does not count, and it may wait for ever
-        raise
+    except TimeoutError as error:  # another process of its user may have stopped it
+        msg = f"{what} has said nothing for {_PATIENCE:g} s"
+        raise (error if error.errno else NotPermittedError(msg)) from None
     finally:
         ours.close()
+        # It has closed its end by ending, and its status stands; or what it has to say does not count. It may wait for ever.
+        os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
     try:
         fcntl.fcntl(answer, fcntl.F_ADD_SEALS, _SEALS)  # refused where anybody could still write: a mapping of the child's
-        size = os.fstat(answer).st_size
-        data = os.pread(answer, min(size, PLAN_MAX + 1), 0)
+        data = os.pread(answer, PLAN_MAX + 1, 0)
     finally:
         os.close(answer)
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
     if code not in _STATUSES:
         msg = f"{what} ended with status {status}"
         raise NotPermittedError(msg)
-    if code or not size:
+    if code or not data:
         sys.exit(code)
     return data, tuple(sent)
 

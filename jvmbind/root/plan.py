@@ -12,7 +12,7 @@ import string
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jvmbind.errors import NotPermittedError
-from jvmbind.spec import BIND_ONLY_MAX, NAME_MAX, UNIX_PATH_MAX, ListenSpec
+from jvmbind.spec import BIND_ONLY_MAX, BROKER_SOCKET, NAME_MAX, UNIX_PATH_MAX, ListenSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def _flag(text: str) -> bool:
 
 def _name(text: str) -> str:
     """What becomes the name of a directory of root's: no way out of it, and no hidden one."""
-    return text if text[:1].isalnum() and set(text) <= _NAME and len(text) <= NAME_MAX else _refuse()
+    return text if text[:1].isalnum() and set(text) <= _NAME and len(text) <= NAME_MAX and text != BROKER_SOCKET else _refuse()
 
 
 def _protocol(text: str) -> str:

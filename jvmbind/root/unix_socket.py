@@ -100,15 +100,14 @@ def _in_directory(path: str, user: UserSpec, as_root: Callable[[int], None], as_
 
 
 def _end_of(child: int) -> int:
-    """Return how a child has ended; one that its user has stopped, as its real user may, is killed: ETIMEDOUT."""
+    """Return how a child has ended; one that its user has stopped, as its real user may, is killed: ECANCELED."""
     watched, poll = os.pidfd_open(child), select.poll()
     poll.register(watched, select.POLLIN)
-    ended = poll.poll(_PATIENCE)
-    os.close(watched)
-    if not ended:
+    if not poll.poll(_PATIENCE):
         os.kill(child, signal.SIGKILL)
+    os.close(watched)
     status = os.waitpid(child, 0)[1]
-    return os.waitstatus_to_exitcode(status) if ended else errno.ETIMEDOUT
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.ECANCELED
 
 
 def _bind(sock: socket.socket, path: str, user: UserSpec, directory: int) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from jvmbind.errors import ConfigurationError, NotPermittedError
 from jvmbind.posix.fds import open_fds
+from jvmbind.root import child
 from jvmbind.root.child import Channel, ask
 from jvmbind.root.drop import CAP_NET_BIND_SERVICE, drop_permanently
 from jvmbind.root.start import start
@@ -126,6 +127,23 @@ def test_a_child_that_dies(end: str) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(NotPermittedError, match="the question ended with status"):
+        asked(question)
+
+
+@pytest.mark.parametrize("hostile", ["stopped", "closed"])
+def test_a_child_that_never_ends(monkeypatch: pytest.MonkeyPatch, hostile: str) -> None:
+    """Root waits for ever neither for a child that another process of its user has stopped, nor for one that closes its end."""
+    monkeypatch.setattr(child, "_PATIENCE", 0.3)
+
+    def question(_: Channel) -> bytes:
+        if hostile == "stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        os.closerange(3, 1000)
+        signal.pause()
+        return b""
+
+    why = "the question has said nothing for 0.3 s" if hostile == "stopped" else "the question ended with status 9"
+    with pytest.raises(NotPermittedError, match=why):
         asked(question)
 
 

@@ -1155,7 +1155,7 @@ def test_rehearsal_of_a_watched_socket() -> None:
 
 
 def test_rehearsal_of_an_application_that_never_waits() -> None:
-    """Where clients come so fast that no thread is ever seen to wait, a connection that was accepted is enough for the idle socket."""
+    """Where clients come so fast that no thread is ever seen to wait, it is enough that a connection was accepted."""
     stage = Stage("80", parked=True)
 
     def application() -> None:

@@ -175,6 +175,7 @@ MISTAKES = {
     "name = 5": r"name: expected a name .*, got 5",
     "name = 'a/b'": r"name: expected",
     "name = '..'": r"name: expected",
+    "name = 'broker.sock'": r"name: expected another name than that of the broker's socket",
     "user = 'a:'": r"user: expected USER, USER:GROUP or :GROUP, got 'a:'",
     "listen = 80": r"listen: expected a table of NAME = .LISTENER., or an array",
     "[listen]\nhttp = 80": r"listen\.http: expected a listener in quotes.*, got 80",

@@ -58,6 +58,7 @@ def test_all_that_can_be_said_comes_back() -> None:
         "name=..\0",
         "name=.x\0",
         "name=a/b\0",
+        "name=broker.sock\0",
         f"name={'x' * 65}\0",
         "name=\u00e4\0",
         "chosen=0\0",
