@@ -73,7 +73,7 @@ def _conflict(one: ListenSpec, two: ListenSpec) -> bool:
         return False
     if one.protocol == "unix":
         return one.path == two.path
-    if one.port != two.port or (one.reuseport and two.reuseport):
+    if one.port != two.port or not one.port or (one.reuseport and two.reuseport):
         return False
     if is_wildcard(one.host) or is_wildcard(two.host):
         return bool(listener_families(one) & listener_families(two))

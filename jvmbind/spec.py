@@ -223,10 +223,11 @@ class _Reader:
         raise UsageError(msg)
 
 
-def parse_listen(text: str) -> ListenSpec:
+def parse_listen(text: str, *, free: bool = False) -> ListenSpec:
     """Parse `[NAME=][ADDR:]PORT[:APP_PORT][/tcp|/udp][,option...]` or `[NAME=]unix:/path[,option...]`.
 
-    The name is "" where none was given: `number_names` gives one once all listeners are known.
+    The name is "" where none was given: `number_names` gives one once all listeners are known. With `free` a port may be 0,
+    which is any that is free; the application's port is 0 too then, where none was given.
     Raises UsageError with the text, the position and what was expected.
     """
     reader = _Reader(text)
@@ -245,7 +246,7 @@ def parse_listen(text: str) -> ListenSpec:
         protocol = text[slash + 1 : end]
         if protocol not in {"tcp", "udp"}:
             reader.fail(slash + 1, "tcp or udp")
-    host, port, app_port = _address(reader, start, slash if slash >= 0 else end)
+    host, port, app_port = _address(reader, start, slash if slash >= 0 else end, 0 if free else 1)
     values = _options(reader, end, protocol)
     if values.get("v6only") and host is not None and ":" not in host:
         reader.fail(text.find("v6only", end), "no v6only with an IPv4 address")
@@ -274,7 +275,7 @@ def _name(reader: _Reader) -> tuple[str, int]:
     return name, equals + 1
 
 
-def _address(reader: _Reader, start: int, end: int) -> tuple[str | None, int, int]:
+def _address(reader: _Reader, start: int, end: int, lowest: int) -> tuple[str | None, int, int]:
     text = reader.text
     if text.startswith("[", start):
         close = text.find("]", start, end)
@@ -303,7 +304,7 @@ def _address(reader: _Reader, start: int, end: int) -> tuple[str | None, int, in
             )
             ports = start + len(first) + 1
     middle = text.find(":", ports, end)
-    port = _port(reader, ports, middle if middle >= 0 else end)
+    port = _port(reader, ports, middle if middle >= 0 else end, lowest)
     if middle < 0:
         return host, port, port
     return host, port, _port(reader, middle + 1, end)
@@ -325,10 +326,10 @@ def _ip(reader: _Reader, start: int, end: int, version: int, expected: str) -> s
     return str(mapped) if mapped is not None else str(address)
 
 
-def _port(reader: _Reader, start: int, end: int) -> int:
+def _port(reader: _Reader, start: int, end: int, lowest: int = 1) -> int:
     digits = reader.text[start:end]
-    if not _is_number(digits) or len(digits) > 5 or not 1 <= int(digits) <= 65535:
-        reader.fail(start, "a port from 1 to 65535")
+    if not _is_number(digits) or len(digits) > 5 or not lowest <= int(digits) <= 65535:
+        reader.fail(start, f"a port from {lowest} to 65535")
     return int(digits)
 
 

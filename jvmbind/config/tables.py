@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from jvmbind.spec import ListenSpec
 
@@ -13,8 +13,18 @@ Text = str | os.PathLike[str]
 """A path, or words that may be one."""
 Seconds = float | dt.timedelta
 """A time in seconds, or a timedelta."""
-Listen = Mapping[str, str | int] | Sequence[str | int | ListenSpec]
-"""Listeners by name, or one after the other; a number is a port."""
+
+
+class Held(Protocol):
+    """What has the descriptor of a bound socket, such as a socket.socket."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+
+Listen = Mapping[str, str | int | ListenSpec | Held] | Sequence[str | int | ListenSpec | Held]
+"""Listeners by name, or one after the other: a number is a port, 0 any free one, a socket one that the program has bound."""
 ReadyMode = Literal["accept", "listen", "connect", "notify"]
 RestartPolicy = Literal["never", "on-crash", "on-failure", "always"]
 ReloadMode = Literal["auto", "overlap", "restart"]

@@ -171,7 +171,7 @@ def variable(value: object) -> str:
 def listeners(value: object) -> tuple[ListenSpec, ...]:
     """Read the listeners: a table of name -> listener, or an array of listeners; each in the grammar of --listen."""
     if isinstance(value, dict):
-        specs = [_listener(f"{key}={_listener_text(item, f'.{key}')}", str(key), f".{key}") for key, item in value.items()]
+        specs = [_named_listener(str(key), item) for key, item in value.items()]
     elif isinstance(value, list | tuple):
         specs = [
             item if isinstance(item, ListenSpec) else _listener(_listener_text(item, f"[{i}]"), None, f"[{i}]")
@@ -184,6 +184,13 @@ def listeners(value: object) -> tuple[ListenSpec, ...]:
     except UsageError as error:
         raise ExpectedError("listeners that do not conflict", value, detail=str(error)) from error
     return tuple(specs)
+
+
+def _named_listener(name: str, item: object) -> ListenSpec:
+    key = f".{name}"
+    if isinstance(item, ListenSpec):  # of a Python call
+        return item._replace(name=_listener(f"{name}=1", name, key).name)
+    return _listener(f"{name}={_listener_text(item, key)}", name, key)
 
 
 def _listener_text(value: object, key: str) -> str:

@@ -111,7 +111,9 @@ def identify(name: str, fd: int) -> Listener:
             raise ConfigurationError(msg)
         sock = socket.socket(fileno=fd)
         own = name.removesuffix(f"@{info.st_ino}")  # see Notifier.store_listeners
-        spec = _describe(own, where, sock)._replace(stored=own != name)
+        if sock.family in {socket.AF_INET, socket.AF_INET6} and sock.type == socket.SOCK_DGRAM:
+            _disconnect(sock)  # an earlier life of this service may have left it connected, and passed it by way of systemd
+        spec = describe(own, where, sock)._replace(stored=own != name)
         sock.setblocking(False)
         sock.set_inheritable(False)
     except OSError as error:
@@ -120,7 +122,11 @@ def identify(name: str, fd: int) -> Listener:
     return spec, sock
 
 
-def _describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
+def describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
+    """Return the specification that a socket answers to; changes nothing of it.
+
+    Raises ConfigurationError for anything but a bound TCP, UDP or Unix stream socket that is not connected.
+    """
     protocol = {
         (socket.SOCK_STREAM, socket.IPPROTO_TCP): "tcp",
         (socket.SOCK_DGRAM, socket.IPPROTO_UDP): "udp",
@@ -132,11 +138,9 @@ def _describe(name: str, where: str, sock: socket.socket) -> ListenSpec:
     if protocol is None:
         msg = f"{where}: expected a TCP, UDP or Unix stream socket"
         raise ConfigurationError(msg)
-    if protocol != "udp" and _connected(sock):
+    if _connected(sock):
         msg = f"{where}: the socket is one client's connection; expected the listening socket (systemd: Accept=no, inetd: wait)"
         raise ConfigurationError(msg)
-    if protocol == "udp":
-        _disconnect(sock)  # an earlier life of this service may have left it connected, and passed it by way of systemd
     address = sock.getsockname()
     if protocol == "unix":
         path = os.fsdecode(address)

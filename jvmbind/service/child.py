@@ -19,15 +19,20 @@ from jvmbind.errors import SystemFailureError
 from jvmbind.posix.fds import sealed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from jvmbind.config.request import Request
     from jvmbind.service.start import Start
 
-_REQUEST_FD, _NOTIFY_FD = 3, 4
-_ABOVE = 10  # descriptors are moved above those that they get in the child
+_FIRST = 3  # sd_listen_fds(3); behind the listeners come the request and the connection
 LARGEST = 262144  # bytes of one packet: more than net.core.wmem_max lets a socket send
-_ENTER = "import os, sys; os.chdir(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
+# What posix_spawn(3) of Python cannot do. The environment is passed on as it came: an interpreter changes its own (PEP 538).
+_ENTER = """import os, sys
+if sys.argv[1]: os.chdir(sys.argv[1])
+with open("/proc/self/environ", "rb") as file: items = file.read().split(b"\\0")
+environ = dict(item.split(b"=", 1) for item in items if b"=" in item)
+if b"LISTEN_FDS" in environ: environ[b"LISTEN_PID"] = b"%d" % os.getpid()
+os.execve(sys.argv[2], sys.argv[2:], environ)"""
 _PIDFD_INFO = struct.Struct("=QQ11Ii")  # struct pidfd_info, its first version
 _PIDFD_GET_INFO = 0xC000FF0B | _PIDFD_INFO.size << 16  # _IOWR(0xFF, 11, struct pidfd_info)
 _PIDFD_INFO_EXIT = 1 << 3  # Linux 6.15
@@ -36,8 +41,8 @@ _PIDFD_INFO_EXIT = 1 << 3  # Linux 6.15
 class Child:
     """One started process, and the connection on which it speaks."""
 
-    def __init__(self, request: Request, start: Start) -> None:
-        """Start it in a session of its own.
+    def __init__(self, request: Request, start: Start, passed: Sequence[tuple[str, int]]) -> None:
+        """Start it in a session of its own, and pass it the sockets of listeners, by their names.
 
         Raises OSError, SystemFailureError; nothing is left of it then.
         """
@@ -56,8 +61,7 @@ class Child:
                         socket.send_fds(self.socket, [b"0 die-with"], [own])
                     finally:
                         os.close(own)
-                environ = {**start.environ, "NOTIFY_SOCKET": f"fd:{_NOTIFY_FD}"}
-                self.pid = _spawn(request, environ, {**start.fds, _NOTIFY_FD: theirs.fileno()}, start.cwd)
+                self.pid = _spawn(request, start, passed, theirs.fileno())
             self.pidfd = _hold(self.pid)
         except BaseException:
             self.socket.close()
@@ -149,19 +153,25 @@ def _hold(pid: int) -> int:
         raise
 
 
-def _spawn(request: Request, environ: Mapping[str, str], fds: Mapping[int, int], cwd: str) -> int:
+def _spawn(request: Request, start: Start, passed: Sequence[tuple[str, int]], notify: int) -> int:
+    place = _FIRST + len(passed)
+    environ = {name: value for name, value in start.environ.items() if not name.startswith("LISTEN_")}
+    environ["NOTIFY_SOCKET"] = f"fd:{place + 1}"
+    fds = {**start.fds, **{_FIRST + number: fd for number, (_, fd) in enumerate(passed)}, place + 1: notify}
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    command = [sys.executable, "-I", os.path.join(package, "__main__.py"), "run", "--request-fd", str(_REQUEST_FD)]
-    if cwd:  # posix_spawn(3) of Python cannot change it
-        command = [sys.executable, "-I", "-S", "-c", _ENTER, cwd, *command]
+    command = [sys.executable, "-I", os.path.join(package, "__main__.py"), "run", "--request-fd", str(place)]
+    if passed:
+        environ |= {"LISTEN_FDS": str(len(passed)), "LISTEN_FDNAMES": ":".join(name for name, _ in passed)}
+    if passed or start.cwd:
+        command = [sys.executable, "-I", "-S", "-c", _ENTER, start.cwd, *command]
     moved: list[int] = []
     try:
         memory = sealed_memory("jvmbind-request", request.to_json())
         moved.append(memory)
         actions = []
-        for number, fd in {**fds, _REQUEST_FD: memory}.items():
+        for number, fd in {**fds, place: memory}.items():
             # Moved above the numbers that they get, so that no move overwrites the next one's source.
-            moved.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE))
+            moved.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, place + 2))
             actions.append((os.POSIX_SPAWN_DUP2, moved[-1], number))
         defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
         return os.posix_spawn(command[0], command, environ, file_actions=actions, setsid=True, setsigmask=[], setsigdef=defaults)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jvmbind.service.child import Child
 from jvmbind.service.failures import ForeignHandleError, ServiceTimeoutError
 from jvmbind.service.ledger import Ledger
+from jvmbind.service.sockets import ports_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from jvmbind.config.request import Request
     from jvmbind.service.operations import OperationKind, Outcome
+    from jvmbind.service.sockets import Sockets
     from jvmbind.service.start import Start
     from jvmbind.service.values import State
 
@@ -34,7 +36,7 @@ SILENCE = 30.0  # seconds without a word of a supervisor that has something to d
 class Handle:
     """A started service."""
 
-    def __init__(self, request: Request, start: Start) -> None:
+    def __init__(self, request: Request, start: Start, sockets: Sockets) -> None:
         """Start it: see `Service.start`."""
         template = request.template
         self._patience = template.stop_timeout + template.stop_drain_timeout + MARGIN
@@ -44,13 +46,22 @@ class Handle:
         # Of the handle for asyncio:
         self._waiters: set[asyncio.Future[None]] = set()
         self._transports: list[asyncio.BaseTransport] = []
-        self._child = Child(request, start)
+        try:
+            self._child = Child(request, start, sockets.passed)
+        finally:
+            sockets.close()
+        self._request = request
         self._ledger = Ledger(self._child.pid, direct=template.direct)
 
     @property
     def pid(self) -> int:
         """The process of the service: the supervisor, or with `direct` the JVM's."""
         return self._ledger.pid
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The port of each listener that has one, by its name: of one that was declared as 0 that which the kernel has chosen."""
+        return ports_of(self._request)
 
     def fileno(self) -> int:
         """Return a pidfd, which is readable once the service has ended; raises ValueError when the handle is closed."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from jvmbind.config.request import Request
     from jvmbind.service.operations import OperationKind, Outcome
+    from jvmbind.service.sockets import Sockets
     from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
 
@@ -82,11 +83,11 @@ class RunningService(Handle):
     stderr: TextIO | None
     """As `stdout`."""
 
-    def __init__(self, request: Request, start: Start) -> None:
+    def __init__(self, request: Request, start: Start, sockets: Sockets) -> None:
         """Start it: see `Service.start`."""
         self._changed = threading.Condition()
         self._reader = 0  # the thread that reads for all
-        super().__init__(request, start)
+        super().__init__(request, start, sockets)
         try:
             self.stdin, self.stdout, self.stderr = start.take_ends()
         except BaseException:

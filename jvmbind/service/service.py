@@ -7,19 +7,20 @@ Runs in any program, with any number of threads; the program keeps its privilege
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from jvmbind.config.arguments import read_arguments
+from jvmbind.errors import ArgumentTypeError
 from jvmbind.service.running import RunningService
-from jvmbind.service.start import DEVNULL, Start
+from jvmbind.service.sockets import Sockets, take_held
+from jvmbind.service.start import Start, StartArguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from jvmbind.config.request import Request
     from jvmbind.config.tables import Control, Java, Listen, Security, Supervise
     from jvmbind.service.asynchronous import AsyncRunningService
-    from jvmbind.service.start import Stream
 
 
 class Description:
@@ -63,6 +64,7 @@ class Description:
             "control": control,
             "security": security,
         }
+        document["listen"], self._held = take_held(listen)
         self._request = read_arguments(document, "Service")
 
     @classmethod
@@ -71,6 +73,7 @@ class Description:
         from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
 
         service = cls.__new__(cls)
+        service._held = {}  # noqa: SLF001 - its own class
         request = load(os.fspath(path))
         spec = request.template._replace(command_line=("-c", request.template.config))  # what a reload reads again
         service._request = request._replace(template=spec)  # noqa: SLF001 - its own class
@@ -80,6 +83,26 @@ class Description:
     def request(self) -> Request:
         """The checked values, as the launcher gets them."""
         return self._request
+
+    def _prepare(self, how: StartArguments) -> tuple[Request, Start, Sockets]:
+        """Open what a start needs: streams and sockets. Raises as `Service.start` does, with nothing left open."""
+        unknown = how.keys() - StartArguments.__annotations__.keys()
+        if unknown:
+            name = min(unknown)
+            msg = f"{name}: unknown argument of start; expected {', '.join(StartArguments.__annotations__)}"
+            raise ArgumentTypeError(msg, name)
+        start = Start(direct=self._request.template.direct, **how)
+        try:
+            sockets = Sockets(self._request, self._held)
+            try:
+                sockets.add_announced()
+            except BaseException:
+                sockets.close()
+                raise
+        except BaseException:
+            start.close()
+            raise
+        return sockets.request, start, sockets
 
     def __repr__(self) -> str:
         """Return what is to be run, without the environment, which may hold secrets."""
@@ -100,64 +123,25 @@ class Description:
 class Service(Description):
     """What is to be run. The keyword arguments are the keys and tables of the configuration file, one to one."""
 
-    def start(
-        self,
-        *,
-        environ: Mapping[str, str] | None = None,
-        stdin: Stream = DEVNULL,
-        stdout: Stream = None,
-        stderr: Stream = None,
-        cwd: str | os.PathLike[str] | None = None,
-        die_with_parent: bool = False,
-    ) -> RunningService:
+    def start(self, **how: Unpack[StartArguments]) -> RunningService:
         """Start the service in a child process with a session of its own, and return at once.
 
-        `environ` is what the service's environment is made of, default that of this process; `env` says what of it is passed
-        to another user. `stdin`, `stdout` and `stderr` are what `subprocess.Popen` takes (PIPE, DEVNULL, STDOUT, a file, a
-        descriptor); standard input is empty by default, and the others are this process's. Pipes are text. `cwd` is the
-        service's working directory. With `die_with_parent` the service stops when this process has ended, however it did.
-
-        Raises ArgumentTypeError, ArgumentValueError, OSError where no process can be started; what the launcher refuses (a
-        port in use, a user that does not exist) is raised by `wait_ready`.
+        `how` is described at `StartArguments`. Raises ArgumentTypeError, ArgumentValueError, OSError where no process can be
+        started, PortUnavailableError where there is no free port; what the launcher refuses (a port in use, a user that does
+        not exist) is raised by the calls that wait for more than the end.
         """
-        start = Start(
-            environ=environ,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=cwd,
-            die_with_parent=die_with_parent,
-            direct=self._request.template.direct,
-        )
-        return RunningService(self._request, start)
+        return RunningService(*self._prepare(how))
 
 
 class AsyncService(Description):
     """`Service` for asyncio: `async with await AsyncService(...).start() as running`."""
 
-    async def start(
-        self,
-        *,
-        environ: Mapping[str, str] | None = None,
-        stdin: Stream = DEVNULL,
-        stdout: Stream = None,
-        stderr: Stream = None,
-        cwd: str | os.PathLike[str] | None = None,
-        die_with_parent: bool = False,
-    ) -> AsyncRunningService:
+    async def start(self, **how: Unpack[StartArguments]) -> AsyncRunningService:
         """Start the service as `Service.start` does; the ends of pipes are an asyncio.StreamReader or StreamWriter."""
         from jvmbind.service.asynchronous import AsyncRunningService  # noqa: PLC0415 - asyncio takes 40 ms to load
 
-        start = Start(
-            environ=environ,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=cwd,
-            die_with_parent=die_with_parent,
-            direct=self._request.template.direct,
-        )
-        running = AsyncRunningService(self._request, start)
+        request, start, sockets = self._prepare(how)
+        running = AsyncRunningService(request, start, sockets)
         try:
             await running._open(start)  # noqa: SLF001 - what __init__ cannot await
         except BaseException:

@@ -9,12 +9,30 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, TypedDict
 
 from jvmbind.errors import ArgumentTypeError, ArgumentValueError
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # those of subprocess, which takes 15 ms to load
 Stream = int | IO[Any] | None
+
+
+class StartArguments(TypedDict, total=False):
+    """How a service is started: the keyword arguments of `Service.start` and `AsyncService.start`."""
+
+    environ: Mapping[str, str] | None
+    """What the service's environment is made of; default: that of this process. `env` of the service says what of it another
+    user gets."""
+    stdin: Stream
+    """What `subprocess.Popen` takes: PIPE, DEVNULL, a file, a descriptor. Default: DEVNULL, no input."""
+    stdout: Stream
+    """As `stdin`, and a logging.Logger or LoggerAdapter, which gets a record of INFO for each line. Default: this process's."""
+    stderr: Stream
+    """As `stdout`, and STDOUT."""
+    cwd: str | os.PathLike[str] | None
+    """The service's working directory; default: that of this process."""
+    die_with_parent: bool
+    """Whether the service stops when this process has ended, however it did; default: False."""
 
 
 class Start:
@@ -23,13 +41,13 @@ class Start:
     def __init__(
         self,
         *,
-        environ: object,
-        stdin: Stream,
-        stdout: Stream,
-        stderr: Stream,
-        cwd: object,
-        die_with_parent: object,
         direct: bool,
+        environ: object = None,
+        stdin: Stream = DEVNULL,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: object = None,
+        die_with_parent: object = False,
     ) -> None:
         """Open what has to be opened, and check the rest; raises OSError, ArgumentTypeError, ArgumentValueError."""
         self.environ = _environment(environ)
