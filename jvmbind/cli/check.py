@@ -18,11 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from jvmbind.broker import client
-from jvmbind.config.load import load
 from jvmbind.config.named import config_path
-from jvmbind.errors import ConfigurationError, JavaRefusedError, JvmbindError, NotPermittedError, UsageError, printable
+from jvmbind.errors import (
+    ConfigurationError,
+    JavaLaunchError,
+    JavaRefusedError,
+    JvmbindError,
+    NotPermittedError,
+    UsageError,
+    printable,
+)
 from jvmbind.listen import number_names
 from jvmbind.plan import java, service
+from jvmbind.plan.reading import read_configuration
 from jvmbind.plan.rights import as_user, check_readable, in_child
 from jvmbind.posix.binding import first_unprivileged_port
 from jvmbind.posix.runtime_dir import lacks_place
@@ -83,7 +91,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     try:
         check_proc()  # the file is opened by way of /proc/self/fd
-        report = examine(load(config_path(options.file)))
+        report = examine(read_configuration(config_path(options.file)))
     except JvmbindError as error:
         if options.json:
             problem = {"status": error.status, "text": str(error)}
@@ -137,9 +145,7 @@ def examine(request: Request) -> Report:
         refused = [problem for problem in problems if isinstance(problem, JavaRefusedError)]
         notes += [note for problem in refused for note in getattr(problem, "__notes__", ())]
         with contextlib.suppress(JvmbindError):
-            command = java.understand(request, java_home, environ)
-            wanted = java.needed(request, java_home, command, environ)
-            files = tuple(Needed(what, path, mode, _problem(user, what, path, mode)) for what, path, mode in wanted)
+            command, files = _understood(request, java_home, environ, user)
             known = {str(problem) for problem in problems}
             problems += [ConfigurationError(file.problem) for file in files if file.problem and file.problem not in known]
     starts = user is not None and os.geteuid() in {0, user.uid}  # who asks could start it as well
@@ -187,6 +193,27 @@ def _ask(request: Request, java_home: str, environ: dict[str, str], user: UserSp
     return found
 
 
+def _understood(
+    request: Request, java_home: str, environ: dict[str, str], user: UserSpec
+) -> tuple[JavaCommand | None, tuple[Needed, ...]]:
+    """Return what the command line says, and the files that it needs; root reads no jar and no file of arguments itself."""
+
+    def question() -> str:
+        try:
+            command = java.understand(request, java_home, environ)
+            wanted = java.needed(request, java_home, command, environ)
+        except JavaLaunchError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            command, wanted = None, [("file", error.__cause__.filename, os.R_OK)]
+        return json.dumps([command, [(what, path, mode, _problem(user, what, path, mode)) for what, path, mode in wanted]])
+
+    may_become = os.geteuid() == 0 and user.uid != 0
+    words, files = json.loads(as_user(user, question, changes_user=may_become))
+    fields: list[Any] = [tuple(one) if isinstance(one, list) else one for one in words or ()]
+    return JavaCommand(*fields) if fields else None, tuple(Needed(*one) for one in files)
+
+
 def _who(text: str | None) -> UserSpec:
     """Resolve the user as the launcher does, without the right to become it."""
     try:
@@ -209,17 +236,13 @@ def _who(text: str | None) -> UserSpec:
 
 
 def _problem(user: UserSpec, what: str, path: str, mode: int) -> str:
-    if user.uid != os.geteuid() and os.geteuid() != 0:
+    """Return why `user`, who this process is by now if it could become that, cannot use a file; "" where it can."""
+    if user.uid != os.geteuid():
         return _by_modes(user, what, os.path.abspath(path), mode)
     try:
-        as_user(user, lambda: _readable(user, what, path, mode), changes_user=user.uid != os.geteuid())
+        check_readable(user, [(what, path, mode)])
     except JvmbindError as error:
         return str(error)
-    return ""
-
-
-def _readable(user: UserSpec, what: str, path: str, mode: int) -> str:
-    check_readable(user, [(what, path, mode)])
     return ""
 
 

@@ -26,7 +26,7 @@ from jvmbind.errors import (
     UsageError,
     printable,
 )
-from jvmbind.posix.runtime_dir import safe_name, user_directories
+from jvmbind.posix.runtime_dir import user_directories
 from jvmbind.root.control_dir import SOCKET, SYSTEM, is_trusted
 from jvmbind.supervisor.root_socket import SUFFIX
 
@@ -99,18 +99,11 @@ def find(name: str | None) -> str:
 
 def _not_a_name(path: str) -> str:
     """Return what to say to somebody who gives a configuration in the place of a service."""
-    from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
-    from jvmbind.plan.java import understand  # noqa: PLC0415 - as above
-    from jvmbind.plan.service import default_name  # noqa: PLC0415 - as above
-    from jvmbind.worker.java_home import find_java_home  # noqa: PLC0415 - as above
+    from jvmbind.plan.reading import read_configuration, read_name  # noqa: PLC0415 - tomllib, which these load, takes 14 ms
 
     here = ""
     with contextlib.suppress(JvmbindError, OSError):
-        request = load(path)
-        name = request.name
-        if name is None:
-            name = safe_name(default_name(request, understand(request, find_java_home(request.java_home, os.environ), os.environ)))
-        here = f", here {name!r}"
+        here = f", here {read_name(read_configuration(path))!r}"
     return f"{path}: that is a configuration; expected the service's name{here}"
 
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from jvmbind.cli.check import Report, examine
 from jvmbind.cli.control import ask, services
-from jvmbind.config.load import load
 from jvmbind.config.named import config_path
 from jvmbind.doctor import kernel, migration, rights, units
 from jvmbind.doctor.finding import Finding, Level, Sight
 from jvmbind.errors import JvmbindError, UsageError, printable
+from jvmbind.plan.reading import read_configuration
 from jvmbind.plan.rights import in_child
 from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.holder import holder_of
@@ -80,7 +80,7 @@ def find(file: str, sight: Sight) -> Iterator[Finding]:
     if file:
         yield from rights.writable_by_others(file)
         try:
-            report = examine(load(file))
+            report = examine(read_configuration(file))
         except JvmbindError as error:
             yield Finding("configuration", Level.ERROR, str(error), "the file cannot be used", advice="what the message expects")
         else:

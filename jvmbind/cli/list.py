@@ -107,11 +107,11 @@ def _of_answer(name: str, answer: dict[str, Any], file: str) -> Row:
 
 def _configured(name: str, file: str) -> Row:
     """Return what the file of a service says that does not run."""
-    from jvmbind.config.load import load  # noqa: PLC0415 - tomllib takes 14 ms to load
-    from jvmbind.listen import number_names  # noqa: PLC0415 - as above
+    from jvmbind.listen import number_names  # noqa: PLC0415 - as below
+    from jvmbind.plan.reading import read_configuration  # noqa: PLC0415 - tomllib takes 14 ms to load
 
     try:
-        request = load(file)
+        request = read_configuration(file)
         listeners = tuple(f"{one.name}={one.address}/{one.protocol}" for one in number_names(list(request.listeners)))
     except JvmbindError as error:
         return _unknown(name, "not running", file, str(error))

@@ -16,17 +16,13 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
-from jvmbind.config.load import load
 from jvmbind.config.named import config_path, name_of
 from jvmbind.errors import ConfigurationError, SystemFailureError, UsageError, printable
 from jvmbind.listen import further_sockets, number_names
-from jvmbind.plan.java import understand
-from jvmbind.plan.service import default_name
-from jvmbind.posix.runtime_dir import safe_name
+from jvmbind.plan.reading import read_configuration, read_name
 from jvmbind.units.service import MARK, service_unit
 from jvmbind.units.sockets import lacking, socket_units
 from jvmbind.units.wanted import FIRST_UNPRIVILEGED, Wanted, Way
-from jvmbind.worker.java_home import find_java_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,7 +98,7 @@ def main(argv: list[str]) -> None:
 def read(options: argparse.Namespace) -> Wanted:
     """Return what the command line and the configuration ask for; raises JvmbindError."""
     path = config_path(options.service)
-    request = load(path)
+    request = read_configuration(path)
     listeners = number_names(list(request.listeners))
     way = Way.SOCKET if options.socket else Way.ROOT if options.root else Way.CAPABILITY
     if way is Way.ROOT and options.user:
@@ -129,7 +125,7 @@ def read(options: argparse.Namespace) -> Wanted:
                 msg = f"{path}: listener {one.name!r}: {why}; expected no such option, or a unit without --socket"
                 raise ConfigurationError(msg)
     in_place = name_of(path)
-    name = request.name or _default_name(request)
+    name = read_name(request)
     absolute = os.path.abspath(path)
     command = own_command()
     return Wanted(
@@ -146,11 +142,6 @@ def read(options: argparse.Namespace) -> Wanted:
         writable=tuple(dict.fromkeys([*map(os.path.abspath, options.write), *_written(request), *_unix_places(request, way)])),
         home=tuple(_hidden([*command, absolute, request.java_home or "", *request.java_arguments, *request.template.script])),
     )
-
-
-def _default_name(request: Request) -> str:
-    java_home = find_java_home(request.java_home, os.environ)
-    return safe_name(default_name(request, understand(request, java_home, os.environ)))
 
 
 def own_command() -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from jvmbind import errors
 from jvmbind.errors import NotPermittedError
 from jvmbind.root.drop import drop_permanently
 from jvmbind.root.plan import PLAN_MAX
+from jvmbind.root.process import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _PATIENCE = 60.0  # seconds; the longest that a child does without a word is to ask `java` about its options
+_END = 10_000  # milliseconds for a child to end that has closed its end of the socket, or finds ours closed
 _STATUSES = {0, 1, 130, errors.EX_USAGE, errors.EX_UNAVAILABLE, errors.EX_OSERR, errors.EX_NOPERM, errors.EX_CONFIG}
 
 
@@ -77,20 +79,17 @@ def ask(
         raise (error if error.errno else NotPermittedError(msg)) from None
     finally:
         ours.close()
-        # It has closed its end by ending, and its status stands; or what it has to say does not count. It may wait for ever.
-        os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
+        status = end_of(child, _END)
     try:
         fcntl.fcntl(answer, fcntl.F_ADD_SEALS, _SEALS)  # refused where anybody could still write: a mapping of the child's
         data = os.pread(answer, PLAN_MAX + 1, 0)
     finally:
         os.close(answer)
-    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-    if code not in _STATUSES:
+    if status not in _STATUSES:
         msg = f"{what} ended with status {status}"
         raise NotPermittedError(msg)
-    if code or not data:
-        sys.exit(code)
+    if status or not data:
+        sys.exit(status)
     return data, tuple(sent)
 
 

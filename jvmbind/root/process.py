@@ -6,7 +6,9 @@ PR_SET_DUMPABLE(2const), waitpid(2).
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import sys
 
@@ -59,6 +61,22 @@ def wait_for_children() -> None:
     """Take back an ignored SIGCHLD: inherited, it would make the kernel collect every child of every role (waitpid(2))."""
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def end_of(child: int, patience: int) -> int:
+    """Return the exit status of a child, or minus the signal that ended it; killed if it does not end in `patience` milliseconds.
+
+    Whoever has its user may have stopped it. A root without CAP_KILL may not kill it, and leaves it.
+    """
+    watched, poll = os.pidfd_open(child), select.poll()
+    poll.register(watched, select.POLLIN)
+    if not poll.poll(patience):
+        with contextlib.suppress(PermissionError):
+            os.kill(child, signal.SIGKILL)
+            poll.poll(patience)
+    os.close(watched)
+    gone, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if gone else -signal.SIGKILL
 
 
 def close_to_others() -> None:

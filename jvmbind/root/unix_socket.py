@@ -12,13 +12,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
-import signal
 import socket
 import stat
 from typing import TYPE_CHECKING
 
 from jvmbind.root.owned import is_writable, walk
+from jvmbind.root.process import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,22 +91,12 @@ def _in_directory(path: str, user: UserSpec, as_root: Callable[[int], None], as_
                 number = error.errno or errno.EIO
             finally:
                 os._exit(number)
-        number = _end_of(child)
+        number = end_of(child, _PATIENCE)
         if number:
+            number = max(number, 0) or errno.ECANCELED
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(directory)
-
-
-def _end_of(child: int) -> int:
-    """Return how a child has ended; one that its user has stopped, as its real user may, is killed: ECANCELED."""
-    watched, poll = os.pidfd_open(child), select.poll()
-    poll.register(watched, select.POLLIN)
-    if not poll.poll(_PATIENCE):
-        os.kill(child, signal.SIGKILL)
-    os.close(watched)
-    status = os.waitpid(child, 0)[1]
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.ECANCELED
 
 
 def _bind(sock: socket.socket, path: str, user: UserSpec, directory: int) -> None:

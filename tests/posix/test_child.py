@@ -94,8 +94,9 @@ def test_files_and_sockets(workspace: Path) -> None:
         assert sock.getsockname() == ("127.0.0.1", 8080)
 
 
-def test_a_file_that_root_does_not_give() -> None:
+def test_a_file_that_root_does_not_give(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where root refuses a file the start ends with root's reason, and the child with it."""
+    monkeypatch.setattr(child, "_END", 100)
 
     def refuse(path: str) -> int:
         raise ConfigurationError(path)
@@ -134,6 +135,7 @@ def test_a_child_that_dies(end: str) -> None:
 def test_a_child_that_never_ends(monkeypatch: pytest.MonkeyPatch, hostile: str) -> None:
     """Root waits for ever neither for a child that another process of its user has stopped, nor for one that closes its end."""
     monkeypatch.setattr(child, "_PATIENCE", 0.3)
+    monkeypatch.setattr(child, "_END", 100)
 
     def question(_: Channel) -> bytes:
         if hostile == "stopped":
@@ -142,9 +144,32 @@ def test_a_child_that_never_ends(monkeypatch: pytest.MonkeyPatch, hostile: str) 
         signal.pause()
         return b""
 
-    why = "the question has said nothing for 0.3 s" if hostile == "stopped" else "the question ended with status 9"
+    why = "the question has said nothing for 0.3 s" if hostile == "stopped" else "the question ended with status -9"
     with pytest.raises(NotPermittedError, match=why):
         asked(question)
+
+
+def test_a_root_that_may_not_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without CAP_KILL, as in a unit that names the capabilities it needs, a child answers as ever, and a hostile one is left."""
+    monkeypatch.setattr(child, "_END", 100)
+    prctl.cap_effective.kill = False
+
+    assert asked(lambda _: b"x")[0] == b"x"
+
+    def refuse(path: str) -> int:
+        raise ConfigurationError(path)
+
+    reader, writer = os.pipe()
+
+    def stay(channel: Channel) -> bytes:
+        channel._sock.send(b"/etc/shadow")
+        os.read(reader, 1)
+        os._exit(0)
+
+    with pytest.raises(ConfigurationError, match="/etc/shadow"):
+        ask(NOBODY, stay, "the question", refuse)
+    os.write(writer, b"x")
+    os.wait()
 
 
 def test_what_a_child_refuses() -> None:
