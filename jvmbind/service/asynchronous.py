@@ -8,62 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
-from jvmbind.service.failures import ServiceTimeoutError
-from jvmbind.service.handle import SILENCE, Deadline, Handle
+from jvmbind.service.calls import AnyOperation, Calls, seconds
+from jvmbind.service.handle import SILENCE, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from jvmbind.service.operations import OperationKind, Outcome
+    from jvmbind.config.tables import Seconds
+    from jvmbind.service.calls import Steps, T
     from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
 
 
-class AsyncOperation:
+class AsyncOperation(AnyOperation):
     """A reload, a restart or a dump that was asked for."""
 
-    def __init__(self, service: AsyncRunningService, outcome: Outcome) -> None:
-        """`AsyncRunningService.begin_reload` and its kin make it."""
-        self._service, self._outcome = service, outcome
-
-    @property
-    def number(self) -> int:
-        """What tells it from the others of the same handle."""
-        return self._outcome.number
-
-    @property
-    def kind(self) -> OperationKind:
-        """What was asked for."""
-        return self._outcome.kind
-
-    @property
-    def done(self) -> bool:
-        """Whether the outcome is known; never waits."""
-        self._service._read()  # noqa: SLF001 - one design in two classes
-        return self._outcome.done
-
-    @property
-    def waits_for(self) -> str:
-        """What the service last said that it waits for."""
-        return self._outcome.waits_for
-
-    async def result(self, timeout: float | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
-        """Wait for the outcome and return it; may be called again, also after a time-out or a cancellation.
-
-        Without `timeout` it waits for as long as the supervisor says that it works on it. Raises BusyError,
-        ReloadFailedError, RestartFailedError, OperationFailedError, ServiceTimeoutError, ServiceEndedError.
-        """
-        await self._service._finish(self._outcome, timeout, self)  # noqa: SLF001 - as above
-        return self._outcome.change()
-
-    def __repr__(self) -> str:
-        """Return what it is."""
-        return f"<{type(self).__name__} {self.kind} {self.number}, {'done' if self._outcome.done else 'on its way'}>"
+    async def result(self, timeout: Seconds | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
+        """Wait for the outcome as `Operation.result` does; may be awaited again, also after a time-out or a cancellation."""
+        service = cast("AsyncRunningService", self._service)
+        return await service._run(self._steps(timeout))  # noqa: SLF001 - one design in two classes
 
 
-class AsyncRunningService(Handle):
+class AsyncRunningService(Calls[AsyncOperation]):
     """A started service. As an asynchronous context manager it stops the service at the end of the block.
 
     Its calls are made in the thread of an event loop. A call that is cancelled waits no more, and leaves what the service was
@@ -76,6 +44,8 @@ class AsyncRunningService(Handle):
     """What the service prints, with stdout=PIPE; a program that does not read it holds the service up once the pipe is full."""
     stderr: asyncio.StreamReader | None = None
     """As `stdout`."""
+
+    _operation = AsyncOperation
 
     async def _open(self, start: Start) -> None:
         """Connect the program's ends of pipes to the loop."""
@@ -95,129 +65,62 @@ class AsyncRunningService(Handle):
             self._transports.append(pipe)
             self.stdin = asyncio.StreamWriter(pipe, protocol, None, loop)
 
-    @property
-    def state(self) -> State:
-        """How it is, by its last word; never waits."""
+    async def status(self, timeout: Seconds = SILENCE) -> Status:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.status`."""
+        return await self._run(self._status_steps(timeout))
+
+    async def wait_ready(self, timeout: Seconds | None = None) -> None:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.wait_ready`."""
+        await self._run(self._wait_ready_steps(timeout))
+
+    async def wait_for(self, *states: State, timeout: Seconds | None = None) -> State:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.wait_for`."""
+        return await self._run(self._wait_for_steps(states, Deadline(seconds("timeout", timeout))))
+
+    def events(self, timeout: Seconds | None = None) -> AsyncIterator[Event]:
+        """As `RunningService.events`, for `async for`."""
+        seconds("timeout", timeout)
         self._check()
-        self._read()
-        return self._ledger.state
+        return self._events(timeout)
 
-    async def status(self, timeout: float = SILENCE) -> Status:  # noqa: ASYNC109 - as in RunningService
-        """Return all that `jvmbind status --json` shows; of a service that has not begun or has ended, what is known.
-
-        Raises ServiceTimeoutError where the supervisor does not answer for `timeout` seconds.
-        """
-        self._check()
-        self._read()
-        ledger = self._ledger
-        if ledger.ended or ledger.direct or not ledger.has_spoken:
-            return ledger.status(None)
-        outcome = self._begin("status")
-        if not await self._until(lambda: outcome.done, Deadline(timeout)):
-            raise self._timeout("has not answered", timeout)
-        return ledger.status(None if outcome.answer is None or not outcome.answer["ok"] else outcome.answer)
-
-    async def wait_ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as in RunningService
-        """Wait until clients are served, during a back-off too.
-
-        The default of `timeout` is the service's own start_timeout. Raises ServiceTimeoutError with what the service lacks,
-        ServiceEndedError, and what the launcher refused (PortUnavailableError and so on).
-        """
-        patience = self._start_timeout if timeout is None else timeout
-        try:
-            await self.wait_for("ready", "reloading", timeout=patience)
-        except ServiceTimeoutError as error:
-            raise self._timeout("is not ready", patience) from error
-
-    async def wait_for(self, *states: State, timeout: float | None = None) -> State:  # noqa: ASYNC109 - as in RunningService
-        """Wait until the service is in one of `states`, or has been since the call, and return which.
-
-        Raises ServiceTimeoutError after `timeout` seconds (default: never), ServiceEndedError unless "ended" is among the
-        states, and what the launcher refused.
-        """
-        self._check()
-        self._read()
-        ledger = self._ledger
-        reached = self._reached(states, ledger.dropped + len(ledger.events))
-        if not await self._until(lambda: reached() is not None or ledger.ended, Deadline(timeout)) and timeout is not None:
-            raise self._timeout(f"is not {' or '.join(states)}", timeout)
-        found = reached()
-        if found is None:
-            raise ledger.ended_error()
-        return found
-
-    async def events(self, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as in RunningService
-        """Return what happens as it happens, from the start of the service on; the last one is its end.
-
-        Of a program that does not ask for long the oldest are dropped (1000 are kept). Raises ServiceTimeoutError where
-        nothing happens for `timeout` seconds.
-        """
-        self._check()
-        place, ledger = 0, self._ledger
+    async def _events(self, timeout: Seconds | None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as in RunningService
+        place = 0
         while True:
-            place = max(place, ledger.dropped)
-            if await self._until(lambda: ledger.dropped + len(ledger.events) > place, Deadline(timeout)):  # noqa: B023 - called here
-                for event in ledger.events[place - ledger.dropped :]:
-                    place += 1
-                    yield event
-                    if event.kind == "ended":
-                        return
-            elif timeout is not None:
-                raise self._timeout("has not changed", timeout)
+            place, new = await self._run(self._next_steps(place, timeout))
+            for event in new:
+                yield event
+            if new[-1].kind == "ended":
+                return
 
-    def begin_reload(self) -> AsyncOperation:
-        """Ask for a new generation beside the old one, and return at once; raises ServiceEndedError."""
-        return AsyncOperation(self, self._begin("reload"))
-
-    def begin_restart(self) -> AsyncOperation:
-        """Ask for a new generation in the place of the old one, and return at once; raises ServiceEndedError."""
-        return AsyncOperation(self, self._begin("restart"))
-
-    def begin_dump(self) -> AsyncOperation:
-        """Ask for a thread dump in the service's output, and return at once; raises ServiceEndedError."""
-        return AsyncOperation(self, self._begin("dump"))
-
-    async def reload(self, timeout: float | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
-        """Start a new generation beside the old one, and wait until it serves or has failed.
-
-        Raises BusyError where another change is on its way, which is not touched; ReloadFailedError with the reason, while
-        the old generation serves on; ServiceTimeoutError, whose `operation` can be asked later; ServiceEndedError.
-        """
+    async def reload(self, timeout: Seconds | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.reload`."""
         return await self.begin_reload().result(timeout)
 
-    async def restart(self, timeout: float | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
-        """Check what is to run, end the serving generation, and wait until the next one serves; clients wait meanwhile.
-
-        Raises BusyError, RestartFailedError, ServiceTimeoutError, ServiceEndedError.
-        """
+    async def restart(self, timeout: Seconds | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.restart`."""
         return await self.begin_restart().result(timeout)
 
-    async def dump(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as in RunningService
-        """Have the JVM write a thread dump to the service's output, and wait until it is there.
-
-        Raises OperationFailedError, ServiceTimeoutError, ServiceEndedError.
-        """
+    async def dump(self, timeout: Seconds | None = None) -> None:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.dump`."""
         await self.begin_dump().result(timeout)
 
-    async def stop(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as in RunningService
-        """Ask the service to end (SIGTERM), wait for it and return its exit status; one that has ended is no error.
+    async def stop(self, timeout: Seconds | None = None) -> int:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.stop`."""
+        return await self._run(self._stop_steps(timeout))
 
-        The default of `timeout` is the service's own drain and stop time-outs and a margin. Raises ServiceTimeoutError, and
-        ServiceEndedError where the status cannot be known.
-        """
-        self._check()
-        self._stop_signal()
-        return await self.wait(self._patience if timeout is None else timeout)
+    async def wait(self, timeout: Seconds | None = None) -> int:  # noqa: ASYNC109 - as in RunningService
+        """As `RunningService.wait`."""
+        return await self._run(self._wait_steps(Deadline(seconds("timeout", timeout))))
 
-    async def wait(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as in RunningService
-        """Wait for the end and return the exit status (128 plus the signal after a signal).
-
-        Raises ServiceTimeoutError, and ServiceEndedError where the status cannot be known (see `RunningService.wait`).
-        """
-        self._check()
-        if not await self._until(lambda: self._ledger.ended, Deadline(timeout)) and timeout is not None:
-            raise self._timeout("has not ended", timeout)
-        return self._status()
+    async def _run(self, steps: Steps[T]) -> T:
+        """Wait for what a call waits for, and return what it returns."""
+        try:
+            condition, deadline = next(steps)
+            while True:
+                condition, deadline = steps.send(await self._until(condition, deadline))
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
     async def __aenter__(self) -> Self:
         return self
@@ -243,22 +146,6 @@ class AsyncRunningService(Handle):
         if found:
             self._wake()
         return found
-
-    def _begin(self, kind: OperationKind) -> Outcome:
-        self._check()
-        self._read()
-        return self._send(kind)
-
-    async def _finish(self, outcome: Outcome, timeout: float | None, operation: AsyncOperation) -> None:  # noqa: ASYNC109
-        self._check()
-        deadline = Deadline(timeout)
-        while not await self._until(lambda: outcome.done, Deadline(SILENCE) if timeout is None else deadline):
-            if timeout is None and outcome.silent_for() < SILENCE:
-                continue
-            error = self._timeout(f"has not finished the {outcome.kind}", SILENCE if timeout is None else timeout)
-            error.reason = outcome.waits_for or error.reason
-            error.operation = operation
-            raise error
 
     async def _until(self, condition: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait for a condition that what the service says can bring about; return whether it holds."""

@@ -19,12 +19,13 @@ from jvmbind.errors import SystemFailureError
 from jvmbind.posix.fds import sealed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jvmbind.config.request import Request
     from jvmbind.service.start import Start
 
 _FIRST = 3  # sd_listen_fds(3); behind the listeners come the request and the connection
+_LONGEST = 1.0  # seconds
 LARGEST = 262144  # bytes of one packet: more than net.core.wmem_max lets a socket send
 # What posix_spawn(3) of Python cannot do. The environment is passed on as it came: an interpreter changes its own (PEP 538).
 _ENTER = """import os, sys
@@ -94,16 +95,29 @@ class Child:
             return False
         return True
 
-    def poll(self, seconds: float | None) -> None:
-        """Wait until a packet has come or the process has ended, at most `seconds`."""
+    def poller(self) -> Callable[[float | None], None]:
+        """Return what waits until a packet has come, the process has ended or `wake` was called, at most so many seconds."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         if self.is_open:
             poll.register(self.socket, select.POLLIN)
-        poll.poll(None if seconds is None else max(0.0, seconds) * 1000 + 1)
+        most = None if self.is_open else _LONGEST  # there is nothing that `wake` could do
+
+        def wait(left: float | None) -> None:
+            left = most if left is None else min(left, most or left)
+            poll.poll(None if left is None else max(0.0, left) * 1000 + 1)
+
+        return wait
+
+    def wake(self) -> None:
+        """End the wait of another thread, and with it what this end hears and says: shutdown(2)."""
+        with contextlib.suppress(OSError):  # the other end is gone already
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def has_ended(self) -> bool:
         """Whether the process has ended."""
+        if self.pidfd < 0:
+            return False
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))

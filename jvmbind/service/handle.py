@@ -36,6 +36,9 @@ SILENCE = 30.0  # seconds without a word of a supervisor that has something to d
 class Handle:
     """A started service."""
 
+    _lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    """What keeps threads apart."""
+
     def __init__(self, request: Request, start: Start, sockets: Sockets) -> None:
         """Start it: see `Service.start`."""
         template = request.template
@@ -133,7 +136,7 @@ class Handle:
         self._child.kill(signal.SIGKILL)
         deadline = Deadline(MARGIN)
         while deadline.left() and not self._is_over():
-            self._child.poll(deadline.left())
+            self._child.poller()(deadline.left())
 
     def _is_over(self) -> bool:
         self._read()
@@ -145,9 +148,11 @@ class Handle:
             raise self._ledger.ended_error()
         return self._ledger.exit_status
 
-    def _timeout(self, what: str, timeout: float) -> ServiceTimeoutError:
+    def _timeout(self, what: str, deadline: Deadline) -> ServiceTimeoutError:
         reason = self._ledger.lacks()
-        text = f"{self._ledger.who} {what} within {timeout:g} s; it is {self._ledger.state}" + (f": {reason}" if reason else "")
+        text = f"{self._ledger.who} {what} within {deadline.seconds or 0:g} s; it is {self._ledger.state}" + (
+            f": {reason}" if reason else ""
+        )
         return ServiceTimeoutError(text, self._ledger.state, reason)
 
     def _reached(self, states: tuple[State, ...], seen: int) -> Callable[[], State | None]:
@@ -191,6 +196,7 @@ class Deadline:
     """A moment; None is never."""
 
     def __init__(self, timeout: float | None) -> None:
+        self.seconds = timeout
         self._at = None if timeout is None else time.monotonic() + timeout
 
     def left(self) -> float | None:

@@ -7,6 +7,7 @@ variables that begin with X_JVMBIND_ (see jvmbind.supervisor.program). Pure.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ class Ledger:
         self._now: dict[str, Any] = {}  # the last event
         self._refusal: dict[str, Any] | None = None
         self._outcomes: dict[int, Outcome] = {}
-        self._last_number = 0
+        self._numbers = itertools.count(1)  # one step of the interpreter, so that no signal handler takes the same
         self._last_event = 0
         self._last_change: ChangeResult | None = None
 
@@ -97,6 +98,11 @@ class Ledger:
             self.dropped += 1
             del self.events[0]
 
+    def since(self, place: int) -> tuple[int, list[Event]]:
+        """Return the events from `place` on, counted from the first one ever, and the place behind them."""
+        events = self.events[max(0, place - self.dropped) :]
+        return self.dropped + len(self.events), events
+
     def ask(self, kind: OperationKind) -> tuple[Outcome, bytes]:
         """Return a new request and the packet that makes it; raises ServiceEndedError, OperationFailedError."""
         if self.ended:
@@ -104,11 +110,11 @@ class Ledger:
         if self.direct:
             msg = f"{kind}: with direct there is no supervisor that could do it"
             raise OperationFailedError(msg)
-        self._last_number += 1
-        outcome = self._outcomes[self._last_number] = Outcome(self._last_number, kind)
+        number = next(self._numbers)
+        outcome = self._outcomes[number] = Outcome(number, kind)
         for number, one in list(self._outcomes.items())[:-_OUTCOMES_KEPT]:
             if one.done:
-                del self._outcomes[number]
+                self._outcomes.pop(number, None)
         return outcome, f"{outcome.number} {kind}".encode()
 
     def outcome(self, number: int) -> Outcome | None:
@@ -117,7 +123,8 @@ class Ledger:
 
     def end(self, status: int | None) -> None:
         """Note that the process has ended; `status` is what the kernel says, None where it says nothing."""
-        if self.ended:
+        if self.ended:  # a signal handler was quicker
+            self.exit_status = status if self.exit_status is None else self.exit_status
             return
         if self._refusal is not None and self.exit_status is None:
             self.exit_status = _refusal_of(self._refusal).status
