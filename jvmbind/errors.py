@@ -29,10 +29,14 @@ class JvmbindError(Exception):
     """The name of the listener that it is about; "" where it is about none."""
     holder: str = ""
     """Who holds the address of that listener, as `NAME (pid N)` or in other words; "" where that is not known."""
+    key: str = ""
+    """What it is about: a key path of the configuration file, for a program the argument of `Service`; "" where none is known."""
+    last_lines: tuple[str, ...] = ()
+    """What the service printed last, where its output goes to a file that its user can read."""
 
-    def about(self, listener: str, holder: str = "") -> Self:
-        """Name the listener, and who holds its address; return the error itself."""
-        self.listener, self.holder = listener, holder
+    def about(self, listener: str = "", holder: str = "", *, key: str = "") -> Self:
+        """Name the listener, who holds its address, and the key; return the error itself."""
+        self.listener, self.holder, self.key = listener or self.listener, holder or self.holder, key or self.key
         return self
 
     def __str__(self) -> str:
@@ -80,7 +84,7 @@ class ArgumentTypeError(ConfigurationError, TypeError):
 
     def __init__(self, message: str, argument: str = "") -> None:
         super().__init__(message)
-        self.argument = argument
+        self.argument = self.key = argument
 
 
 class ArgumentValueError(ConfigurationError, ValueError):
@@ -88,7 +92,7 @@ class ArgumentValueError(ConfigurationError, ValueError):
 
     def __init__(self, message: str, argument: str = "") -> None:
         super().__init__(message)
-        self.argument = argument
+        self.argument = self.key = argument
 
 
 class JavaLaunchError(JvmbindError):

@@ -18,6 +18,7 @@ from jvmbind.spec import ListenSpec, parse_listen
 
 if TYPE_CHECKING:
     from jvmbind.config.request import Request
+    from jvmbind.config.schema import Values
 
 _FLAGS = {
     "direct",
@@ -42,14 +43,18 @@ _WORDS = (
 )
 
 
-def read_arguments(given: Mapping[str, object], what: str) -> Request:
-    """Return the request that keyword arguments make; raises ArgumentTypeError, ArgumentValueError."""
+def read_arguments(given: Mapping[str, object], what: str) -> tuple[Request, Values]:
+    """Return the request that keyword arguments make, and the values by key path.
+
+    Raises ArgumentTypeError, ArgumentValueError.
+    """
     document = {key: _plain(key, key, value) for key, value in given.items() if value is not None}
     for table in _TABLES & document.keys():
         if not isinstance(document[table], dict):
             raise _wrong_type(table, f"a mapping of {', '.join(TABLES[table])}", given[table])
     try:
-        return build(read_document(document, what), what)
+        values = read_document(document, what)
+        return build(values, what), values
     except ConfigurationError as error:
         raise _refusal(error, what) from None
 
@@ -81,6 +86,12 @@ def check_texts(name: str, value: object) -> tuple[str, ...]:
         if not isinstance(one, str):
             raise _wrong_type(f"{name}[{place}]", "a str", one)
     return tuple(found)
+
+
+def check_type(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Raise ArgumentTypeError, naming the argument, for a value that is of another type; True and False are no numbers."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _wrong_type(name, expected, value)
 
 
 def _wrong_type(name: str, expected: str, got: object) -> ArgumentTypeError:
@@ -121,7 +132,7 @@ def _refusal(error: ConfigurationError, what: str) -> ArgumentTypeError | Argume
     """Return the refusal of a reader in the words of a Python call."""
     where, _, rest = str(error).removeprefix(f"{what}: ").partition(": ")
     cause = error.__cause__
-    name = _in_python(where)
+    name = in_python(where)
     for toml, python in _WORDS:
         rest = rest.replace(toml, python)
     if isinstance(cause, v.ExpectedError) and not cause.detail:
@@ -135,7 +146,7 @@ def _refusal(error: ConfigurationError, what: str) -> ArgumentTypeError | Argume
     return ArgumentValueError(f"{name}: {rest}", name)
 
 
-def _in_python(where: str) -> str:
+def in_python(where: str) -> str:
     """Return `java.options[0]` as it is written in Python: `java['options'][0]`."""
     first, *others = where.split(".")
     return first + "".join(

@@ -153,6 +153,12 @@ def tell_refusal(environ: Mapping[str, str], error: JvmbindError | OSError) -> N
     if fd < 0:
         return
     known = error if isinstance(error, JvmbindError) else SystemFailureError(in_words(error))
-    values = {"kind": type(known).__name__, "message": str(known), "listener": known.listener, "holder": known.holder}
+    values = {
+        "kind": type(known).__name__,
+        "message": str(known),
+        "listener": known.listener,
+        "holder": known.holder,
+        "key": known.key,
+    }
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
         sock.send(f"{REFUSAL}={json.dumps(values)}".encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

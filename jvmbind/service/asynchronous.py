@@ -14,10 +14,11 @@ from jvmbind.service.calls import AnyOperation, Calls, seconds
 from jvmbind.service.handle import SILENCE, Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from jvmbind.config.tables import Seconds
     from jvmbind.service.calls import Steps, T
+    from jvmbind.service.description import Description
     from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
 
@@ -92,9 +93,15 @@ class AsyncRunningService(Calls[AsyncOperation]):
             if new[-1].kind == "ended":
                 return
 
-    async def reload(self, timeout: Seconds | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
+    async def reload(
+        self,
+        service: Description | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        timeout: Seconds | None = None,  # noqa: ASYNC109 - as in RunningService
+    ) -> ChangeResult:
         """As `RunningService.reload`."""
-        return await self.begin_reload().result(timeout)
+        return await self.begin_reload(service, environ=environ).result(timeout)
 
     async def restart(self, timeout: Seconds | None = None) -> ChangeResult:  # noqa: ASYNC109 - as in RunningService
         """As `RunningService.restart`."""

@@ -6,16 +6,24 @@ has come about. `RunningService` waits for it in poll(2), `AsyncRunningService` 
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from jvmbind.config.arguments import check_type
 from jvmbind.errors import ArgumentTypeError, ArgumentValueError
+from jvmbind.posix.fds import sealed_memory
+from jvmbind.service.description import Description
 from jvmbind.service.failures import ServiceTimeoutError
 from jvmbind.service.handle import SILENCE, Deadline, Handle
+from jvmbind.service.operations import Version
+from jvmbind.service.start import environment
 from jvmbind.service.values import STATES, State
+from jvmbind.service.versions import changes, check_change, variables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jvmbind.config.tables import Seconds
     from jvmbind.service.operations import OperationKind, Outcome
@@ -75,13 +83,25 @@ class Calls(Handle, Generic[OperationT]):
         self._read()
         return self._ledger.state
 
-    def begin_reload(self) -> OperationT:
+    def begin_reload(self, service: Description | None = None, *, environ: Mapping[str, str] | None = None) -> OperationT:
         """Ask for a new generation beside the old one, and return at once.
 
-        Raises ServiceEndedError, OperationFailedError with `direct`, ServiceTimeoutError where the supervisor takes no more
+        With `service` it runs that version, and so does each generation after it once it serves; the name, the user, the
+        control socket, the limits and the form of the log cannot change. `environ` is what the environment of that version is
+        made of, default what it was before. The sockets that it holds are passed; any other new listener is opened
+        without privilege.
+
+        Raises ArgumentValueError for what cannot change, ArgumentTypeError, OSError where a descriptor cannot be had,
+        ServiceEndedError, OperationFailedError with `direct`, ServiceTimeoutError where the supervisor takes no more
         requests, ForeignHandleError, ValueError when the handle is closed, and what the launcher refused.
         """
-        return self._operation(self, self._begin("reload"))
+        if service is None:
+            if environ is not None:
+                msg = "environ: expected None without another version of the service"
+                raise ArgumentValueError(msg, "environ")
+            return self._operation(self, self._begin("reload"))
+        self._check()
+        return self._operation(self, self._begin_version(service, environ))
 
     def begin_restart(self) -> OperationT:
         """Ask for a new generation in the place of the old one, and return at once; raises as `begin_reload` does."""
@@ -91,11 +111,39 @@ class Calls(Handle, Generic[OperationT]):
         """Ask for a thread dump in the service's output, and return at once; raises as `begin_reload` does."""
         return self._operation(self, self._begin("dump"))
 
-    def _begin(self, kind: OperationKind) -> Outcome:
+    def _begin(self, kind: OperationKind, version: Version | None = None) -> Outcome:
         self._check()
         with self._lock:
             self._read()
-            return self._send(kind)
+            return self._send(kind, version)
+
+    def _begin_version(self, service: Description, environ: Mapping[str, str] | None) -> Outcome:
+        check_type("service", service, Description, "a Service")
+        now, own = self._service, self._environ if environ is None else environment(environ)
+        check_change(now.request, service.request)
+        sockets = service.sockets(self.ports)
+        try:
+            if len(sockets.passed) > SOCKETS_MAX:
+                msg = f"service: {len(sockets.passed)} sockets; expected at most {SOCKETS_MAX} at a reload"
+                raise ArgumentValueError(msg, "service")
+            changed = changes((self._request, now.values), (sockets.request, service.values)) + variables(self._environ, own)
+            text = {
+                "request": sockets.request.to_json().decode(),
+                "environ": own,
+                "changes_user": self._changed_user,
+                "names": [name for name, _ in sockets.passed],
+            }
+            memory = sealed_memory("jvmbind-version", json.dumps(text).encode())
+            try:
+
+                def taken() -> None:
+                    self._service, self._request, self._environ = service, sockets.request, own
+
+                return self._begin("reload", Version([memory, *(fd for _, fd in sockets.passed)], changed, taken))
+            finally:
+                os.close(memory)
+        finally:
+            sockets.close()
 
     def _status_steps(self, timeout: Seconds) -> Steps[Status]:
         deadline = Deadline(seconds("timeout", timeout))
@@ -183,6 +231,7 @@ def seconds(name: str, value: Seconds | None, default: float | None = None) -> f
     return float(value)
 
 
+SOCKETS_MAX = 250  # that come with a request: SCM_MAX_FD is 253, unix(7)
 LONGEST = 1e6  # seconds; poll(2) takes no more than 2,147,483 of them
 
 

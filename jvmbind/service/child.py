@@ -85,10 +85,13 @@ class Child:
             found += [packet] if packet else []
         return found
 
-    def send(self, packet: bytes) -> bool:
-        """Send a request; return whether there is anybody to take it. Raises BlockingIOError where there is no room."""
+    def send(self, packet: bytes, fds: Sequence[int] = ()) -> bool:
+        """Send a request, with descriptors; return whether there is anybody to take it.
+
+        Raises BlockingIOError where there is no room.
+        """
         try:
-            self.socket.send(packet, socket.MSG_NOSIGNAL)
+            socket.send_fds(self.socket, [packet], fds, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             raise
         except OSError:

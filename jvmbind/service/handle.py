@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from jvmbind.config.request import Request
-    from jvmbind.service.operations import OperationKind, Outcome
+    from jvmbind.service.description import Description
+    from jvmbind.service.operations import OperationKind, Outcome, Version
     from jvmbind.service.sockets import Sockets
     from jvmbind.service.start import Start
     from jvmbind.service.values import State
@@ -39,9 +39,9 @@ class Handle:
     _lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     """What keeps threads apart."""
 
-    def __init__(self, request: Request, start: Start, sockets: Sockets) -> None:
+    def __init__(self, service: Description, start: Start, sockets: Sockets) -> None:
         """Start it: see `Service.start`."""
-        template = request.template
+        template = service.request.template
         self._patience = template.stop_timeout + template.stop_drain_timeout + MARGIN
         self._start_timeout = template.start_timeout
         self._closed = False
@@ -50,10 +50,12 @@ class Handle:
         self._waiters: set[asyncio.Future[None]] = set()
         self._transports: list[asyncio.BaseTransport] = []
         try:
-            self._child = Child(request, start, sockets.passed)
+            self._child = Child(sockets.request, start, sockets.passed)
         finally:
             sockets.close()
-        self._request = request
+        self._service, self._request = service, sockets.request
+        self._environ = start.environ
+        self._changed_user = os.geteuid() == 0  # as the launcher sees it
         self._ledger = Ledger(self._child.pid, direct=template.direct)
 
     @property
@@ -103,10 +105,11 @@ class Handle:
             ledger.end(own if own is not None and found is None else found)
         return bool(packets) or has_ended
 
-    def _send(self, kind: OperationKind) -> Outcome:
-        outcome, packet = self._ledger.ask(kind)
+    def _send(self, kind: OperationKind, version: Version | None = None) -> Outcome:
+        outcome, packet = self._ledger.ask(kind, to=version is not None)
+        outcome.version = version
         try:
-            is_sent = self._child.send(packet)
+            is_sent = self._child.send(packet, version.fds if version is not None else ())
         except BlockingIOError:
             reason = "its supervisor is stopped, or hangs"
             msg = f"{self._ledger.who} takes no more requests: {reason}"

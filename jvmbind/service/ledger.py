@@ -12,13 +12,13 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from jvmbind import errors
-from jvmbind.errors import JvmbindError, SystemFailureError
+from jvmbind.errors import SystemFailureError
 from jvmbind.service.failures import OperationFailedError, ServiceEndedError
-from jvmbind.service.operations import Outcome
+from jvmbind.service.operations import Outcome, refusal_of
 from jvmbind.service.values import ChangeResult, Death, Event, State, Status, state_of
 
 if TYPE_CHECKING:
+    from jvmbind.errors import JvmbindError
     from jvmbind.service.operations import OperationKind
 
 _EVENTS_KEPT = 1000
@@ -103,8 +103,11 @@ class Ledger:
         events = self.events[max(0, place - self.dropped) :]
         return self.dropped + len(self.events), events
 
-    def ask(self, kind: OperationKind) -> tuple[Outcome, bytes]:
-        """Return a new request and the packet that makes it; raises ServiceEndedError, OperationFailedError."""
+    def ask(self, kind: OperationKind, *, to: bool = False) -> tuple[Outcome, bytes]:
+        """Return a new request and the packet that makes it; raises ServiceEndedError, OperationFailedError.
+
+        `to` says that another version comes with it.
+        """
         if self.ended:
             raise self.ended_error()
         if self.direct:
@@ -115,7 +118,7 @@ class Ledger:
         for number, one in list(self._outcomes.items())[:-_OUTCOMES_KEPT]:
             if one.done:
                 self._outcomes.pop(number, None)
-        return outcome, f"{outcome.number} {kind}".encode()
+        return outcome, f"{outcome.number} {kind}{'-to' if to else ''}".encode()
 
     def outcome(self, number: int) -> Outcome | None:
         """Return a request by its number, None where it is not known, or was forgotten after 100 more."""
@@ -127,7 +130,7 @@ class Ledger:
             self.exit_status = status if self.exit_status is None else self.exit_status
             return
         if self._refusal is not None and self.exit_status is None:
-            self.exit_status = _refusal_of(self._refusal).status
+            self.exit_status = refusal_of(self._refusal).status
         self.exit_status = status if status is not None else self.exit_status
         self.ended, self.state = True, "ended"
         for outcome in self._outcomes.values():
@@ -138,7 +141,7 @@ class Ledger:
     def ended_error(self) -> JvmbindError:
         """Return the error of somebody who waits for something else than the end: the launcher's own, or ServiceEndedError."""
         if self._refusal is not None:
-            return _refusal_of(self._refusal)
+            return refusal_of(self._refusal)
         status = -1 if self.exit_status is None else self.exit_status
         return ServiceEndedError(f"{self.who} has ended with {self._how()}", status, self.deaths[-1] if self.deaths else None)
 
@@ -180,12 +183,3 @@ class Ledger:
             exit_status=self.exit_status if self.ended else None,
             text=self.text,
         )
-
-
-def _refusal_of(values: dict[str, Any]) -> JvmbindError:
-    """Return the launcher's error as the class that it was there."""
-    kind = getattr(errors, str(values.get("kind")), None)
-    message = str(values.get("message"))
-    if not (isinstance(kind, type) and issubclass(kind, JvmbindError)):
-        kind = SystemFailureError
-    return kind(message).about(str(values.get("listener", "")), str(values.get("holder", "")))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from jvmbind import errors
+from jvmbind.config.arguments import in_python
+from jvmbind.errors import JvmbindError, SystemFailureError
 from jvmbind.service.failures import BusyError, OperationFailedError, ReloadFailedError, RestartFailedError
 from jvmbind.service.values import ChangeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from jvmbind.errors import JvmbindError
+    from collections.abc import Callable, Mapping, Sequence
 
 OperationKind = Literal["reload", "restart", "dump", "status"]
 
@@ -30,6 +31,7 @@ class Outcome:
         self.answer: dict[str, Any] | None = None
         self.lost: Callable[[], JvmbindError] | None = None  # the service has ended before it answered
         self.seconds = 0.0
+        self.version: Version | None = None  # that was sent with it
 
     @property
     def done(self) -> bool:
@@ -46,6 +48,8 @@ class Outcome:
         self.waits_for = str(values.get("waits_for") or self.waits_for)
         if "ok" in values:
             self.answer, self.seconds = values, time.monotonic() - self.begun
+            if self.version is not None and values["ok"]:
+                self.version.taken()
 
     def values(self) -> dict[str, Any]:
         """Return the answer; raises what it means where it is a refusal, and ServiceEndedError."""
@@ -63,7 +67,10 @@ class Outcome:
         return self._result(self.values())
 
     def _result(self, answer: dict[str, Any]) -> ChangeResult:
-        return ChangeResult.from_json({"time": time.time(), **answer, "kind": self.kind, "seconds": self.seconds})
+        changed = self.version.changed if self.version is not None else ()
+        return ChangeResult.from_json(
+            {"time": time.time(), **answer, "kind": self.kind, "seconds": self.seconds, "changed": changed}
+        )
 
     def _failure(self, answer: dict[str, Any]) -> OperationFailedError:
         text = f"{self.kind}: {answer['error']}"
@@ -74,4 +81,27 @@ class Outcome:
         failure: ReloadFailedError | RestartFailedError
         failure = ReloadFailedError(text) if self.kind == "reload" else RestartFailedError(text)
         failure.result = self._result(answer) if "generation" in answer else None
+        if answer.get("kind"):
+            cause = refusal_of({**answer, "message": answer["error"]})
+            failure.__cause__ = cause
+            failure.about(cause.listener, cause.holder, key=cause.key)
         return failure
+
+
+def refusal_of(values: Mapping[str, Any]) -> JvmbindError:
+    """Return an error of the launcher or the supervisor as the class that it was there, in the words of a Python call."""
+    kind = getattr(errors, str(values.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, JvmbindError)):
+        kind = SystemFailureError
+    key = str(values.get("key", ""))
+    return kind(str(values.get("message"))).about(
+        str(values.get("listener", "")), str(values.get("holder", "")), key=in_python(key) if key else ""
+    )
+
+
+class Version:
+    """Another version of a service, on its way to the supervisor: its memory file, then the sockets of its listeners."""
+
+    def __init__(self, fds: Sequence[int], changed: tuple[str, ...], taken: Callable[[], None]) -> None:
+        """`taken` is called once it is what the service runs."""
+        self.fds, self.changed, self.taken = fds, changed, taken

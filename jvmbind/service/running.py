@@ -13,12 +13,12 @@ from jvmbind.service.calls import AnyOperation, Calls, seconds
 from jvmbind.service.handle import SILENCE, Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TextIO
 
-    from jvmbind.config.request import Request
     from jvmbind.config.tables import Seconds
     from jvmbind.service.calls import Steps, T
+    from jvmbind.service.description import Description
     from jvmbind.service.sockets import Sockets
     from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
@@ -58,11 +58,11 @@ class RunningService(Calls[Operation]):
 
     _operation = Operation
 
-    def __init__(self, request: Request, start: Start, sockets: Sockets) -> None:
+    def __init__(self, service: Description, start: Start, sockets: Sockets) -> None:
         """Start it: see `Service.start`."""
         self._lock = self._changed = threading.Condition()
         self._reader = 0  # the thread that reads for all
-        super().__init__(request, start, sockets)
+        super().__init__(service, start, sockets)
         try:
             self.stdin, self.stdout, self.stderr = start.take_ends()
         except BaseException:
@@ -113,13 +113,17 @@ class RunningService(Calls[Operation]):
             if new[-1].kind == "ended":
                 return
 
-    def reload(self, timeout: Seconds | None = None) -> ChangeResult:
+    def reload(
+        self, service: Description | None = None, *, environ: Mapping[str, str] | None = None, timeout: Seconds | None = None
+    ) -> ChangeResult:
         """Start a new generation beside the old one, and wait until it serves or has failed.
 
-        Raises BusyError where another change is on its way, which is not touched; ReloadFailedError with the reason, while
-        the old generation serves on; ServiceTimeoutError, whose `operation` can be asked later; ServiceEndedError.
+        `service` is another version to run from now on, and `environ` what its environment is made of, default what it
+        was before: see `begin_reload`. Raises BusyError where another change is on its way, which is not touched; ReloadFailedError
+        with the reason, while the old generation serves on; ServiceTimeoutError, whose `operation` can be asked later;
+        ServiceEndedError; and what `begin_reload` raises.
         """
-        return self.begin_reload().result(timeout)
+        return self.begin_reload(service, environ=environ).result(timeout)
 
     def restart(self, timeout: Seconds | None = None) -> ChangeResult:
         """Check what is to run, end the serving generation, and wait until the next one serves; clients wait meanwhile.

@@ -50,7 +50,7 @@ class Start:
         die_with_parent: object = False,
     ) -> None:
         """Open what has to be opened, and check the rest; raises OSError, ArgumentTypeError, ArgumentValueError."""
-        self.environ = _environment(environ)
+        self.environ = environment(environ)
         if cwd is not None and not isinstance(cwd, str | os.PathLike):
             raise ArgumentTypeError(f"cwd: expected a path, got {cwd!r} ({type(cwd).__name__})", "cwd")
         self.cwd = "" if cwd is None else os.path.abspath(os.fsdecode(cwd))
@@ -115,7 +115,8 @@ class Start:
             self._ends.clear()
 
 
-def _environment(environ: object) -> dict[str, str]:
+def environment(environ: object) -> dict[str, str]:
+    """Return what the environment of a service is made of; raises ArgumentTypeError, ArgumentValueError."""
     if environ is None:
         return dict(os.environ)
     if not isinstance(environ, Mapping):

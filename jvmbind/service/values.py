@@ -102,6 +102,8 @@ class ChangeResult(_Value):
     """What else is to be said, such as a key of the file that counts at the next start only."""
     seconds: float | None = None
     """From the request to its end; None where another asked for it."""
+    changed: tuple[str, ...] = ()
+    """Of a reload to another version: what it says otherwise, by the names of the arguments (`java['jar']`, `listen['http']`)."""
 
     def __str__(self) -> str:
         """Return it in words."""

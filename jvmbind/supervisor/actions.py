@@ -175,7 +175,7 @@ class Actions:
         try:
             excused = self.never_claimed if self.serving or self.changes.asked is not lifecycle.Change.NONE else set()
             set_back(listeners.values() if number > 1 and not self.generations else ())
-            started = self._starter.start(excusing(spec, excused), fds, self.environ, parked=parked)
+            started = self._starter.start(excusing(spec, excused), fds, self.changes.environ(self.environ), parked=parked)
             self.generations[number] = Generation(number, spec, started, excused)
         except OSError as error:
             self.log.error("cannot start generation %d: %s", number, in_words(error), extra=fields_of("spawn-failed", number))
@@ -187,7 +187,8 @@ class Actions:
         known = self.changes.plan(self.spec, self.listeners)[1]
         fds = [known[listener.name][1] for listener in generation.spec.listeners]
         try:
-            self.probe = begin_probe(generation.spec, fds, self.environ, hidden=generation.hidden if rehearsal else None)
+            environ = self.changes.environ(self.environ)
+            self.probe = begin_probe(generation.spec, fds, environ, hidden=generation.hidden if rehearsal else None)
             if self.probe is None:
                 self.events.append(lifecycle.Ready(time.monotonic(), generation.number))
         except OSError as error:

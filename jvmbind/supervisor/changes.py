@@ -34,6 +34,7 @@ class Changes:
         self.notes: list[str] = []  # what else is to be said of it
         self.next_spec: ServiceSpec | None = None
         self.next_listeners: Listeners = {}
+        self._next_environ: dict[str, str] | None = None  # of a version that the program has sent
         self.tell: Callable[[str, dict[str, Any]], None] | None = None  # what answers those who wait for "reload" or "restart"
         self.last: dict[str, Any] | None = None
 
@@ -41,7 +42,11 @@ class Changes:
         """Return what the next generation runs, and on which listeners."""
         return (self.next_spec, self.next_listeners) if self.next_spec else (world_spec, listeners)
 
-    def take(self, asked: Change, plan: Plan) -> str:
+    def environ(self, now: dict[str, str]) -> dict[str, str]:
+        """Return the environment of the next generation, where `now` is that of the one before."""
+        return now if self._next_environ is None else self._next_environ
+
+    def take(self, asked: Change, plan: Plan, environ: dict[str, str] | None = None) -> str:
         """Take what the next generation is to run; return why it cannot be used, or ""."""
         failure, spec, chosen = plan
         if failure:
@@ -56,7 +61,7 @@ class Changes:
         for listener, fd in chosen.values():
             if all(fd != known for _, known in world.listeners.values()):
                 world.notifier.store_listeners([(listener, fd)])
-        self.next_listeners, self.next_spec = chosen, spec
+        self.next_listeners, self.next_spec, self._next_environ = chosen, spec, environ
         if asked is Change.RELOAD:
             world.notifier.reloading()
         return ""
@@ -90,8 +95,8 @@ class Changes:
     def report(self, number: int, failure: str, why: str = "") -> None:
         """Tell whoever asked how it ended, and keep the result for `status`."""
         world, asked = self._world, self.asked
-        spec, listeners = self.next_spec, self.next_listeners
-        self.asked, self.next_spec, self.next_listeners = Change.NONE, None, {}
+        spec, listeners, environ = self.next_spec, self.next_listeners, self.environ(world.environ)
+        self.asked, self.next_spec, self.next_listeners, self._next_environ = Change.NONE, None, {}, None
         world.counts.changed(asked, "failed" if failure else "done")
         try:
             if failure:
@@ -105,7 +110,7 @@ class Changes:
                 text = "%s done: generation %d serves%s"
                 world.log.info(text, asked.value, number, how, extra=fields_of(f"{asked.value}-done", number))
                 if spec is not None:
-                    before, world.listeners, world.spec = world.listeners, listeners, spec
+                    before, world.listeners, world.spec, world.environ = world.listeners, listeners, spec, environ
                     self._keep_to(before, listeners)
         finally:  # whatever the kernel has refused on the way: it has ended, and who waits must not wait for ever
             self._keep(asked, failure, number)

@@ -6,6 +6,7 @@ descriptors. What happens to the world is in `jvmbind.supervisor.actions`.
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
@@ -21,7 +22,7 @@ from jvmbind.supervisor.control import Control
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.looking import Looking
 from jvmbind.supervisor.probe import PROBE_INTERVAL
-from jvmbind.supervisor.program import Program
+from jvmbind.supervisor.program import RELOAD_TO, Program
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
 from jvmbind.supervisor.status import status_of
@@ -167,12 +168,12 @@ class Loop:
 
     def _serve(self, ready: set[int]) -> None:
         """Answer who asks, and tell who waits."""
-        asked = [(self._program.reply(number), word) for number, word in self._program.requests(ready)]
+        asked = [(self._program.reply(number), word, fds) for number, word, fds in self._program.requests(ready)]
         if self._control is not None:
-            asked += [(self._control.reply(client), word) for client, word in self._control.requests(ready)]
-        for answer, command in asked:
+            asked += [(self._control.reply(client), word, []) for client, word in self._control.requests(ready)]
+        for answer, command, fds in asked:
             try:
-                self._answer(answer, command)
+                self._answer(answer, command, fds)
             except Exception as error:  # noqa: BLE001 - see _survive; who asked does not wait for ever
                 self._complain(error)
                 answer({"ok": False, "error": f"{type(error).__name__}: {error}"})
@@ -244,8 +245,11 @@ class Loop:
                 # Of the signals that are passed on, this is the one that every JVM answers, with nothing of the application's.
                 self._world.dump_waits |= received.number == signal.SIGQUIT
 
-    def _begin(self, asked: Change) -> dict[str, Any]:
-        """Begin a reload or a restart by reading the configuration again; return the answer where that cannot be, or {}."""
+    def _begin(self, asked: Change, given: Sequence[int] = ()) -> dict[str, Any]:
+        """Begin a reload or a restart by reading the configuration again; return the answer where that cannot be, or {}.
+
+        `given` is the new version in a memory file, and the sockets of its listeners, where the program has sent one.
+        """
         phase, change, word, busy, other = self._state.phase, self._state.change, asked.value, True, True
         if self._planning is not None:
             failure = f"the service is {'reloading' if self._asked is Change.RELOAD else 'restarting'}; one at a time"
@@ -261,7 +265,7 @@ class Loop:
             try:
                 from jvmbind.supervisor.replan import Planning  # noqa: PLC0415 - a reload or restart alone needs it
 
-                self._planning, failure = Planning(self._world.spec, self._world.environ), ""
+                self._planning, failure = Planning(self._world.spec, self._world.environ, given), ""
                 self._world.planning_pid = self._planning.pid
                 self._asked = asked
             except Exception as error:  # noqa: BLE001 - an upgrade may have changed the files; the listeners are not given up for it
@@ -279,7 +283,7 @@ class Loop:
         fits = phase in needs and self._state.change is Change.NONE
         if fits:
             try:
-                failure = world.changes.take(asked, planning.result(world.listeners))
+                failure = world.changes.take(asked, planning.result(world.listeners), planning.next_environ)
             except Exception as error:  # noqa: BLE001 - see _begin
                 failure = f"the configuration could not be used: {type(error).__name__}: {error}"
         else:
@@ -288,7 +292,7 @@ class Loop:
             failure += "; a reload needs a service that is up" if asked is Change.RELOAD else ""
         if failure:
             failure = world.changes.refuse(asked, failure, busy=not fits)
-            world.changes.answer_waiting(asked, {"ok": False, "error": failure})
+            world.changes.answer_waiting(asked, {"ok": False, "error": failure, **planning.refusal})
             return
         self._requests.begun(asked.value)
         if asked is Change.RESTART:
@@ -322,7 +326,7 @@ class Loop:
             self._dump = None
             requests.done("dump", {"ok": not failure, "error": failure})
 
-    def _answer(self, answer: Callable[[dict[str, Any]], None], command: str) -> None:
+    def _answer(self, answer: Callable[[dict[str, Any]], None], command: str, fds: Sequence[int]) -> None:
         if command == "status":
             self._requests.add(answer, command)
             self._looking.want()
@@ -336,8 +340,19 @@ class Loop:
             self._requests.add(answer, command, begun=True)
             self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))
         else:
-            refusal = self._begin(Change(command))
+            asked = Change.RELOAD if command == RELOAD_TO else Change(command)
+            try:
+                if command == RELOAD_TO and not fds:  # this process has no room for more: EMFILE, recvmsg(2)
+                    refusal = {
+                        "ok": False,
+                        "error": self._world.changes.refuse(asked, "the new version has not come with its request"),
+                    }
+                else:
+                    refusal = self._begin(asked, fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
             if refusal:
                 answer(refusal)
             else:
-                self._requests.add(answer, command)
+                self._requests.add(answer, asked.value)

@@ -2,7 +2,8 @@
 
 Runs in the supervisor as the service user. They speak on a pair of sockets without a name, which nobody else has: who holds
 the other end may ask for everything, as the parent of this process may. A request is `NUMBER WORD`, a word of the control
-socket's; its answers carry the number. An event carries all that counts of the state, so that one which was lost (a program
+socket's, or `reload-to`, with which the new version comes in a memory file, and sockets of its listeners behind it; its
+answers carry the number. An event carries all that counts of the state, so that one which was lost (a program
 that reads nothing is not waited for) leaves nothing wrong once the next has come.
 Sources: unix(7) on SCM_RIGHTS, pidfd_open(2).
 """
@@ -32,6 +33,8 @@ _REQUEST_MAX = 64
 _AT_ONCE = 16  # requests between two looks at everything else
 _UNREAD = 64  # messages that the program has not read yet, above which no request of it is taken
 DIE_WITH = "die-with"  # comes with a pidfd: the service ends with that process
+RELOAD_TO = "reload-to"
+_FDS_MAX = 253  # of one packet: SCM_MAX_FD, unix(7)
 
 
 class Program:
@@ -64,9 +67,9 @@ class Program:
         self._watched = -1
         return True
 
-    def requests(self, ready: set[int]) -> list[tuple[int, str]]:
-        """Return what is asked for: the number of the request, and the word."""
-        found: list[tuple[int, str]] = []
+    def requests(self, ready: set[int]) -> list[tuple[int, str, list[int]]]:
+        """Return what is asked for: the number of the request, the word, and the descriptors that it came with."""
+        found: list[tuple[int, str, list[int]]] = []
         if self._socket is None or self._socket.fileno() not in ready:
             return found
         for _ in range(_AT_ONCE):
@@ -82,8 +85,11 @@ class Program:
             number, _, word = data.decode("ascii", "replace").partition(" ")
             if word == DIE_WITH and fds and self._watched < 0:
                 self._watched = fds.pop()
+            elif number.isdecimal() and word == RELOAD_TO:
+                found.append((int(number), word, fds))
+                continue
             elif number.isdecimal() and word in COMMANDS:
-                found.append((int(number), word))
+                found.append((int(number), word, []))
             for fd in fds:
                 os.close(fd)
         return found
@@ -145,7 +151,7 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """Return a packet and the descriptors that came with it; raises OSError."""
     # socket.recv_fds drops its flags in Python 3.11.
     found = array.array("i")
-    space = socket.CMSG_SPACE(found.itemsize)
+    space = socket.CMSG_SPACE(found.itemsize * _FDS_MAX)
     data, ancillary, _, _ = sock.recvmsg(_REQUEST_MAX, space, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
     for level, kind, values in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -48,7 +48,7 @@ with service.start() as running:
     running.wait_ready(60)
     print("ready", running.pid, running.status().state, os.getuid(), flush=True)
     sys.stdin.readline()
-    result = running.reload(60)
+    result = running.reload(timeout=60)
     print("reloaded", result.ok, result.generation, running.state, flush=True)
     sys.stdin.readline()
 print("ended", running.status().state, running.status().exit_status, running.stop(), flush=True)
@@ -67,11 +67,11 @@ with jvmbind.Service.from_file(config).start() as running:
     for text in (good + "nonsense", good.replace("probe.ChannelServer", "probe.NoSuchServer")):
         config.write_text(text)
         try:
-            running.reload(60)
+            running.reload(timeout=60)
         except jvmbind.ReloadFailedError as error:
             print("kept", running.status().state, error, flush=True)
     config.write_text(good)
-    print("reloaded", running.reload(60).ok, flush=True)
+    print("reloaded", running.reload(timeout=60).ok, flush=True)
 """
 
 OTHERS = """
@@ -86,13 +86,13 @@ with service.start() as running:
         print("timeout", error.operation is first, error.state, flush=True)
     sys.stdin.readline()
     try:
-        running.reload(60)
+        running.reload(timeout=60)
     except jvmbind.BusyError as error:
         print("busy", error, flush=True)
     print("waiting", first.done, flush=True)
     sys.stdin.readline()
     print("first", first.result(60).generation, first.result().seconds > 0, flush=True)
-    print("again", running.reload(60).generation, flush=True)
+    print("again", running.reload(timeout=60).generation, flush=True)
     print("restarted", running.restart(60).generation, flush=True)
     running.dump(60)
     print("dumped", flush=True)
