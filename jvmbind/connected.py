@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jvmbind.cli.control import BusyRefusedError, RefusedError, ask, find
 from jvmbind.errors import ArgumentTypeError, PortUnavailableError
+from jvmbind.service.calls import check_states, seconds
 from jvmbind.service.failures import ServiceEndedError, ServiceTimeoutError
 from jvmbind.service.operations import Outcome
 from jvmbind.service.values import Status
 
 if TYPE_CHECKING:
+    from jvmbind.config.tables import Seconds
     from jvmbind.service.operations import OperationKind
     from jvmbind.service.values import ChangeResult, State
 
@@ -66,22 +68,25 @@ class ConnectedService:
         """How it is now: asks the supervisor; raises SystemFailureError where that does not answer."""
         return "ended" if self._has_ended() else self.status().state
 
-    def status(self, timeout: float = _SILENCE) -> Status:
+    def status(self, timeout: Seconds = _SILENCE) -> Status:
         """Return all that `jvmbind status --json` shows; raises ServiceEndedError, NotPermittedError, SystemFailureError."""
+        patience = seconds("timeout", timeout, _SILENCE)
         try:
-            return Status.from_json(ask(self._path, "status", timeout, found_by_name=self._found_by_name))
+            return Status.from_json(ask(self._path, "status", patience, found_by_name=self._found_by_name))
         except (PortUnavailableError, RefusedError) as error:
             if self._pidfd < 0:
                 raise
             raise self._ended() from error
 
-    def wait_for(self, *states: State, timeout: float | None = None) -> State:
+    def wait_for(self, *states: State, timeout: Seconds | None = None) -> State:
         """Wait until a look at the service finds it in one of `states`, and return which.
 
         It looks twice a second at least, and may miss a state that is over sooner. Raises ServiceTimeoutError after
         `timeout` seconds (default: never), ServiceEndedError unless "ended" is among the states.
         """
-        until, pause = None if timeout is None else time.monotonic() + timeout, _PAUSES[0]
+        check_states(states)
+        patience = seconds("timeout", timeout)
+        until, pause = None if patience is None else time.monotonic() + patience, _PAUSES[0]
         while True:
             status = self._look()
             if status.state in states:
@@ -90,22 +95,23 @@ class ConnectedService:
                 raise self._ended()
             if until is not None and time.monotonic() >= until:
                 reason = status.not_ready or status.waits_for
-                text = f"service {self._name!r} is not {' or '.join(states)} within {timeout:g} s; it is {status.state}: {reason}"
+                text = f"service {self._name!r} is not {' or '.join(states)} within {patience:g} s; it is {status.state}: {reason}"
                 raise ServiceTimeoutError(text, status.state, reason)
             self._wait_for_end(min(pause, max(0.0, until - time.monotonic())) if until is not None else pause)
             pause = min(2 * pause, _PAUSES[1])
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, timeout: Seconds = 60.0) -> None:
         """Wait until clients are served; raises ServiceTimeoutError, ServiceEndedError."""
         self.wait_for("ready", "reloading", timeout=timeout)
 
-    def wait(self, timeout: float | None = None) -> None:
+    def wait(self, timeout: Seconds | None = None) -> None:
         """Wait for the end of the service; its exit status is known to who started it. Raises ServiceTimeoutError."""
-        if not self._wait_for_end(timeout):
-            text = f"service {self._name!r} has not ended within {timeout:g} s"
+        patience = seconds("timeout", timeout)
+        if not self._wait_for_end(patience):
+            text = f"service {self._name!r} has not ended within {patience:g} s"
             raise ServiceTimeoutError(text, self._look().state)
 
-    def reload(self, timeout: float | None = None) -> ChangeResult:
+    def reload(self, timeout: Seconds | None = None) -> ChangeResult:
         """Start a new generation beside the old one, and wait until it serves or has failed.
 
         A time-out is looked at every two seconds. Raises BusyError, ReloadFailedError, ServiceTimeoutError,
@@ -113,19 +119,20 @@ class ConnectedService:
         """
         return self._change("reload", timeout)
 
-    def restart(self, timeout: float | None = None) -> ChangeResult:
+    def restart(self, timeout: Seconds | None = None) -> ChangeResult:
         """Check what is to run, end the serving generation, and wait until the next one serves: see `reload`."""
         return self._change("restart", timeout)
 
-    def dump(self, timeout: float | None = None) -> None:
+    def dump(self, timeout: Seconds | None = None) -> None:
         """Have the JVM write a thread dump to the service's output, and wait until it is there: see `reload`."""
         self._change("dump", timeout)
 
-    def stop(self, timeout: float | None = None) -> int:
+    def stop(self, timeout: Seconds | None = None) -> int:
         """Stop the service, wait for its end and return its exit status; one that has ended is -1.
 
         Raises ServiceTimeoutError, NotPermittedError, SystemFailureError.
         """
+        seconds("timeout", timeout)
         if self._has_ended():
             return self._exit_status
         try:
@@ -180,17 +187,18 @@ class ConnectedService:
         poll.register(self.fileno(), select.POLLIN)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
-    def _ask(self, word: str, timeout: float | None) -> dict[str, Any]:
-        until = None if timeout is None else time.monotonic() + timeout
+    def _ask(self, word: str, timeout: Seconds | None) -> dict[str, Any]:
+        patience = seconds("timeout", timeout)
+        until = None if patience is None else time.monotonic() + patience
 
         def progress(reason: str) -> None:
             if until is not None and time.monotonic() >= until:
-                text = f"service {self._name!r} has not finished the {word} within {timeout:g} s: it waits {reason}"
+                text = f"service {self._name!r} has not finished the {word} within {patience:g} s: it waits {reason}"
                 raise ServiceTimeoutError(text, self.status().state, reason)
 
         return ask(self._path, word, found_by_name=self._found_by_name, progress=progress)
 
-    def _change(self, kind: OperationKind, timeout: float | None) -> ChangeResult:
+    def _change(self, kind: OperationKind, timeout: Seconds | None) -> ChangeResult:
         outcome = Outcome(0, kind)
         try:
             outcome.take({"ok": True, **self._ask(kind, timeout)})

@@ -103,7 +103,7 @@ def understand(request: Request, java_home: str, environ: Mapping[str, str]) -> 
         if not find_program(name, path):
             hint = f"; expected ./{name} for the one in this directory" if os.path.isfile(name) else ""
             msg = f"script {name}: no such command on the PATH of the service, {path}{hint}"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(msg).about(key="java.script")
         return None
     home = Path(java_home)
     return arguments.parse(request.java_arguments, environ, jdk_feature=arguments.jdk_feature(home), java_home=home)

@@ -88,7 +88,7 @@ def check_readable(user: UserSpec, paths: Iterable[tuple[str, str, int]]) -> Non
     denied = _first_denied(paths)
     if denied:
         msg = denied.replace("\0", user.name)
-        raise ConfigurationError(msg)
+        raise ConfigurationError(msg).about(key="java")
 
 
 def _first_denied(paths: Iterable[tuple[str, str, int]]) -> str:

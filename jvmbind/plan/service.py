@@ -32,7 +32,7 @@ def delegated_control(request: Request) -> tuple[int, tuple[str, ...]]:
         return grp.getgrnam(request.control_group).gr_gid, request.control_allow or ("status",)
     except KeyError:
         msg = f"[control] group: no group {request.control_group!r} on this machine; expected the name of a group"
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(msg).about(key="control.group") from None
 
 
 def at_start(request: Request) -> tuple[tuple[str, str], ...]:
@@ -107,7 +107,7 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
         soft = wanted.get(name, resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[0])
         if soft != resource.RLIM_INFINITY and soft < least:
             msg = f"resource limit {name}: {soft} bytes; a JVM needs at least {least}"
-            raise SystemFailureError(msg)
+            raise SystemFailureError(msg).about(key="security.limits")
 
 
 def default_name(request: Request, command: arguments.JavaCommand | None) -> str:
@@ -126,4 +126,4 @@ def check_inherit(inherit: str, names: list[str]) -> None:
     """Check that there is the listener that System.inheritedChannel() is to give; raises UsageError."""
     if inherit and inherit not in names:
         msg = f"inherit: no listener {inherit!r}; expected one of {', '.join(names) or 'the declared ones (there is none)'}"
-        raise UsageError(msg)
+        raise UsageError(msg).about(key="inherit")

@@ -50,20 +50,20 @@ def resolve_user(text: str | None, caller: Caller | None = None) -> UserSpec:
     if text is None:
         if caller.uid == 0:
             msg = "started as root without --user: expected --user USER[:GROUP], or user = in the file: who the service runs as"
-            raise UsageError(msg)
+            raise UsageError(msg).about(key="user")
         return itself(caller)
     name, group = split_user(text)
     gid = find_group(group) if group else None
     if group and gid is None:
         msg = f"no group {group!r} on this machine: expected the name or the number of a group"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(msg).about(key="user")
     user = find_user(name, gid) if name else itself(caller, gid)
     if user is None and number(name) is None:
         msg = f"no user {name!r} on this machine: expected the name or the number of a user"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(msg).about(key="user")
     if user is None:
         msg = f"user {name} has no entry in the user database, so no group either: expected --user {name}:GROUP"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(msg).about(key="user")
     return _permitted(text, user, caller)
 
 
@@ -72,7 +72,7 @@ def split_user(text: str) -> tuple[str, str]:
     name, colon, group = text.partition(":")
     if (not name and not group) or (colon and not group) or ":" in group:
         msg = f"--user {text!r}: expected USER, USER:GROUP or :GROUP"
-        raise UsageError(msg)
+        raise UsageError(msg).about(key="user")
     return name, group
 
 
@@ -89,15 +89,15 @@ def itself(caller: Caller, gid: int | None = None) -> UserSpec:
 def _permitted(text: str, user: UserSpec, caller: Caller) -> UserSpec:
     if user.uid == 0:
         msg = f"--user {text}: that is root, and nothing of root may be left; expected an ordinary user"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(msg).about(key="user")
     if caller.uid == 0:
         if 0 in {user.gid, *user.groups}:
             msg = f"--user {text}: group 0 is root's, and nothing of root may be left; expected another group"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(msg).about(key="user")
         return user
     if user.uid != caller.uid or user.gid != caller.gid:
         msg = f"--user {text}: only root can become another user; expected {caller.uid}:{caller.gid} or a start as root"
-        raise NotPermittedError(msg)
+        raise NotPermittedError(msg).about(key="user")
     return user._replace(groups=caller.groups)
 
 
@@ -124,7 +124,7 @@ def service_environment(
         name, equals, value = item.partition("=")
         if not name or "\0" in item:
             msg = f"--env {item!r}: expected NAME or NAME=VALUE"
-            raise UsageError(msg)
+            raise UsageError(msg).about(key="env")
         if equals:
             kept[name] = value
         elif name in caller:

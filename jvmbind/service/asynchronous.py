@@ -7,10 +7,11 @@ somebody waits: after a cancellation nothing of a wait is left. What the service
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Self, cast
 
-from jvmbind.service.calls import AnyOperation, Calls, seconds
+from jvmbind.service.calls import AnyOperation, Calls, check_callback, deliver, seconds
 from jvmbind.service.handle import SILENCE, Deadline
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from jvmbind.config.tables import Seconds
     from jvmbind.service.calls import Steps, T
     from jvmbind.service.description import Description
+    from jvmbind.service.lines import Lines
+    from jvmbind.service.sockets import Sockets
     from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
 
@@ -48,9 +51,22 @@ class AsyncRunningService(Calls[AsyncOperation]):
 
     _operation = AsyncOperation
 
+    def __init__(self, service: Description, start: Start, sockets: Sockets) -> None:
+        """Start it: see `AsyncService.start`."""
+        self._lines: list[Lines] = []
+        self._callbacks: list[tuple[asyncio.Task[None], Callable[[], None]]] = []
+        super().__init__(service, start, sockets)
+
+    def _log(self, lines: Lines) -> None:
+        if not lines.read():
+            asyncio.get_running_loop().remove_reader(lines.fd)
+
     async def _open(self, start: Start) -> None:
         """Connect the program's ends of pipes to the loop."""
         loop = asyncio.get_running_loop()
+        for lines in start.take_lines():
+            self._lines.append(lines)
+            loop.add_reader(lines.fd, self._log, lines)
         writer, *readers = start.take_ends()
         self._pipes = [stream for stream in (writer, *readers) if stream is not None]
         streams: list[asyncio.StreamReader | None] = []
@@ -92,6 +108,29 @@ class AsyncRunningService(Calls[AsyncOperation]):
                 yield event
             if new[-1].kind == "ended":
                 return
+
+    def add_callback(self, function: Callable[[Event], object]) -> None:
+        """Have `function` called in the event loop with each event, from the start of the service on.
+
+        What it raises is logged to the logger "jvmbind", and the next event comes all the same.
+        """
+        check_callback(function)
+        self._check()
+        place = 0
+
+        def call() -> None:
+            nonlocal place
+            place, new = self._ledger.since(place)
+            for event in new:
+                deliver(function, event)
+
+        async def follow() -> None:
+            with contextlib.suppress(ValueError):  # the handle was closed
+                while not self._ledger.ended:
+                    await self._run(self._next_steps(place, None))
+                    call()
+
+        self._callbacks.append((asyncio.get_running_loop().create_task(follow()), call))
 
     async def reload(
         self,
@@ -196,6 +235,13 @@ class AsyncRunningService(Calls[AsyncOperation]):
 
     def close(self) -> None:
         """Give up the descriptors of this handle. The service runs on; after its end `wait` and `status` still answer."""
+        for task, call in self._callbacks:
+            call()
+            task.cancel()
+        for lines in self._lines:
+            asyncio.get_running_loop().remove_reader(lines.fd)
+            lines.close()
+        self._callbacks, self._lines = [], []
         if self._waiters:
             loop = next(iter(self._waiters)).get_loop()
             loop.remove_reader(self._child.pidfd)

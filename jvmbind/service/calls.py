@@ -78,7 +78,7 @@ class Calls(Handle, Generic[OperationT]):
 
     @property
     def state(self) -> State:
-        """How it is, by its last word; never waits. Raises ValueError when the handle is closed, ForeignHandleError."""
+        """How it is, by its last word; never waits."""
         self._check()
         self._read()
         return self._ledger.state
@@ -93,7 +93,7 @@ class Calls(Handle, Generic[OperationT]):
 
         Raises ArgumentValueError for what cannot change, ArgumentTypeError, OSError where a descriptor cannot be had,
         ServiceEndedError, OperationFailedError with `direct`, ServiceTimeoutError where the supervisor takes no more
-        requests, ForeignHandleError, ValueError when the handle is closed, and what the launcher refused.
+        requests, and what the launcher refused.
         """
         if service is None:
             if environ is not None:
@@ -104,11 +104,19 @@ class Calls(Handle, Generic[OperationT]):
         return self._operation(self, self._begin_version(service, environ))
 
     def begin_restart(self) -> OperationT:
-        """Ask for a new generation in the place of the old one, and return at once; raises as `begin_reload` does."""
+        """Ask for a new generation in the place of the old one, and return at once.
+
+        Raises ServiceEndedError, OperationFailedError with `direct`, ServiceTimeoutError where the supervisor takes no more
+        requests, and what the launcher refused.
+        """
         return self._operation(self, self._begin("restart"))
 
     def begin_dump(self) -> OperationT:
-        """Ask for a thread dump in the service's output, and return at once; raises as `begin_reload` does."""
+        """Ask for a thread dump in the service's output, and return at once.
+
+        Raises ServiceEndedError, OperationFailedError with `direct`, ServiceTimeoutError where the supervisor takes no more
+        requests, and what the launcher refused.
+        """
         return self._operation(self, self._begin("dump"))
 
     def _begin(self, kind: OperationKind, version: Version | None = None) -> Outcome:
@@ -166,7 +174,7 @@ class Calls(Handle, Generic[OperationT]):
             raise self._timeout("is not ready", patience) from error
 
     def _wait_for_steps(self, states: Sequence[State], deadline: Deadline) -> Steps[State]:
-        _check_states(states)
+        check_states(states)
         self._check()
         self._read()
         ledger = self._ledger
@@ -214,6 +222,25 @@ class Calls(Handle, Generic[OperationT]):
             raise error
 
 
+def check_callback(function: object) -> None:
+    """Raise ArgumentTypeError for what cannot be called, or would have to be awaited."""
+    import inspect  # noqa: PLC0415 - takes 10 ms to load
+
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        msg = f"function: expected a function of one event, which is not awaited, got {function!r} ({type(function).__name__})"
+        raise ArgumentTypeError(msg, "function")
+
+
+def deliver(function: Callable[[Event], object], event: Event) -> None:
+    """Call back; what the callback raises is logged."""
+    try:
+        function(event)
+    except Exception:
+        import logging  # noqa: PLC0415 - takes 17 ms to load
+
+        logging.getLogger("jvmbind").exception("a callback has failed at %s", event)
+
+
 def seconds(name: str, value: Seconds | None, default: float | None = None) -> float | None:
     """Return a time in seconds, `default` for None; raises ArgumentTypeError, ArgumentValueError."""
     import datetime as dt  # noqa: PLC0415 - loaded where somebody has made one
@@ -235,7 +262,8 @@ SOCKETS_MAX = 250  # that come with a request: SCM_MAX_FD is 253, unix(7)
 LONGEST = 1e6  # seconds; poll(2) takes no more than 2,147,483 of them
 
 
-def _check_states(states: Sequence[object]) -> None:
+def check_states(states: Sequence[object]) -> None:
+    """Raise ArgumentTypeError or ArgumentValueError for what is no state, and for none at all."""
     if not states:
         msg = f"states: expected at least one of {', '.join(sorted(STATES))}"
         raise ArgumentValueError(msg, "states")

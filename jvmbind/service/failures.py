@@ -23,6 +23,7 @@ class ServiceEndedError(JvmbindError):
         self.status = status
         self.death = death
         """How the last generation died; None where none did."""
+        self.last_lines = death.last_lines if death is not None else ()
 
 
 class ServiceTimeoutError(JvmbindError, TimeoutError):

@@ -13,6 +13,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+from jvmbind.config.arguments import check_type
+from jvmbind.errors import ArgumentValueError
 from jvmbind.service.child import Child
 from jvmbind.service.failures import ForeignHandleError, ServiceTimeoutError
 from jvmbind.service.ledger import Ledger
@@ -121,7 +123,14 @@ class Handle:
         return outcome
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the supervisor; raises ServiceEndedError, and what the launcher refused."""
+        """Send a signal to the supervisor; 0 only asks whether it is there.
+
+        Raises ServiceEndedError, and what the launcher refused.
+        """
+        check_type("number", number, int, "the number of a signal")
+        if number and number not in signal.valid_signals():
+            msg = f"number: expected the number of a signal, got {number!r}"
+            raise ArgumentValueError(msg, "number")
         self._check()
         if not self._ledger.ended and self._child.kill(number):
             return

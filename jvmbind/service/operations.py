@@ -5,17 +5,31 @@ Runs in the program. Pure.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from jvmbind import errors
 from jvmbind.config.arguments import in_python
-from jvmbind.errors import JvmbindError, SystemFailureError
+from jvmbind.errors import JavaLaunchError, JvmbindError, SystemFailureError
 from jvmbind.service.failures import BusyError, OperationFailedError, ReloadFailedError, RestartFailedError
 from jvmbind.service.values import ChangeResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+# What the launcher calls by the name of its option, and what a program calls it.
+_ARGUMENTS = {
+    "--user": "user",
+    "--env": "env",
+    "--inherit": "inherit",
+    "--listen": "listen",
+    "--name": "name",
+    "--java-home": "java['home']",
+    "--control-socket": "control['socket']",
+}
+_OPTION = re.compile(r"--[a-z-]+(?![\w=])")
+_KEY = re.compile(r"\[(java|supervise|control|security)\] (\w+)")
 
 OperationKind = Literal["reload", "restart", "dump", "status"]
 
@@ -93,10 +107,12 @@ def refusal_of(values: Mapping[str, Any]) -> JvmbindError:
     kind = getattr(errors, str(values.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, JvmbindError)):
         kind = SystemFailureError
-    key = str(values.get("key", ""))
-    return kind(str(values.get("message"))).about(
-        str(values.get("listener", "")), str(values.get("holder", "")), key=in_python(key) if key else ""
-    )
+    message = _OPTION.sub(lambda found: _ARGUMENTS.get(found[0], found[0]), str(values.get("message")))
+    message = _KEY.sub(lambda found: in_python(f"{found[1]}.{found[2]}"), message)
+    key, listener = str(values.get("key", "")), str(values.get("listener", ""))
+    if not key:
+        key = f"listen.{listener}" if listener else "java" if issubclass(kind, JavaLaunchError) else ""
+    return kind(message).about(listener, str(values.get("holder", "")), key=in_python(key) if key else "")
 
 
 class Version:

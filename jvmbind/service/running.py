@@ -6,10 +6,12 @@ others. A call of a signal handler that interrupts the one that reads, reads its
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Self, cast
 
-from jvmbind.service.calls import AnyOperation, Calls, seconds
+from jvmbind.service.calls import AnyOperation, Calls, check_callback, deliver, seconds
+from jvmbind.service.failures import ForeignHandleError
 from jvmbind.service.handle import SILENCE, Deadline
 
 if TYPE_CHECKING:
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from jvmbind.config.tables import Seconds
     from jvmbind.service.calls import Steps, T
     from jvmbind.service.description import Description
+    from jvmbind.service.lines import Followers
     from jvmbind.service.sockets import Sockets
     from jvmbind.service.start import Start
     from jvmbind.service.values import ChangeResult, Event, State, Status
 
+_PATIENCE = 10.0  # seconds for a callback of the program's that hangs
 _LONGEST = 1.0  # seconds after which a thread that another reads for looks itself
 
 
@@ -34,7 +38,8 @@ class Operation(AnyOperation):
 
         Without `timeout` it waits for as long as the supervisor says that it works on it. Of a dump the result says that it
         was written. Raises BusyError, ReloadFailedError, RestartFailedError, OperationFailedError, ServiceTimeoutError,
-        ServiceEndedError, ForeignHandleError, ValueError when the handle is closed, and what the launcher refused.
+        ServiceEndedError, ForeignHandleError, ValueError when the handle is closed, ArgumentTypeError and ArgumentValueError
+        for a wrong `timeout`, and what the launcher refused.
         """
         service = cast("RunningService", self._service)
         return service._run(self._steps(timeout))  # noqa: SLF001 - one design in two classes
@@ -44,9 +49,11 @@ class RunningService(Calls[Operation]):
     """A started service. As a context manager it stops the service at the end of the block.
 
     Nothing is stopped when the object or the program goes away, unless `die_with_parent` was asked for. All calls may be
-    made by any thread and by signal handlers, in the process that started the service: in a forked child each raises
-    ForeignHandleError, and the end of a `with` block leaves the service alone. Each raises ValueError once the handle is
-    closed and its service has not ended, and ArgumentTypeError or ArgumentValueError for a wrong argument.
+    made by any thread and by signal handlers, in the process that started the service: the end of a `with` block in a forked
+    child leaves the service alone.
+
+    Each call Raises ForeignHandleError in a forked child, ValueError once the handle is closed and its service has not ended,
+    and ArgumentTypeError or ArgumentValueError for a wrong argument. A time-out is a number of seconds or a timedelta.
     """
 
     stdin: TextIO | None
@@ -63,7 +70,14 @@ class RunningService(Calls[Operation]):
         self._lock = self._changed = threading.Condition()
         self._reader = 0  # the thread that reads for all
         super().__init__(service, start, sockets)
+        self._followers: Followers | None = None
+        self._callers: list[threading.Thread] = []
         try:
+            lines = start.take_lines()
+            if lines:
+                from jvmbind.service.lines import Followers  # noqa: PLC0415 - few programs need it
+
+                self._followers = Followers(lines)
             self.stdin, self.stdout, self.stderr = start.take_ends()
         except BaseException:
             self._end_now()
@@ -83,7 +97,7 @@ class RunningService(Calls[Operation]):
         """Wait until clients are served, during a back-off too.
 
         The default of `timeout` is the service's own start_timeout. Raises ServiceTimeoutError with what the service lacks,
-        ServiceEndedError, and what the launcher refused (PortUnavailableError and so on).
+        ServiceEndedError, and what the launcher refused.
         """
         self._run(self._wait_ready_steps(timeout))
 
@@ -113,6 +127,24 @@ class RunningService(Calls[Operation]):
             if new[-1].kind == "ended":
                 return
 
+    def add_callback(self, function: Callable[[Event], object]) -> None:
+        """Have `function` called with each event, from the start of the service on, one after the other.
+
+        The calls are made in a thread of their own, which ends with the service or with the handle; what `function` raises is
+        logged to the logger "jvmbind", and the next event comes all the same. Raises RuntimeError where no thread can be
+        started.
+        """
+        check_callback(function)
+        self._check()
+        thread = threading.Thread(target=self._call, args=[function], name="jvmbind-events", daemon=True)
+        self._callers.append(thread)
+        thread.start()
+
+    def _call(self, function: Callable[[Event], object]) -> None:
+        with contextlib.suppress(ValueError, ForeignHandleError):  # the handle was closed
+            for event in self._events(None):
+                deliver(function, event)
+
     def reload(
         self, service: Description | None = None, *, environ: Mapping[str, str] | None = None, timeout: Seconds | None = None
     ) -> ChangeResult:
@@ -121,21 +153,21 @@ class RunningService(Calls[Operation]):
         `service` is another version to run from now on, and `environ` what its environment is made of, default what it
         was before: see `begin_reload`. Raises BusyError where another change is on its way, which is not touched; ReloadFailedError
         with the reason, while the old generation serves on; ServiceTimeoutError, whose `operation` can be asked later;
-        ServiceEndedError; and what `begin_reload` raises.
+        ServiceEndedError; OSError where a descriptor cannot be had; and what the launcher refused.
         """
         return self.begin_reload(service, environ=environ).result(timeout)
 
     def restart(self, timeout: Seconds | None = None) -> ChangeResult:
         """Check what is to run, end the serving generation, and wait until the next one serves; clients wait meanwhile.
 
-        Raises BusyError, RestartFailedError, ServiceTimeoutError, ServiceEndedError.
+        Raises BusyError, RestartFailedError, ServiceTimeoutError, ServiceEndedError, and what the launcher refused.
         """
         return self.begin_restart().result(timeout)
 
     def dump(self, timeout: Seconds | None = None) -> None:
         """Have the JVM write a thread dump to the service's output, and wait until it is there.
 
-        Raises OperationFailedError, ServiceTimeoutError, ServiceEndedError.
+        Raises OperationFailedError, ServiceTimeoutError, ServiceEndedError, and what the launcher refused.
         """
         self.begin_dump().result(timeout)
 
@@ -170,6 +202,11 @@ class RunningService(Calls[Operation]):
                 self._changed.wait(_LONGEST)
             super().close()
             self._changed.notify_all()
+        if self._followers is not None:
+            self._followers.close()
+        for thread in self._callers:
+            if thread is not threading.current_thread():
+                thread.join(_PATIENCE)
 
     def __enter__(self) -> Self:
         return self

@@ -9,12 +9,18 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from typing import IO, Any, TextIO, TypedDict
+from typing import IO, TYPE_CHECKING, Any, TextIO, TypedDict
 
 from jvmbind.errors import ArgumentTypeError, ArgumentValueError
 
+if TYPE_CHECKING:
+    import logging
+
+    from jvmbind.service.lines import Lines, Logger
+
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # those of subprocess, which takes 15 ms to load
 Stream = int | IO[Any] | None
+"""What subprocess.Popen takes."""
 
 
 class StartArguments(TypedDict, total=False):
@@ -25,9 +31,9 @@ class StartArguments(TypedDict, total=False):
     user gets."""
     stdin: Stream
     """What `subprocess.Popen` takes: PIPE, DEVNULL, a file, a descriptor. Default: DEVNULL, no input."""
-    stdout: Stream
+    stdout: Stream | logging.Logger | logging.LoggerAdapter[Any]
     """As `stdin`, and a logging.Logger or LoggerAdapter, which gets a record of INFO for each line. Default: this process's."""
-    stderr: Stream
+    stderr: Stream | logging.Logger | logging.LoggerAdapter[Any]
     """As `stdout`, and STDOUT."""
     cwd: str | os.PathLike[str] | None
     """The service's working directory; default: that of this process."""
@@ -43,9 +49,9 @@ class Start:
         *,
         direct: bool,
         environ: object = None,
-        stdin: Stream = DEVNULL,
-        stdout: Stream = None,
-        stderr: Stream = None,
+        stdin: object = DEVNULL,
+        stdout: object = None,
+        stderr: object = None,
         cwd: object = None,
         die_with_parent: object = False,
     ) -> None:
@@ -66,6 +72,7 @@ class Start:
         self.fds: dict[int, int] = {}
         self._opened: list[int] = []
         self._ends: dict[int, int] = {}
+        self._loggers: dict[int, Logger] = {}
         try:
             for number, (name, stream) in enumerate({"stdin": stdin, "stdout": stdout, "stderr": stderr}.items()):
                 self._open(number, name, stream)
@@ -73,13 +80,15 @@ class Start:
             self.close()
             raise
 
-    def _open(self, number: int, name: str, stream: Stream) -> None:
+    def _open(self, number: int, name: str, stream: Any) -> None:  # noqa: ANN401 - it is checked here
         if stream is None:
             return
-        if isinstance(stream, bool) or not (isinstance(stream, int) or hasattr(stream, "fileno")):
+        if number and callable(getattr(stream, "log", None)):
+            self._loggers[number], stream = stream, PIPE
+        if isinstance(stream, bool) or not (isinstance(stream, int) or callable(getattr(stream, "fileno", None))):
             msg = f"{name}: expected PIPE, DEVNULL, a file or a descriptor, got {stream!r} ({type(stream).__name__})"
             raise ArgumentTypeError(msg, name)
-        if stream == STDOUT and number == 2:
+        if isinstance(stream, int) and stream == STDOUT and number == 2:
             self.fds[2] = self.fds.get(1, 1)
         elif stream == DEVNULL:
             self.fds[number] = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -96,6 +105,12 @@ class Start:
             self.fds[number] = stream
         else:
             self.fds[number] = stream.fileno()
+
+    def take_lines(self) -> list[Lines]:
+        """Return the ends of pipes whose lines are for a logger."""
+        from jvmbind.service.lines import Lines  # noqa: PLC0415 - few programs need it
+
+        return [Lines(self._ends.pop(number), logger) for number, logger in self._loggers.items()]
 
     def take_ends(self) -> tuple[TextIO | None, TextIO | None, TextIO | None]:
         """Return the program's ends of pipes as files of text; what is no UTF-8 is shown as a replacement character."""

@@ -345,7 +345,10 @@ class Loop:
                 if command == RELOAD_TO and not fds:  # this process has no room for more: EMFILE, recvmsg(2)
                     refusal = {
                         "ok": False,
-                        "error": self._world.changes.refuse(asked, "the new version has not come with its request"),
+                        "error": self._world.changes.refuse(
+                            asked,
+                            "the new version has not come with its request; expected room for more descriptors (limit nofile)",
+                        ),
                     }
                 else:
                     refusal = self._begin(asked, fds)

@@ -28,7 +28,7 @@ def as_daemon(command: JavaCommand, daemon: str) -> JavaCommand:
     """
     if command.mode in {Mode.MODULE, Mode.SOURCE}:
         msg = f"daemon class {daemon}: expected a class path or a jar in the Java arguments, not a module or a source file"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(msg).about(key="java.daemon")
     if command.what is None and (command.help or command.print_version or command.full_version or command.list_modules):
         return command
     jar = shim_jar()

@@ -35,7 +35,7 @@ def find_java_home(explicit: str | None, environ: Mapping[str, str]) -> str:
             msg = (
                 f"--java-home {explicit}: no Java runtime there ({libjvm(home)} is missing); expected the directory above bin/java"
             )
-            raise ConfigurationError(msg)
+            raise ConfigurationError(msg).about(key="java.home")
         return home
     searched = []
     for what, home in _candidates(environ):
@@ -43,7 +43,7 @@ def find_java_home(explicit: str | None, environ: Mapping[str, str]) -> str:
             return os.path.realpath(home)
         searched.append(f"{what} ({home})")
     msg = f"no Java runtime found; looked at {'; '.join(searched) or 'JAVA_HOME, PATH'}; expected one of these, or --java-home DIR"
-    raise ConfigurationError(msg)
+    raise ConfigurationError(msg).about(key="java.home")
 
 
 def ignored_java_home(explicit: str | None, environ: Mapping[str, str], found: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from collections import UserDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import jvmbind
+from jvmbind.service.calls import seconds
 
-JAVA = {"jar": "/x.jar"}
+JAVA: jvmbind.Java = {"jar": "/x.jar"}
 
 
 @pytest.mark.parametrize(
@@ -93,3 +96,87 @@ def test_start_jvm_takes_no_single_text() -> None:
     """The options of a JVM are a sequence of texts."""
     with pytest.raises(TypeError, match="options: expected a sequence of str"):
         jvmbind.start_jvm(options="-Xmx1g")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[jvmbind.RunningService]:
+    """Return a handle on a service that its launcher has refused: wrong arguments are found before that counts."""
+    null = os.open("/dev/null", os.O_WRONLY)
+    with jvmbind.Service(user="nobody-of-this-name", java=JAVA).start(stderr=null) as one:
+        one.wait(60)
+        yield one
+    os.close(null)
+
+
+WITH_A_TIMEOUT = ["status", "wait_ready", "wait_for", "events", "reload", "restart", "dump", "stop", "wait"]
+
+
+@pytest.mark.parametrize("call", WITH_A_TIMEOUT)
+@pytest.mark.parametrize(
+    ("timeout", "kind"),
+    [
+        *((wrong, TypeError) for wrong in ("5", b"5", True, [5])),
+        *((wrong, ValueError) for wrong in (-1, float("nan"), float("inf"), dt.timedelta(seconds=-1))),
+    ],
+    ids=str,
+)
+def test_wrong_timeouts(running: jvmbind.RunningService, call: str, timeout: Any, kind: type[Exception]) -> None:
+    """Every call with a time-out refuses a wrong one by its name, and at once."""
+    arguments = ["ended"] if call == "wait_for" else []
+    with pytest.raises(kind, match="timeout: expected seconds") as caught:
+        # A reload of a service that has ended is refused before its time-out counts.
+        getattr(running, call)(*arguments, timeout=timeout) if call not in CHANGES else seconds("timeout", timeout)
+    assert getattr(caught.value, "argument", "") == "timeout"
+
+
+CHANGES = {"reload", "restart", "dump"}
+
+
+@pytest.mark.parametrize("timeout", [5, 0.5, dt.timedelta(seconds=5), None])
+def test_right_timeouts(running: jvmbind.RunningService, timeout: Any) -> None:
+    """Seconds are an int, a float or a timedelta; None is the default."""
+    assert running.wait(timeout) == 78
+    assert running.stop(timeout) == 78
+    assert running.wait_for("ended", timeout=timeout) == "ended"
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "kind", "message"),
+    [
+        ("wait_for", [], ValueError, "states: expected at least one of"),
+        ("wait_for", ["redy"], ValueError, "states: expected one of"),
+        ("wait_for", [5], TypeError, "states: expected a state, got 5 (int)"),
+        ("wait_for", [["ready"]], TypeError, "states: expected a state"),
+        ("send_signal", ["TERM"], TypeError, "number: expected the number of a signal, got 'TERM' (str)"),
+        ("send_signal", [True], TypeError, "number: expected the number of a signal"),
+        ("send_signal", [4711], ValueError, "number: expected the number of a signal, got 4711"),
+        ("add_callback", ["print"], TypeError, "function: expected a function of one event"),
+        ("reload", ["x.jar"], TypeError, "service: expected a Service, got 'x.jar' (str)"),
+        ("begin_reload", [60], TypeError, "service: expected a Service, got 60 (int)"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_of_calls(
+    running: jvmbind.RunningService, call: str, arguments: list[Any], kind: type[Exception], message: str
+) -> None:
+    """A wrong argument of a call of the handle is a TypeError or a ValueError that begins with its name."""
+    with pytest.raises(kind, match=re.escape(message)) as caught:
+        getattr(running, call)(*arguments)
+    assert isinstance(caught.value, jvmbind.ConfigurationError)
+    assert caught.value.key == message.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "message"),
+    [
+        (jvmbind.Service.from_file, {"path": 5}, "path: expected a path, got 5 (int)"),
+        (jvmbind.Service(java=JAVA).start, {"stdot": 1}, "stdot: unknown argument of start; expected environ, stdin"),
+        (jvmbind.connect, {"name": 5}, "name: expected the name of a service, got 5 (int)"),
+        (jvmbind.bind_listeners, {"listen": "81"}, "listen: expected a mapping"),
+    ],
+    ids=["from_file", "start", "connect", "bind_listeners"],
+)
+def test_wrong_arguments_of_functions(call: Any, arguments: dict[str, Any], message: str) -> None:
+    """So is a wrong argument of a function or of a start."""
+    with pytest.raises(TypeError, match=re.escape(message)):
+        call(**arguments)
