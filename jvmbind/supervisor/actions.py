@@ -359,9 +359,12 @@ class Actions:
     def pass_on(self, number: int, *, by_key: bool = False) -> bool:
         """Send a signal that is the application's business to each generation with a listener, or else to each.
 
-        A JVM that is not up yet has no handler, and the signal would end it. Returns whether there was one that is.
+        Where none runs its main yet, those on their way get it as under `java`: they end by it, unless an agent has a handler.
+        The exception is SIGQUIT, which every JVM answers once it is up. Returns whether somebody got it.
         """
         chosen = self.addressed()
+        if not chosen and number != signal.SIGQUIT:
+            chosen = list(self.generations.values())
         for generation in chosen:
             generation.kill(number, by_key=by_key)
         return bool(chosen)

@@ -301,11 +301,15 @@ class Script:
             kill(number)
 
     def _pass_on(self, number: int) -> None:
-        """Pass on what is the application's business: to the script where it has a trap for it, else to every JVM."""
-        if self._status is None and disposition(self._pid, number) == Disposition.CAUGHT:
+        """Pass on what is the application's business: to the script where it has a trap for it, else to every JVM.
+
+        Where there is no JVM the script gets it; SIGQUIT, by which a shell would end, waits for the JVM.
+        """
+        running = [java for java in self._javas if not java.ended]
+        alone = not running and number != signal.SIGQUIT
+        if self._status is None and (alone or disposition(self._pid, number) == Disposition.CAUGHT):
             os.kill(self._pid, number)
             return
-        running = [java for java in self._javas if not java.ended]
         for java in running:
             java.pass_on(number)
         self._dump_waits |= number == signal.SIGQUIT and not running

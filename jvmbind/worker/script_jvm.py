@@ -63,13 +63,13 @@ class Java:
     def pass_on(self, number: int) -> None:
         """Send a signal that is the application's business.
 
-        Before its main runs the JVM may have no handler, and would end: a request for a thread dump waits for it.
+        A request for a thread dump waits until the JVM can answer it; by any other it ends where nobody handles it.
         """
-        if self.main_runs and number == signal.SIGQUIT:
-            self._ask_for_dump()
-        elif self.main_runs:
+        if number != signal.SIGQUIT:
             self.kill(number)
-        elif number == signal.SIGQUIT:
+        elif self.main_runs:
+            self._ask_for_dump()
+        else:
             self._dump_waits = True
 
     def begin_main(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from support import jdks, procfs
+from support.jdks import write_jar
 from support.runner import PLAIN, Runner, as_user
 from support.service import Service
 from support.users import SERVICE_USER
@@ -48,8 +49,8 @@ def start(runner: Runner, jvmbind: list[str], workspace: Path) -> Start:
     """Start a probe in a mode, with signals of a kind."""
     home = jdks.tested_jdks()[-1].home
 
-    def begin(mode: str, kind: str, *probe: str, numbers: list[int] = ALL) -> Service:
-        java = runner.java_arguments(*probe)
+    def begin(mode: str, kind: str, *probe: str, numbers: list[int] = ALL, jvm: tuple[str, ...] = ()) -> Service:
+        java = runner.java_arguments(*probe, jvm=jvm)
         base = [*jvmbind, "run", "--java-home", str(home), "-u", SERVICE_USER, "-l", "80", "--restart", "never"]
         if mode == "java":
             command = [*as_user(SERVICE_USER), f"{home}/bin/java", *java]
@@ -167,3 +168,59 @@ def test_handlers_of_the_application(start: Start, mode: str, kind: str) -> None
     assert service.running(), service.report()
     service.process.kill()
     service.wait()
+
+
+@pytest.fixture
+def held_up(start: Start, probes: Path, workspace: Path) -> Callable[..., Service]:
+    """Start a JVM in a mode, and return when its agent holds it up before main."""
+    jar = write_jar(workspace / "gate.jar", probes, {"Premain-Class": "probe.Gate"}, only="probe/")
+
+    def begin(mode: str, handled: str = "") -> Service:
+        agent = f"-javaagent:{jar}={workspace / 'gate'}{handled and ','}{handled}"
+        service = start(mode, "default", "Ending", "idle", jvm=(agent,))
+        service.expect("^PREMAIN-WAITS$")
+        return service
+
+    return begin
+
+
+@pytest.mark.parametrize("mode", ["java", *MODES])
+def test_a_signal_before_main(held_up: Callable[..., Service], mode: str) -> None:
+    """A signal that ends a process by default ends a JVM whose main does not run yet, and the status tells it."""
+    service = held_up(mode)
+
+    os.kill(service.pid, signal.SIGUSR1)
+
+    assert service.wait() in {128 + signal.SIGUSR1, -signal.SIGUSR1}, service.report()
+    assert "READY" not in service.stdout
+
+
+@pytest.mark.parametrize("mode", ["java", *MODES])
+def test_an_agents_handler_before_main(held_up: Callable[..., Service], workspace: Path, mode: str) -> None:
+    """A handler that an agent has installed gets a signal that comes before main, and main runs afterwards."""
+    service = held_up(mode, "USR1")
+
+    os.kill(service.pid, signal.SIGUSR1)
+
+    service.expect("^GOT USR1$")
+    (workspace / "gate").touch()
+    service.expect("^READY$")
+    assert service.stdout.count("GOT") == 1
+    service.process.kill()
+    service.wait()
+
+
+def test_a_signal_before_there_is_a_jvm(runner: Runner, jvmbind: list[str], workspace: Path) -> None:
+    """A script that has started no JVM yet and has no trap gets such a signal itself, and ends by it."""
+    script = workspace / "start.sh"
+    script.write_text("#!/bin/sh\necho STAGE\nwhile :; do sleep 0.1; done\n")
+    script.chmod(0o755)
+    home = jdks.tested_jdks()[-1].home
+    options = ["--java-home", str(home), "-u", SERVICE_USER, "-l", "80", "--restart", "never"]
+    service = runner.start([*jvmbind, "wrap", *options, "--", str(script)])
+    service.quiet = False
+    service.expect("^STAGE$")
+
+    os.kill(service.pid, signal.SIGUSR1)
+
+    assert service.wait() == 128 + signal.SIGUSR1, service.report()
