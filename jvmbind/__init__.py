@@ -1,5 +1,15 @@
 """Run any JVM server, unmodified, on low ports without root and without ever giving the port up.
 
+    import jvmbind
+
+    service = jvmbind.Service(user="www-data", listen={"http": 80}, java={"jar": "/srv/shop/shop.jar"})
+    with service.start() as running:
+        running.wait_ready()
+        print(running.status())
+
+`help(jvmbind.Service)` says what a service takes, `help(jvmbind.RunningService)` what can be done with one that runs;
+`jvmbind.AsyncService` is the same for asyncio, and `jvmbind.connect("shop")` finds a service that runs already.
+
 Imported by every role; imports nothing, so that what runs with privilege loads no more than it names. The public names
 are loaded when they are first asked for.
 """

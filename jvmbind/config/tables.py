@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol, SupportsIndex, TypedDict, TypeVar
 
 from jvmbind.spec import ListenSpec
+
+T_co = TypeVar("T_co", covariant=True)
 
 Text = str | os.PathLike[str]
 """A path, or words that may be one."""
 Seconds = float | dt.timedelta
 """A time in seconds, or a timedelta."""
+
+
+class Words(Protocol[T_co]):
+    """A sequence of them and no single str, which is a sequence of str to a type checker: a str holds nothing but a str."""
+
+    def __contains__(self, item: object, /) -> bool:
+        """Whether it holds an object of any type."""
+        ...
+
+    def __getitem__(self, place: SupportsIndex, /) -> T_co:
+        """Return one of them."""
+        ...
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Return one after the other."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
 
 
 class Held(Protocol):
@@ -35,7 +57,7 @@ Request = Literal["status", "reload", "restart", "stop", "dump"]
 class Java(TypedDict, total=False):
     """What is run: one of `jar`, `main`, `module`, `script`, `daemon`, `arguments`, and what belongs to it."""
 
-    arguments: Sequence[Text]
+    arguments: Words[Text]
     """All that stands after `java`."""
     jar: Text
     main: str
@@ -44,13 +66,13 @@ class Java(TypedDict, total=False):
     """MODULE or MODULE/CLASS; with `modulepath`."""
     daemon: str
     """A class written for commons-daemon (jsvc)."""
-    script: Sequence[Text]
+    script: Words[Text]
     """A start script and its arguments, as `jvmbind wrap` runs it."""
-    classpath: Text | Sequence[Text]
-    modulepath: Text | Sequence[Text]
-    options: Sequence[Text]
+    classpath: Text | Words[Text]
+    modulepath: Text | Words[Text]
+    options: Words[Text]
     """Options of the JVM, such as "-Xmx1g"."""
-    args: Sequence[Text]
+    args: Words[Text]
     """Arguments of the application."""
     home: Text
     """The directory of a Java runtime; default: JAVA_HOME, then `java` in PATH."""
@@ -74,7 +96,7 @@ class Watchdog(TypedDict, total=False):
     """An accept queue that does not drain for so long; 0 is off."""
     heartbeat: Seconds
     """A JVM that does not answer for so long; 0 is off."""
-    actions: Sequence[WatchdogAction]
+    actions: Words[WatchdogAction]
 
 
 class Supervise(TypedDict, total=False):
@@ -104,7 +126,7 @@ class Control(TypedDict, total=False):
 
     socket: Text
     group: str
-    allow: Sequence[Request]
+    allow: Words[Request]
 
 
 class Security(TypedDict, total=False):

@@ -16,6 +16,7 @@ from jvmbind.service.handle import SILENCE, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from typing import TextIO
 
     from jvmbind.config.tables import Seconds
     from jvmbind.service.calls import Steps, T
@@ -74,13 +75,18 @@ class AsyncRunningService(Calls[AsyncOperation]):
             stream = None if reader is None else asyncio.StreamReader()
             if stream is not None:
                 transport, _ = await loop.connect_read_pipe(functools.partial(asyncio.StreamReaderProtocol, stream), reader)
-                self._transports.append(transport)
+                self._give(transport, reader)
             streams.append(stream)
         self.stdout, self.stderr = streams
         if writer is not None:
             pipe, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, writer)
-            self._transports.append(pipe)
+            self._give(pipe, writer)
             self.stdin = asyncio.StreamWriter(pipe, protocol, None, loop)
+
+    def _give(self, transport: asyncio.BaseTransport, pipe: TextIO | None) -> None:
+        """Leave a pipe to its transport, which closes it: a second close of its number aborts the process under uvloop."""
+        self._transports.append(transport)
+        self._pipes = [one for one in self._pipes if one is not pipe]
 
     async def status(self, timeout: Seconds = SILENCE) -> Status:  # noqa: ASYNC109 - as in RunningService
         """As `RunningService.status`."""

@@ -16,11 +16,11 @@ from jvmbind.service.sockets import Sockets, take_held
 from jvmbind.service.start import Start, StartArguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from jvmbind.config.request import Request
     from jvmbind.config.schema import Values
-    from jvmbind.config.tables import Control, Java, Listen, Security, Supervise
+    from jvmbind.config.tables import Control, Java, Listen, Security, Supervise, Words
 
 
 class Description:
@@ -38,7 +38,7 @@ class Description:
         quiet: bool = False,
         log_format: str | None = None,
         verbose: bool = False,
-        env: Sequence[str] = (),
+        env: Words[str] = (),
         preserve_env: bool = False,
         supervise: Supervise | None = None,
         control: Control | None = None,

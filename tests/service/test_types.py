@@ -19,6 +19,12 @@ if TYPE_CHECKING:
         jvmbind.Service(java={"jar": 5})  # type: ignore[typeddict-item]
         jvmbind.Service(java={"jar": "x"}, supervise={"restart": "on-fail"})  # type: ignore[arg-type]
         jvmbind.Service(java={"jar": "x"}, listen=80)  # type: ignore[arg-type]
+        jvmbind.Service(java={"jar": "x"}, env="PATH")  # type: ignore[arg-type]
+        jvmbind.Service(java={"jar": "x", "options": "-Xmx1g"})  # type: ignore[typeddict-item]
+        jvmbind.Service(java={"jar": "x"}, control={"allow": "status"})  # type: ignore[arg-type]
+        jvmbind.Service(java={"jar": "x"}).start(stdot=None)  # type: ignore[call-arg]
+        jvmbind.Service(java={"jar": "x"}, listen={"http": 0}, env=["A"], control={"allow": ["status"]})
+        running.reload("x.jar")  # type: ignore[arg-type]
         assert running.state != "runing"  # type: ignore[comparison-overlap]
         running.wait_for("redy")  # type: ignore[arg-type]
         running.status().state = "ready"  # type: ignore[misc]
@@ -63,3 +69,8 @@ def test_repr_and_equality() -> None:
     assert one == two
     assert one != jvmbind.Service(java={"jar": "/y.jar"})
     assert repr(one) == "<Service '-jar /x.jar' on ['80']>"
+
+
+def test_help_begins_with_how_to_use_it() -> None:
+    """The first thing that help(jvmbind) shows is a program."""
+    assert "import jvmbind" in str(jvmbind.__doc__)[:200]
