@@ -1,8 +1,8 @@
 """A load client that counts what becomes of each connection: ok, refused, reset, timeout, wrong.
 
 Run as a program by the other benchmarks and by tests/supervision: `python benchmarks/load.py --port 80`. It opens
-connections as fast as it can until SIGTERM or --seconds, and prints the counts as one line of JSON. Standard library
-alone; imports nothing of jvmbind.
+connections as fast as it can, or with a --pause, until SIGTERM or --seconds, and prints the counts as one line of
+JSON. Standard library alone; imports nothing of jvmbind.
 
     ok       a whole answer with status 200
     refused  the connection was refused
@@ -119,6 +119,8 @@ class Load:
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for number in range(requests):
+                if number and options.pause:
+                    self._end.wait(options.pause)
                 begun = time.monotonic()
                 try:
                     head, body = exchange(connection, options.path, last=number == requests - 1)
@@ -181,7 +183,7 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=20, help="requests on a connection that is kept alive")
     parser.add_argument("--timeout", type=float, default=20.0)
-    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two connections of a thread")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two requests of a thread")
     parser.add_argument("--seconds", type=float, default=None, help="default: until SIGTERM")
     load = Load(parser.parse_args())
     load.run()

@@ -68,6 +68,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("jdk", fit, ids=str, scope="session")
 
 
+# The folders whose single tests take longest; in a parallel run they come first, and what is short fills the end.
+_LONG = ("systemd", "servers", "packaging", "examples", "root", "wrap", "supervision", "daemon", "differential", "shim", "jvm")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests of a parallel run, each process the same."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+        items.sort(key=lambda item: _LONG.index(folders[item]) if folders[item] in _LONG else len(_LONG))
+
+
 @pytest.fixture(scope="session")
 def jvmbind() -> list[str]:
     """The command under test, as an isolated interpreter starts it."""

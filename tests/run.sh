@@ -40,8 +40,14 @@ step() { # step NAME COMMAND...: runs it, shows its output only if it fails
     fi
 }
 
-step lint make --silent lint
-step types make --silent types
+# Two at a time: what is read beside what is built, and what is fetched, with one Maven.
+checks() {
+    step lint make --silent lint
+    step types make --silent types
+    [ ${#failed[@]} = 0 ]
+}
+checks &
+checks=$!
 # A dry run of its release: what verify does, and what a repository would be sent.
 step java-shim mvn -q -B -ntp -f java-shim/pom.xml deploy "-DaltDeploymentRepository=dry::file://$logs/release"
 # Fetched here, while there is a network.
@@ -58,11 +64,13 @@ if [ "${newer:-0}" -lt 25 ]; then
     export JVMBIND_TEST_JDKS
 fi
 
+wait "$checks" || failed+=(checks)
+
 # -I: the checkout is not on the path, so what is imported as jvmbind is the wheel.
 export JVMBIND_TESTS_INSTALLED=1 JVMBIND_TEST_LOGS="$logs/failed"
 arguments=("$@")
 # Tests mostly wait: for a JVM, a signal, a socket. Each process of the run has a network and a /run/jvmbind of its own.
-workers=${JVMBIND_TEST_WORKERS:-$(($(nproc) + 1))}
+workers=${JVMBIND_TEST_WORKERS:-$(($(nproc) * 2))}
 [ ${#arguments[@]} -gt 0 ] || arguments=(tests)
 # Signals that whoever runs this ignores (nohup, a background job) would be ignored by every server under test.
 run_pytest() { # run_pytest LOG ARGUMENTS...

@@ -16,7 +16,7 @@ from support.artifacts import artifact
 from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.network import Network
-from support.runner import QUICK_JVM, Runner
+from support.runner import QUICK, QUICK_JVM, Runner
 from support.servers import Tomcat
 from support.service import Service
 from support.users import SERVICE_USER, User
@@ -121,7 +121,7 @@ def test_tomcat(runner: Runner, network: Network, jdk: Jdk, workspace: Path, ser
     """Tomcat's own daemon class, made for jsvc, serves port 80 and shuts down completely."""
     tomcat = Tomcat(artifact("tomcat11"), workspace / "base", service_user)
     *arguments, _ = tomcat.java_arguments()
-    service = runner.run([*OPTIONS, "--daemon", "org.apache.catalina.startup.Bootstrap"], jdk, arguments)
+    service = runner.run([*OPTIONS, "--daemon", "org.apache.catalina.startup.Bootstrap"], jdk, [*QUICK, *arguments])
 
     assert "successfully installed Tomcat" in http_get_when_served(network, 80).body
     assert service.stop() == 143, service.report()

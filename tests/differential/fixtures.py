@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.jdks import FLOOR, compiler
+from support.jdks import FLOOR, compiler, made_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +63,18 @@ def jar(path: Path, folder: Path | None, manifest: Mapping[str, str] | None, mor
 
 
 def build(root: Path) -> Path:
-    """Fill `root`, readable by every user, and return it."""
+    """Fill `root`, readable by every user, and return it. What was built before from the same sources is copied."""
+    known = hashlib.sha256(str(compiler().javac.resolve()).encode() + Path(__file__).read_bytes())
+    for source in sorted(path for path in JAVA.rglob("*") if path.is_file()):
+        known.update(str(source.relative_to(JAVA)).encode() + b"\0" + source.read_bytes())
+    shutil.copytree(made_once("launches", known.hexdigest(), _fill), root, dirs_exist_ok=True)
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (root / "unreadable.jar").chmod(0)
+    return root
+
+
+def _fill(root: Path) -> None:
     classes = root / "classes"
     extra = root / "extra"
     for folder in (classes, extra, root / "empty", root / "lib", root / "mods", root / "modjars"):
@@ -82,10 +94,6 @@ def build(root: Path) -> Path:
     _jars(root, classes)
     _modules(root)
     _texts(root)
-    for path in (root, *root.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    (root / "unreadable.jar").chmod(0)
-    return root
 
 
 def _jars(root: Path, classes: Path) -> None:

@@ -98,11 +98,12 @@ def main() -> None:
                 modules[path] = None
             gc.collect()
             gc.freeze()
-        if modules[path]:
-            sys.modules["tested"] = modules[path]
+        module = modules[path]
+        if module is not None:
+            sys.modules["tested"] = module
         pid = os.fork()
         if pid == 0:
-            become(client, fds, modules[path], request)
+            become(client, fds, module, request)
         for fd in fds:
             os.close(fd)
         client.sendall(NUMBER.pack(pid))

@@ -19,7 +19,7 @@ from support.artifacts import artifact
 from support.clients import dns_query, http_get_when_served, udp_ask
 from support.jdks import Jdk
 from support.network import Network
-from support.runner import PLAIN, Runner
+from support.runner import PLAIN, QUICK, Runner
 from support.servers import Jetty, Tomcat
 from support.users import SERVICE_USER, User
 
@@ -81,7 +81,7 @@ def test_reload_under_load(
     build, body = SERVERS[name]
     kit = Kit(jdk, workspace, service_user, server_classes)
     java = build(kit)
-    service = runner.run(OPTIONS, jdk, java, cwd=kit.base if name.startswith("jetty") else workspace)
+    service = runner.run(OPTIONS, jdk, [*QUICK, *java], cwd=kit.base if name.startswith("jetty") else workspace)
     service.expect("generation 1 is ready", stream="stderr", timeout=60)
     # A page that is being compiled is a file open for writing, which a look would see.
     assert body in http_get_when_served(network, 80).body

@@ -17,7 +17,7 @@ import pytest
 from support import jdks
 from support.artifacts import artifact
 from support.clients import http_get_when_served
-from support.runner import PLAIN, QUICK_JVM, as_user
+from support.runner import PLAIN, QUICK, QUICK_JVM, as_user
 from support.servers import Tomcat
 from support.users import SERVICE_USER, User
 
@@ -60,9 +60,10 @@ def test_tomcat_stops_as_quickly_as_under_java(
     server.write_text(server.read_text().replace('<Connector port="80"', f'{others}<Connector port="80"'))
     listeners = [word for port in range(80, 80 + _CONNECTORS) for word in ("-l", str(port))]
 
-    supervised = _stopped_after(runner.run([*listeners, "-u", SERVICE_USER], jdk, tomcat.java_arguments()), network)
+    java = [*QUICK, *tomcat.java_arguments()]
+    supervised = _stopped_after(runner.run([*listeners, "-u", SERVICE_USER], jdk, java), network)
     network.set_sysctl("net/ipv4/ip_unprivileged_port_start", "0")
-    plain = _stopped_after(runner.start([*as_user(SERVICE_USER), jdk.java, *tomcat.java_arguments()]), network)
+    plain = _stopped_after(runner.start([*as_user(SERVICE_USER), jdk.java, *java]), network)
 
     assert supervised < plain + _MARGIN, (supervised, plain)
 

@@ -166,13 +166,15 @@ class Supervised:
         return found
 
     @contextlib.contextmanager
-    def under_load(self, *options: str, port: int = 8080) -> Iterator[dict[str, Any]]:
-        """Run the load client meanwhile; its result fills the dictionary at the end of the block."""
+    def under_load(self, *options: str, port: int = 8080, pause: float = 0.005) -> Iterator[dict[str, Any]]:
+        """Run the load client meanwhile, its threads with a `pause` in seconds between two requests.
+
+        Its result fills the dictionary at the end of the block.
+        """
         result: dict[str, Any] = {}
+        command = [sys.executable, "-I", str(LOAD), "--port", str(port), "--pause", str(pause), *options]
         with self.network.entered():
-            client = subprocess.Popen(
-                [sys.executable, "-I", str(LOAD), "--port", str(port), *options], stdout=subprocess.PIPE, text=True
-            )
+            client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             yield result
         finally:

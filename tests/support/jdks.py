@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .artifacts import cache_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 FLOOR = 17
 """The oldest JDK that the tests run under."""
@@ -111,19 +111,29 @@ def compile_java(sources: Sequence[Path], target: Path, class_path: str = "") ->
     known = hashlib.sha256(repr([str(javac.resolve()), options]).encode())
     for source in sources:
         known.update(source.name.encode() + b"\0" + source.read_bytes())
-    kept = cache_directory() / f"classes-{known.hexdigest()[:24]}"
+
+    def make(folder: Path) -> None:
+        command = [str(javac), *options, "-d", str(folder), *map(str, sources)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    shutil.copytree(made_once("classes", known.hexdigest(), make), target, dirs_exist_ok=True)
+    return target
+
+
+def made_once(kind: str, digest: str, make: Callable[[Path], object]) -> Path:
+    """Return the kept folder of that digest, filled by `make` if it is not there yet; to be copied from, and never written to."""
+    kept = cache_directory() / f"{kind}-{digest[:24]}"
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with (kept.parent / ".classes.lock").open("w") as lock:
+    with (kept.parent / f".{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.is_dir():
             with tempfile.TemporaryDirectory(dir=kept.parent) as work:
-                made = Path(work, "classes")
-                command = [str(javac), *options, "-d", str(made), *map(str, sources)]
-                result = subprocess.run(command, capture_output=True, text=True, check=False)
-                assert result.returncode == 0, result.stdout + result.stderr
+                made = Path(work, kind)
+                made.mkdir()
+                make(made)
                 made.rename(kept)
-    shutil.copytree(kept, target, dirs_exist_ok=True)
-    return target
+    return kept
 
 
 def write_jar(path: Path, classes: Path, manifest: dict[str, str], only: str = "") -> Path:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 PLAIN = bool(os.environ.get("JVMBIND_TEST_PLAIN"))
 
+# For a server: how it is compiled and collected makes no difference to what is shown of it, and takes half of its time.
+# tests/servers/test_real_servers.py and the scripts of Artemis, Karaf and Derby have the JVM as it comes.
+QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # A JVM of a probe: small and quick to start, nothing that changes behaviour.
-QUICK_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx64m")
+QUICK_JVM = (*QUICK, "-Xmx64m")
 
 # What makes a process as powerless as the service is to be.
 _POWERLESS = ("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")

@@ -20,11 +20,15 @@ from support.clients import http_get, http_get_when_served
 from support.jdks import Jdk
 from support.needs import need
 from support.network import Network
+from support.runner import QUICK
 from support.servers import Jetty, Tomcat, give_to
 from support.service import Service
 from support.users import User
 
 pytestmark = [pytest.mark.servers]
+
+# The scripts' own variables for options of the JVM.
+TOMCAT, JETTY = {"CATALINA_OPTS": " ".join(QUICK)}, {"JAVA_OPTIONS": " ".join(QUICK)}
 
 Wrap = Callable[..., Service]
 
@@ -62,7 +66,7 @@ def test_catalina(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path, servi
     """`catalina.sh run`, which execs java, and `catalina.sh start`, which leaves it behind: served, stopped completely."""
     home = installed("tomcat11", workspace)
     tomcat = Tomcat(home, workspace / "base", service_user)
-    service = wrap(jdk, [str(home / "bin" / "catalina.sh"), action], environment={"CATALINA_BASE": str(tomcat.base)})
+    service = wrap(jdk, [str(home / "bin" / "catalina.sh"), action], environment={"CATALINA_BASE": str(tomcat.base), **TOMCAT})
 
     assert "successfully installed Tomcat" in http_get_when_served(network, 80).body
     assert_powerless(service, service_user)
@@ -76,7 +80,7 @@ def test_catalina_crash(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path,
     """A crash of Tomcat's JVM runs `catalina.sh run` again; the port stays bound meanwhile."""
     home = installed("tomcat11", workspace)
     tomcat = Tomcat(home, workspace / "base", service_user)
-    service = wrap(jdk, [str(home / "bin" / "catalina.sh"), "run"], environment={"CATALINA_BASE": str(tomcat.base)})
+    service = wrap(jdk, [str(home / "bin" / "catalina.sh"), "run"], environment={"CATALINA_BASE": str(tomcat.base), **TOMCAT})
     service.expect("generation 1 is ready", stream="stderr")
     (jvm,) = [pid for pid in service.processes() if procfs.is_jvm(pid)]
 
@@ -96,7 +100,7 @@ def test_jetty(wrap: Wrap, network: Network, jdk: Jdk, workspace: Path, service_
     with (jetty.base / "start.d" / "http.ini").open("a") as file:
         file.write("\njetty.http.port=80\n")
     give_to(service_user, jetty.base)
-    environment = {"JETTY_HOME": str(home), "JETTY_BASE": str(jetty.base), "JETTY_RUN": str(jetty.base)}
+    environment = {"JETTY_HOME": str(home), "JETTY_BASE": str(jetty.base), "JETTY_RUN": str(jetty.base), **JETTY}
     service = wrap(jdk, [str(home / "bin" / "jetty.sh"), action], environment=environment)
 
     assert http_get_when_served(network, 80).body == "a page of jetty\n"

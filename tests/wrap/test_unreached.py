@@ -84,9 +84,8 @@ def test_no_false_alarm(wrap: Wrap, script: Script, server: str, runner: Runner,
     """Helpers of a script that are no servers, and every java that is reached, are not named, however long they run."""
     facts = shlex.join(runner.java_arguments("Facts", "x"))
     sleeps = f"timeout 4 java {shlex.join(runner.java_arguments('Ending', 'idle'))}"
-    keys = (
-        "$JAVA_HOME/bin/keytool -genkeypair -alias a -dname CN=a -keyalg RSA -keysize 4096 -storepass secret -keystore /nowhere/k"
-    )
+    # Reads its password from a pipe that says nothing for a while.
+    keys = "sleep 3 | $JAVA_HOME/bin/keytool -genkeypair -alias a -dname CN=a -keyalg EC -keystore /nowhere/k"
     service = wrap(
         jdk,
         script(
