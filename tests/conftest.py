@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # A machine that does other things as well is slow: no example has a deadline.
 hypothesis.settings.register_profile("jvmbind", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("thorough", hypothesis.settings.get_profile("jvmbind"), max_examples=2000)
 hypothesis.settings.load_profile("jvmbind")
 
 _FAILED = pytest.StashKey[bool]()

@@ -37,12 +37,12 @@ def _request(connection: socket.socket, host: str, path: str) -> Answer:
         client.close()
 
 
-def http_get(network: Network, port: int, path: str = "/", *, host: str = "127.0.0.1", timeout: float = 10.0) -> Answer:
+def http_get(network: Network, port: int, path: str = "/", *, host: str = "127.0.0.1", timeout: float = 40.0) -> Answer:
     """Return the answer to one GET on a connection of its own; OSError or HTTPException when there is none."""
     return _request(network.connect(host, port, timeout), "localhost", path)
 
 
-def http_get_unix(path: Path, timeout: float = 10.0) -> Answer:
+def http_get_unix(path: Path, timeout: float = 40.0) -> Answer:
     """The same over a Unix-domain socket."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with connection:
@@ -65,7 +65,7 @@ def http_get_when_served(network: Network, port: int, path: str = "/", *, host: 
     return answer
 
 
-def udp_ask(network: Network, host: str, port: int, payload: bytes, timeout: float = 10.0) -> bytes:
+def udp_ask(network: Network, host: str, port: int, payload: bytes, timeout: float = 40.0) -> bytes:
     """Send one datagram and return the answer; TimeoutError when none comes within `timeout` seconds."""
     with network.open_socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(timeout)

@@ -472,7 +472,7 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestWorld.settings = settings(max_examples=3 * settings().max_examples // 2, stateful_step_count=40)
 
 
 def up(spec: ServiceSpec, now: float = 1.0) -> State:
