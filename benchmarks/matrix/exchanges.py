@@ -6,6 +6,7 @@ Imported by the recipes; uses traffic.Client alone.
 # ruff: noqa: INP001 - programs of their own, no package
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import os
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 from traffic import EndedError, expect, receive, receive_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from traffic import Client, Exchange
 
 _numbers = itertools.count(1)
@@ -144,3 +147,51 @@ def dns(name: str) -> Exchange:
             expect(found[:2] == b"\x12\x34" and found[3] & 15 == 0 and len(found) > len(query), found)
 
     return exchange
+
+
+def active_ftp(client: Client) -> None:
+    """Store a file over FTP and fetch it back: both data connections are the server's, from port 20, to a port of this client."""
+    name, content = number(), os.urandom(200_000)
+    with client.connected() as control:
+        _ftp(control, b"", b"220")
+        _ftp(control, b"USER a", b"331")
+        _ftp(control, b"PASS a", b"230")
+        _ftp(control, b"TYPE I", b"200")
+        with _data_connection(client, control, f"STOR {name}") as data:
+            data.sendall(content)
+        _ftp(control, b"", b"226")
+        with _data_connection(client, control, f"RETR {name}") as data:
+            found = b""
+            while chunk := data.recv(65536):
+                found += chunk
+        _ftp(control, b"", b"226")
+        expect(found == content, f"{len(found)} of {len(content)} bytes are as they were stored")
+        _ftp(control, f"DELE {name}".encode(), b"250")
+        _ftp(control, b"QUIT", b"221")
+
+
+@contextlib.contextmanager
+def _data_connection(client: Client, control: socket.socket, command: str) -> Iterator[socket.socket]:
+    with client.network.open_socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        server.settimeout(client.timeout)
+        server.bind((client.host, 0))
+        server.listen()
+        words = [*client.host.split("."), *map(str, divmod(server.getsockname()[1], 256))]
+        _ftp(control, f"PORT {','.join(words)}".encode(), b"200")
+        control.sendall(command.encode() + b"\r\n")
+        _ftp(control, b"", b"150")
+        connection, (_, port) = server.accept()
+        with connection:
+            connection.settimeout(client.timeout)
+            expect(port == 20, f"the data connection comes from port {port}")
+            yield connection
+
+
+def _ftp(control: socket.socket, command: bytes, expected: bytes) -> None:
+    """Send a command and read its answer of one line."""
+    if command:
+        control.sendall(command + b"\r\n")
+    found = b""
+    while not found.endswith(b"\n"):
+        found += receive(control, 1)
+    expect(found.startswith(expected), found)

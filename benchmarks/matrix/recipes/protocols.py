@@ -10,7 +10,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from exchanges import datagram, dns, greeting, say
+from exchanges import active_ftp, datagram, dns, greeting, say
 from recipe import Recipe
 from records import lines_of
 
@@ -70,6 +70,14 @@ RECIPES = [
         greeting(b"220", b"USER a\r\n", b"331"),
         ("org.apache.ftpserver:ftpserver-core:1.2.0",),
         listen=("21",),
+    ),
+    Recipe(
+        "ftpserver-active",
+        "Apache FtpServer, active mode from port 20",
+        own("ActiveFtpMain", "21", "20"),
+        active_ftp,
+        ("org.apache.ftpserver:ftpserver-core:1.2.0",),
+        listen=("21", "20,bind-only=16"),
     ),
     Recipe(
         "mockftp",
