@@ -133,7 +133,7 @@ CLASS_PATH = (
 JAR = (
     Case("jar", ["-jar", "app.jar", "args", "a"]),
     Case("jar and -cp", ["-cp", "none", "-jar", "app.jar", "prop", "java.class.path"]),
-    Case("jar before -cp", ["-jar", "-cp", "none", "app.jar"]),
+    Case("jar before -cp", ["-jar", "-cp", "none", "app.jar"], **LEFT_OUT),
     Case("jar and CLASSPATH", ["-jar", "app.jar", "prop", "java.class.path"], env={"CLASSPATH": "none"}),
     Case("jar command property", ["-jar", "app.jar", "prop", "sun.java.command"]),
     Case("jar properties", ["-jar", "app.jar", "props"], drop=[OURS], difference=WHY_OURS),
