@@ -10,23 +10,28 @@ from __future__ import annotations
 import _thread
 import contextlib
 import ctypes
+import importlib.util
 import locale
 import os
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import prctl
 
-from jvmbind.config.arguments import check_texts, read_listeners
-from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
+from jvmbind.config.arguments import check_texts, check_type, read_listeners, wrong_type
+from jvmbind.errors import ArgumentValueError, ConfigurationError, NotPermittedError, SystemFailureError, printable
+from jvmbind.plan.java import libraries
+from jvmbind.plan.rights import as_user, check_readable
 from jvmbind.posix import binding, seccomp
 from jvmbind.posix.inherited import inherited_listeners, match_inherited
 from jvmbind.posix.socket_options import as_bound
 from jvmbind.posix.user import resolve_user
 from jvmbind.root import drop
-from jvmbind.spec import ListenSpec, UserSpec  # noqa: TC001 - typing.get_type_hints finds them
+from jvmbind.spec import ListenSpec, UserSpec
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments
 from jvmbind.worker.attendant import Attendant
@@ -35,8 +40,10 @@ from jvmbind.worker.java_home import find_java_home, libjvm
 from jvmbind.worker.responder import Responder
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+Signals = Literal["python", "java"]
+"""Whose the signals are that end a program: see `start_jvm`."""
 
 _NATIVE_ACCESS_WARNS = 24  # JEP 472: the first JDK that warns about System.load
 
@@ -59,6 +66,7 @@ def bind_listeners(
     own a Unix socket. A number is a port. Raises ArgumentTypeError, UsageError, ConfigurationError, PortUnavailableError,
     NotPermittedError, SystemFailureError.
     """
+    check_type("user", user, (str, type(None)), "USER, USER:GROUP or :GROUP, or None")
     declared = read_listeners(listen)
     inherited = inherited_listeners(os.environ)
     specs, adopted = match_inherited(declared, inherited)
@@ -70,10 +78,15 @@ def drop_permanently(user: str | None = None) -> UserSpec:
     """Become `user` (USER, USER:GROUP or :GROUP; None is the caller) for good, with no capability, and prove it.
 
     HOME, USER, LOGNAME and SHELL of this process follow. Raises NotPermittedError when a step fails, when a doubt
-    remains or when another thread runs, and the program must then end; ConfigurationError for a user that does not exist.
+    remains or when another thread runs, and the program must then end; ArgumentTypeError; and ConfigurationError for a user
+    that does not exist, or that cannot read this interpreter, what it loads later, jvmbind or JPype. Then nothing has been
+    given up.
     """
+    check_type("user", user, (str, type(None)), "USER, USER:GROUP or :GROUP, or None")
     who = resolve_user(user)
     changes_user, dumpable = os.geteuid() == 0, prctl.get_dumpable()
+    if changes_user and len(os.listdir("/proc/self/task")) == 1:  # else the drop refuses
+        _check_interpreter(who)
     drop.drop_permanently(who.uid, who.gid, who.groups)
     if changes_user:
         os.environ.update({"HOME": who.home, "USER": who.name, "LOGNAME": who.name, "SHELL": who.shell})
@@ -82,13 +95,31 @@ def drop_permanently(user: str | None = None) -> UserSpec:
     return who
 
 
+def _check_interpreter(who: UserSpec) -> None:
+    """Find out with the rights of `who` what will be wanted after the drop; raises ConfigurationError with the path."""
+    jpype = importlib.util.find_spec("_jpype")
+    paths = [
+        *(("interpreter", path, os.X_OK) for path in (sys.executable, os.path.realpath(sys.executable)) if sys.executable),
+        *(("interpreter's library", path, os.R_OK) for path in libraries()),
+        ("package", os.path.dirname(os.path.abspath(__file__)), os.R_OK | os.X_OK),
+        *(("JPype", path, os.R_OK) for path in (jpype.origin if jpype else None,) if path),
+    ]
+
+    def ask() -> str:
+        check_readable(who, paths)
+        return ""
+
+    as_user(who, ask, changes_user=True)
+
+
 def start_jvm(
     listeners: Sequence[Listener | tuple[ListenSpec, socket.socket]] = (),
     *,
     options: Sequence[str] = (),
-    java_home: str | None = None,
+    java_home: str | os.PathLike[str] | None = None,
     strict_binds: bool = False,
     inherit: str = "",
+    signals: Signals = "python",
 ) -> None:
     """Start the JVM in this process and hand it a listener whenever Java code binds the address of one.
 
@@ -96,26 +127,41 @@ def start_jvm(
     System.inheritedChannel() gives, default the first. `strict_binds` refuses every other bind and listen, of Python code
     too. JPype is imported by this call and ready afterwards, as after jpype.startJVM.
 
-    The JVM handles SIGTERM, SIGINT and SIGHUP: shutdown hooks run and the process ends with 128 plus the signal. With
-    "-Xrs" among the options Python keeps these signals. JPype's shutdown hook stays: it makes proxies unusable and
-    interrupts Java's non-daemon threads as soon as the shutdown begins, so stop a server before the program ends.
+    `signals` says whose SIGINT, SIGTERM, SIGHUP and SIGQUIT are. With "python" they do what they do in this program without a
+    JVM ("-Xrs"): Ctrl-C is KeyboardInterrupt, also while the main thread waits in Java, and handlers of the signal module
+    run. With "java" the JVM handles them: shutdown hooks run, the process ends with 128 plus the signal, and neither atexit
+    nor `finally` of Python is run.
 
-    Raises NotPermittedError where a privilege is left, JavaLaunchError where the JVM refuses, UsageError,
-    ConfigurationError, SystemFailureError.
+    sys.exit, an exception and the end of the program run what atexit has, the last first, and before what was registered
+    earlier than this call Java's shutdown hooks; no thread of Java's is waited for. JPype's own hook makes proxies unusable
+    and interrupts Java's threads, so let atexit or `finally` stop a server whose requests are to be finished.
+
+    Raises ArgumentTypeError and ArgumentValueError, NotPermittedError where a privilege is left, JavaLaunchError where the
+    JVM refuses, ConfigurationError, SystemFailureError.
     """
     options = check_texts("options", options)
-    _check_ready()
-    pairs = [Listener(spec, sock) for spec, sock in listeners]
+    pairs = _check_pairs(listeners)
+    check_type("java_home", java_home, (str, os.PathLike, type(None)), "the path of a Java runtime, or None")
+    check_type("strict_binds", strict_binds, bool, "True or False")
+    check_type("inherit", inherit, str, "the name of a listener")
+    check_type("signals", signals, str, "'python' or 'java'")
     names = [listener.spec.name for listener in pairs]
     if inherit and inherit not in names:
-        msg = f"start_jvm: no listener {inherit!r}; expected one of {', '.join(names) or 'the listeners (there is none)'}"
-        raise UsageError(msg)
-    home = find_java_home(java_home, os.environ)
+        msg = f"inherit: no listener {inherit!r}; expected one of {', '.join(names) or 'the listeners (there is none)'}"
+        raise ArgumentValueError(msg, "inherit")
+    if signals not in {"python", "java"}:
+        msg = f"signals: expected 'python' or 'java', got {signals!r}"
+        raise ArgumentValueError(msg, "signals")
+    if signals == "java" and "-Xrs" in options:
+        msg = "signals: got 'java' with -Xrs among the options, which leaves signals to Python; expected one of the two"
+        raise ArgumentValueError(msg, "signals")
+    _check_ready()
+    home = find_java_home(None if java_home is None else os.fspath(java_home), os.environ)
     feature = arguments.jdk_feature(Path(home))
     command = arguments.parse(options, os.environ, jdk_feature=feature, java_home=Path(home))
     if command.what is not None:
-        msg = f"start_jvm: {command.what!r} in the options: expected options only (call main from Python once the JVM is up)"
-        raise UsageError(msg)
+        msg = f"options: {command.what!r} is none: expected options only (call main from Python once the JVM is up)"
+        raise ArgumentValueError(msg, "options")
     library = libjvm(home, command.vm)
     if not os.path.isfile(library):
         msg = f"start_jvm: {library} is missing; expected a Java runtime"
@@ -128,13 +174,36 @@ def start_jvm(
     vm_options = list(command.options)
     if feature >= _NATIVE_ACCESS_WARNS and not any(o.startswith("--enable-native-access=") for o in vm_options):
         vm_options.insert(0, "--enable-native-access=ALL-UNNAMED")
+    if signals == "python" and "-Xrs" not in vm_options:
+        vm_options.insert(0, "-Xrs")
     _create_jvm(library, vm_options)
+    from jvmbind import ending  # noqa: PLC0415 - it imports JPype
+
+    ending.end_as_python(library)
+    if "-Xrs" in vm_options:
+        ending.interrupt_java_on_signals()
     if responder is not None:
         responder.jvm_is_up()
         _thread.start_new_thread(_guard, (responder,))
 
 
+def _check_pairs(listeners: object) -> list[Listener]:
+    if isinstance(listeners, str | bytes) or not isinstance(listeners, Sequence):
+        raise wrong_type("listeners", "a sequence of listeners, as bind_listeners returns", listeners)
+    for place, one in enumerate(listeners):
+        pair = tuple(one) if isinstance(one, Sequence) and not isinstance(one, str | bytes) else ()
+        if len(pair) != 2 or not isinstance(pair[0], ListenSpec) or not isinstance(pair[1], socket.socket):
+            raise wrong_type(f"listeners[{place}]", "a ListenSpec and its socket", one)
+        if pair[1].fileno() < 0:
+            msg = f"listeners[{place}]: the socket of {pair[0].name!r} is closed; expected it open"
+            raise ArgumentValueError(msg, f"listeners[{place}]")
+    return [Listener(spec, sock) for spec, sock in listeners]
+
+
 def _check_ready() -> None:
+    if "jvmbind.worker.jvm" in sys.modules:
+        msg = "start_jvm: called before; expected one call in the life of a process"
+        raise SystemFailureError(msg)
     if os.getpid() != _thread.get_native_id() or len(os.listdir("/proc/self/task")) != 1:
         msg = "start_jvm: expected a call on the main thread before any other thread is started (a filter covers only what follows)"
         raise SystemFailureError(msg)

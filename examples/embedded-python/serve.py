@@ -12,8 +12,12 @@ import argparse
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import jvmbind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def page(path: str) -> str:
@@ -21,8 +25,8 @@ def page(path: str) -> str:
     return f"{path} answered by Python {sys.version_info.major}.{sys.version_info.minor}, uid {os.getuid()}\n"
 
 
-def serve(port: int) -> None:
-    """Start the JDK's HttpServer with a handler written in Python."""
+def serve(port: int) -> Callable[[int], None]:
+    """Start the JDK's HttpServer with a handler written in Python; return what stops it, within so many seconds."""
     import jpype  # noqa: PLC0415 - once the JVM is there
 
     @jpype.JImplements("com.sun.net.httpserver.HttpHandler")  # type: ignore[untyped-decorator]
@@ -40,6 +44,7 @@ def serve(port: int) -> None:
     server.createContext("/", Handler())
     server.start()
     print(f"serving on port {port} as uid {os.getuid()}", flush=True)
+    return server.stop  # type: ignore[no-any-return]
 
 
 def main() -> None:
@@ -53,9 +58,15 @@ def main() -> None:
     listeners = jvmbind.bind_listeners([options.listen])
     jvmbind.drop_permanently(options.user)
     jvmbind.start_jvm(listeners, options=["-Xmx128m"], java_home=options.java_home)
-    serve(listeners[0].spec.app_port)
-    while True:
-        signal.pause()  # the JVM ends the process on SIGTERM and SIGINT
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    stop = serve(listeners[0].spec.app_port)
+    try:
+        signal.pause()  # Ctrl-C is KeyboardInterrupt, SIGTERM the handler above
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        stop(1)
+        print("stopped", flush=True)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def read_arguments(given: Mapping[str, object], what: str) -> tuple[Request, Val
     document = {key: _plain(key, key, value) for key, value in given.items() if value is not None}
     for table in _TABLES & document.keys():
         if not isinstance(document[table], dict):
-            raise _wrong_type(table, f"a mapping of {', '.join(TABLES[table])}", given[table])
+            raise wrong_type(table, f"a mapping of {', '.join(TABLES[table])}", given[table])
     try:
         values = read_document(document, what)
         return build(values, what), values
@@ -68,11 +68,11 @@ def read_listeners(listen: object) -> tuple[ListenSpec, ...]:
     if isinstance(plain, dict):
         plain = [f"{name}={text}" for name, text in plain.items()]
     if not isinstance(plain, list):
-        raise _wrong_type("listen", "a mapping of NAME to listener, or a sequence of listeners", listen)
+        raise wrong_type("listen", "a mapping of NAME to listener, or a sequence of listeners", listen)
     found: list[ListenSpec] = []
     for place, one in enumerate(plain):
         if not isinstance(one, str | ListenSpec):
-            raise _wrong_type(f"listen[{place}]", "a port, a listener such as '127.0.0.1:53/udp' or a ListenSpec", one)
+            raise wrong_type(f"listen[{place}]", "a port, a listener such as '127.0.0.1:53/udp' or a ListenSpec", one)
         found.append(one if isinstance(one, ListenSpec) else parse_listen(one))
     return number_names(found)
 
@@ -80,21 +80,22 @@ def read_listeners(listen: object) -> tuple[ListenSpec, ...]:
 def check_texts(name: str, value: object) -> tuple[str, ...]:
     """Return a sequence of str, where a path stands for its text; raises ArgumentTypeError naming the argument."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise _wrong_type(name, "a sequence of str", value)
+        raise wrong_type(name, "a sequence of str", value)
     found = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in value]
     for place, one in enumerate(found):
         if not isinstance(one, str):
-            raise _wrong_type(f"{name}[{place}]", "a str", one)
+            raise wrong_type(f"{name}[{place}]", "a str", one)
     return tuple(found)
 
 
 def check_type(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
     """Raise ArgumentTypeError, naming the argument, for a value that is of another type; True and False are no numbers."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _wrong_type(name, expected, value)
+        raise wrong_type(name, expected, value)
 
 
-def _wrong_type(name: str, expected: str, got: object) -> ArgumentTypeError:
+def wrong_type(name: str, expected: str, got: object) -> ArgumentTypeError:
+    """Return the refusal of an argument of another type than `expected`."""
     return ArgumentTypeError(f"{name}: expected {expected}, got {_show(got)} ({type(got).__name__})", name)
 
 
@@ -108,7 +109,7 @@ def _plain(path: str, name: str, value: object) -> Any:  # noqa: ANN401 - what T
     import datetime as dt  # noqa: PLC0415 - for the API alone
 
     if isinstance(value, bytes | bytearray):
-        raise _wrong_type(name, "str and not bytes", value)
+        raise wrong_type(name, "str and not bytes", value)
     if isinstance(value, os.PathLike):
         text = os.fspath(value)
         return _plain(path, name, text)
@@ -119,7 +120,7 @@ def _plain(path: str, name: str, value: object) -> Any:  # noqa: ANN401 - what T
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise _wrong_type(f"a key of {name}", "a str", key)
+                raise wrong_type(f"a key of {name}", "a str", key)
         return {key: _plain(f"{path}.{key}", f"{name}[{key!r}]", item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(f"{path}[]", f"{name}[{place}]", item) for place, item in enumerate(value)]
@@ -140,7 +141,7 @@ def _refusal(error: ConfigurationError, what: str) -> ArgumentTypeError | Argume
         for toml, python in _WORDS:
             expected = expected.replace(toml, python)
         if not _has_type(where, cause.got):
-            return _wrong_type(name, expected, cause.got)
+            return wrong_type(name, expected, cause.got)
         near = rest[rest.index("; did you mean") :] if "; did you mean" in rest else ""
         rest = f"expected {expected}, got {_show(cause.got)}{near}"
     return ArgumentValueError(f"{name}: {rest}", name)

@@ -24,6 +24,7 @@ from jvmbind.errors import JavaLaunchError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 CLASS_PATH = "-Djava.class.path="
 _NAMES = (
@@ -56,13 +57,42 @@ def create_jvm(libjvm: str, options: Sequence[str]) -> str:
 
 def start_with_jpype(libjvm: str, options: Sequence[str]) -> None:
     """Start the JVM with the whole of JPype, whose jar becomes the last entry of the class path; raises JavaLaunchError."""
-    import jpype  # noqa: F401, PLC0415 - fills in what _jpype.startup looks for, and costs as much as the JVM
+    import jpype.config  # noqa: F401, PLC0415 - fills in what _jpype.startup looks for, and costs as much as the JVM
 
     failure = _start(libjvm, with_support_jar(options))
     if failure:
         _raise_refused(failure)
         msg = f"Error: {libjvm}: {failure}"
         raise JavaLaunchError(msg)
+
+
+def is_to_end() -> bool:
+    """Whether JPype's JVM lives and Python's exit is to end it: `jpype.config` may say otherwise."""
+    config = _config()
+    return bool(_jpype.isStarted() and config.onexit and config.destroy_jvm)
+
+
+def do_not_destroy() -> None:
+    """Let JPype not wait for Java's threads at exit: `jpype.config.destroy_jvm`."""
+    _config().destroy_jvm = False
+
+
+def leave_alone() -> None:
+    """In a forked child, where no thread of the JVM is: let JPype do nothing at exit."""
+    _config().onexit = False
+
+
+def this_thread() -> Any:  # noqa: ANN401 - a java.lang.Thread
+    """Return Java's object for the calling thread; all of JPype must be there."""
+    import jpype  # noqa: PLC0415 - as below
+
+    return jpype.JClass("java.lang.Thread").currentThread()
+
+
+def _config() -> Any:  # noqa: ANN401 - a module
+    import jpype.config  # noqa: PLC0415 - a program that embeds the JVM alone needs it
+
+    return jpype.config
 
 
 def _start_in_public(libjvm: str, options: Sequence[str]) -> None:

@@ -53,6 +53,8 @@ JARS = {
     "commons-daemon": ["commons-daemon:commons-daemon:1.4.0"],
     "h2": ["com.h2database:h2:2.3.232"],
     "derby": ["org.apache.derby:derby:10.16.1.1", "org.apache.derby:derbytools:10.16.1.1"],
+    "jetty-embedded": ["org.eclipse.jetty:jetty-server:12.1.5"],
+    "tomcat-embedded": ["org.apache.tomcat.embed:tomcat-embed-core:11.0.24"],
     "lucene": ["org.apache.lucene:lucene-core:9.12.1"],
     "sqlite": ["org.xerial:sqlite-jdbc:3.47.1.0"],
     "junit": ["org.junit.platform:junit-platform-console-standalone:1.14.4"],
