@@ -75,6 +75,8 @@ if [ -n "$dev" ]; then
     need derby-tools systemd dbus make shellcheck
     # The manual is formatted, and each completion is asked by its own shell.
     need groff-base zsh fish
+    # Containers are run by both runtimes, without an engine; a rolling update has a balancer in front.
+    need crun runc haproxy
     command -v mvn > /dev/null || need maven
 fi
 if [ ${#missing[@]} -gt 0 ]; then

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jvmbind.root.listeners import Listener
     from jvmbind.spec import ListenSpec, UserSpec
 
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC
+
 
 def bind_listeners(specs: Sequence[ListenSpec], adopted: Sequence[Listener] = (), user: UserSpec | None = None) -> list[Listener]:
     """Open listeners as `jvmbind.root.listeners.bind_listeners` does.
@@ -67,6 +69,19 @@ def first_unprivileged_port() -> int:
         return 1024
 
 
+def _is_contained() -> bool:
+    """Whether this process, or its parent, is what a container runs, alone or below a small init (`docker run --init`).
+
+    A PID namespace that is not the first has another number: linux/proc_ns.h. Below a systemd of its own it is a machine.
+    """
+    try:
+        if os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE or not {1, 2} & {os.getpid(), os.getppid()}:
+            return False
+        return Path("/proc/1/comm").read_text(encoding="utf-8", errors="replace").strip() not in {"systemd", "init"}
+    except OSError:
+        return False
+
+
 def _ways_out(spec: ListenSpec, uid: int) -> str:
     if spec.protocol == "unix":
         return f"permission denied to make {spec.path}; expected a directory that this user may write"
@@ -77,6 +92,12 @@ def _ways_out(spec: ListenSpec, uid: int) -> str:
         return (
             f"permission denied: this root lacks CAP_NET_BIND_SERVICE, needed below port {first}; expected that "
             "capability (docker: --cap-add NET_BIND_SERVICE), or a socket from a systemd socket unit"
+        )
+    if _is_contained():
+        return (
+            f"permission denied: ports below {first} need a privilege; expected net.ipv4.ip_unprivileged_port_start=0 for this "
+            "container (docker, podman: --sysctl; Kubernetes: securityContext.sysctls), or a higher port for the program's "
+            f"own: -l 8080:{spec.port}"
         )
     return (
         f"permission denied: ports below {first} need a privilege; start as root with --user (sudo jvmbind run ...), "

