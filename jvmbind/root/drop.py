@@ -28,8 +28,6 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
-CAP_SETGID = 6
-CAP_SETUID = 7
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 CAP_SETPCAP = 8
@@ -122,20 +120,16 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0)
                 prctl.set_keepcaps(0)
         prctl.set_no_new_privs(1)
     except (OSError, ValueError) as error:
-        held = before[0].capabilities["CapEff"]
-        lacks = [name for name, number in (("SETUID", CAP_SETUID), ("SETGID", CAP_SETGID)) if root and not held >> number & 1]
-        names, options = " and ".join(f"CAP_{name}" for name in lacks), "".join(f" --cap-add {name}" for name in lacks)
-        why = f"this root lacks {names}; expected that (docker:{options}), or a start as the user" if lacks else error
-        msg = f"drop to uid {uid}, gid {gid}: {why}"
+        more = "; root needs CAP_SETUID and CAP_SETGID for it (docker: --cap-add SETUID --cap-add SETGID)"
+        msg = f"drop to uid {uid}, gid {gid}: {error}{more if root and isinstance(error, PermissionError) else ''}"
         raise NotPermittedError(msg) from error
     prove_dropped(uid, gid, groups if root else before[0].groups, empty_bounding_set=may_bound, keep=keep)
 
 
 def kill_child(pid: int, uid: int) -> None:
-    """Kill a child that has become `uid`; raises OSError. A root without CAP_KILL (a container's) takes that effective uid for it.
+    """Kill a child that has become `uid`; raises OSError. A root without CAP_KILL, as in a container, sends as that user.
 
-    kill(2) compares the effective uid of who sends with the real one of who gets it. Real and saved uid stay root's, so
-    no process of `uid` can signal or trace this one meanwhile, and the capabilities are there again after it.
+    kill(2): the effective uid counts. The real and saved ones stay root's, so nobody can signal or trace this process meanwhile.
     """
     try:
         os.kill(pid, signal.SIGKILL)

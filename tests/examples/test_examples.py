@@ -19,7 +19,7 @@ import pytest
 
 from support.artifacts import artifact
 from support.clients import http_get_when_served
-from support.jdks import Jdk, write_jar
+from support.jdks import Jdk, compiler, write_jar
 from support.needs import need
 from support.network import Network
 from support.runner import PLAIN, QUICK_JVM, Runner
@@ -41,6 +41,11 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 @pytest.fixture
 def environment(workspace: Path, jdk: Jdk) -> dict[str, str]:
     """An environment in which `jvmbind` is the one under test."""
+    return with_command(workspace, jdk)
+
+
+def with_command(workspace: Path, jdk: Jdk) -> dict[str, str]:
+    """Return an environment in which `jvmbind` is the one under test, and this JDK the one that is found."""
     command = workspace / "bin" / "jvmbind"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -m jvmbind "$@"\n')
@@ -122,10 +127,10 @@ def test_systemd_socket(runner: Runner, network: Network, workspace: Path, probe
     assert service.stop() == 143, service.report()
 
 
-def test_rolling_update(runner: Runner, workspace: Path, environment: dict[str, str]) -> None:
+def test_rolling_update(runner: Runner, workspace: Path) -> None:
     """Two rolling updates of two replicas behind HAProxy lose no request under load, and every version has sold something."""
     need("haproxy", there=shutil.which("haproxy") is not None)
-    environment["ROLLING_LOG"] = str(workspace / "rolling.log")
+    environment = with_command(workspace, compiler()) | {"ROLLING_LOG": str(workspace / "rolling.log")}
     command = ["sh", str(EXAMPLES / "rolling-update" / "run.sh"), "--updates", "2", "--replicas", "2", "--only", "jvmbind"]
     service = runner.start(command, environment=environment)
 
