@@ -97,7 +97,7 @@ def _ways_out(spec: ListenSpec, uid: int) -> str:
         return (
             f"permission denied: ports below {first} need a privilege; expected net.ipv4.ip_unprivileged_port_start=0 for this "
             "container (docker, podman: --sysctl; Kubernetes: securityContext.sysctls), or a higher port for the program's "
-            f"own: -l 8080:{spec.port}"
+            f"own: -l 8080:{spec.app_port}"
         )
     return (
         f"permission denied: ports below {first} need a privilege; start as root with --user (sudo jvmbind run ...), "

@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -120,25 +119,9 @@ def drop_permanently(uid: int, gid: int, groups: tuple[int, ...], keep: int = 0)
                 prctl.set_keepcaps(0)
         prctl.set_no_new_privs(1)
     except (OSError, ValueError) as error:
-        more = "; root needs CAP_SETUID and CAP_SETGID for it (docker: --cap-add SETUID --cap-add SETGID)"
-        msg = f"drop to uid {uid}, gid {gid}: {error}{more if root and isinstance(error, PermissionError) else ''}"
+        msg = f"drop to uid {uid}, gid {gid}: {error}" + "; a container may lack --cap-add SETUID --cap-add SETGID" * root
         raise NotPermittedError(msg) from error
     prove_dropped(uid, gid, groups if root else before[0].groups, empty_bounding_set=may_bound, keep=keep)
-
-
-def kill_child(pid: int, uid: int) -> None:
-    """Kill a child that has become `uid`; raises OSError. A root without CAP_KILL, as in a container, sends as that user.
-
-    kill(2): the effective uid counts. The real and saved ones stay root's, so nobody can signal or trace this process meanwhile.
-    """
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except PermissionError:
-        os.seteuid(uid)
-        try:
-            os.kill(pid, signal.SIGKILL)
-        finally:
-            os.seteuid(0)
 
 
 def _prctl(option: int, argument: int) -> None:
