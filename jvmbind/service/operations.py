@@ -107,6 +107,8 @@ def refusal_of(values: Mapping[str, Any]) -> JvmbindError:
     kind = getattr(errors, str(values.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, JvmbindError)):
         kind = SystemFailureError
+    if issubclass(kind, JavaLaunchError):
+        kind = JavaLaunchError  # the one that programs know
     message = _OPTION.sub(lambda found: _ARGUMENTS.get(found[0], found[0]), str(values.get("message")))
     message = _KEY.sub(lambda found: in_python(f"{found[1]}.{found[2]}"), message)
     key, listener = str(values.get("key", "")), str(values.get("listener", ""))
