@@ -29,6 +29,7 @@ COMMANDS = {
     "metrics": "print or serve what services do, as OpenMetrics",
     "logs": "show the log of a service, or say where it is",
     "dump": "write a thread dump of a service's JVM to its log",
+    "upgrade": "let the installed version of jvmbind take a running supervisor's place; its JVMs go on",
     "broker": "bind ports for users who may have them by root's policy, as a service; check and explain the policy",
 }
 

@@ -1,4 +1,4 @@
-"""`jvmbind status|reload|restart|stop|dump [NAME]`: asks a running service over its control socket.
+"""`jvmbind status|reload|restart|stop|dump|upgrade [NAME]`: asks a running service over its control socket.
 
 Runs as any user; the supervisor decides by the kernel's word who asks.
 """
@@ -42,6 +42,7 @@ _HELP = {
     "restart": "check what is to run, end the serving generation and start it anew; clients wait meanwhile",
     "stop": "drain and stop the service",
     "dump": "write a thread dump of the JVM to its log",
+    "upgrade": "let the installed version of jvmbind take the place of the one that supervises the service; its JVMs go on",
 }
 
 
@@ -387,4 +388,6 @@ class _Progress:
 def _outcome(answer: dict[str, Any]) -> str:
     if answer.get("begun"):
         return "begun"
+    if answer.get("version"):
+        return f"done: version {answer['version']} goes on in the place of {answer['before']}"
     return f"done, by a restart with the listeners kept: {answer['alone']}" if answer.get("alone") else "done"

@@ -53,6 +53,10 @@ class View:
         waits = answer["waits_for"].replace(f": {why}", "") if why else answer["waits_for"]
         if waits and waits not in why:
             lines.append(f"  waits {waits}")
+        running, installed = answer.get("version", ""), answer.get("installed_version", "")
+        if running != installed:
+            told = f"jvmbind upgrade {answer['name']}"
+            lines.append(f"  version {running} of jvmbind runs, {installed or 'an unknown one'} is installed: {told}")
         return "\n".join(lines)
 
     def _generations(self) -> str:

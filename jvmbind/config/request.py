@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jvmbind.spec import ListenSpec, ServiceSpec
 
-CONTROL_REQUESTS = ("status", "reload", "restart", "stop", "dump")
+CONTROL_REQUESTS = ("status", "reload", "restart", "stop", "dump", "upgrade")
 UNLIMITED = -1  # RLIM_INFINITY: getrlimit(2)
 
 

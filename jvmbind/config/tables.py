@@ -51,7 +51,7 @@ ReadyMode = Literal["accept", "listen", "connect", "notify"]
 RestartPolicy = Literal["never", "on-crash", "on-failure", "always"]
 ReloadMode = Literal["auto", "overlap", "restart"]
 WatchdogAction = Literal["log", "dump", "restart"]
-Request = Literal["status", "reload", "restart", "stop", "dump"]
+Request = Literal["status", "reload", "restart", "stop", "dump", "upgrade"]
 
 
 class Java(TypedDict, total=False):

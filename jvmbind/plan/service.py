@@ -61,7 +61,7 @@ def without_control(why: str, pid: str) -> str:
     `pid` is the process that is to be the supervisor.
     """
     return why and (
-        f"no control socket: {why}; the service runs, but status, reload, restart, stop and dump cannot reach it; "
+        f"no control socket: {why}; the service runs, but status, reload, restart, stop, dump and upgrade cannot reach it; "
         f"expected a directory that can be written, or --control-socket PATH; to stop it: kill {pid}"
     )
 

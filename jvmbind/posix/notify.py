@@ -114,6 +114,10 @@ class Notifier:
         if name:
             self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
+    def let_go(self) -> None:
+        """Send nothing any more: another object in this process does."""
+        self._socket.let_go()
+
     def keep_alive(self, *, starting: bool) -> None:
         """Extend the start time-out while a slow JVM starts, and feed the watchdog while the service is healthy."""
         now = time.monotonic()

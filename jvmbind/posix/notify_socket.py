@@ -29,16 +29,20 @@ EVENT, ANSWER, REFUSAL = "X_JVMBIND_EVENT", "X_JVMBIND_ANSWER", "X_JVMBIND_REFUS
 _LAST_COUNTS = ("STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=")
 
 
-class _Message(NamedTuple):
+class Message(NamedTuple):
+    """One message that waits."""
+
     text: str
     fd: int = -1  # a duplicate of our own
 
     @property
     def is_of_the_store(self) -> bool:
+        """Whether it is about the manager's descriptors."""
         return self.text.startswith("FDSTORE")
 
     @property
     def is_kept(self) -> bool:
+        """Whether it is never dropped for want of room."""
         return self.is_of_the_store or self.text.startswith(ANSWER)  # of which there are no more than requests
 
 
@@ -56,7 +60,7 @@ class NotifySocket:
         elif address.startswith(("/", "@")):
             self._address = address.replace("@", "\0", 1) if address[0] == "@" else address
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._unsent: list[_Message] = []
+        self._unsent: list[Message] = []
         self._pause = _SOON
         self._again = 0.0
 
@@ -83,7 +87,7 @@ class NotifySocket:
             key = text.partition("=")[0] + "="
             self._unsent = [one for one in self._unsent if not one.text.startswith(key)]
         # One variable a line: a control character in a value would begin another, and systemd believes this process.
-        message = _Message("\n".join(map(printable, text.split("\n"))), fd)
+        message = Message("\n".join(map(printable, text.split("\n"))), fd)
         if not self._unsent and self._send_now(message) == 0:
             return
         if fd >= 0:
@@ -116,7 +120,7 @@ class NotifySocket:
         self._pause = _SOON if len(self._unsent) < len(before) else min(2 * self._pause, _LATE)
         self._again = time.monotonic() + self._pause
 
-    def _send_now(self, message: _Message) -> int:
+    def _send_now(self, message: Message) -> int:
         """Send; return an errno where it is to be tried again, and 0 also where the other end has gone: the service goes on."""
         if self._socket is None:
             return 0
@@ -136,6 +140,15 @@ class NotifySocket:
     def deadline(self) -> float | None:
         """Return when `look` must be called (monotonic), None where nothing waits."""
         return self._again if self._unsent else None
+
+    def let_go(self) -> None:
+        """Send nothing any more; what waits, and the connection to a program, is another object's in this process."""
+        self._unsent = []
+        if self._socket is not None and not self._address:
+            self._socket.detach()
+        elif self._socket is not None:
+            self._socket.close()
+        self._socket = None
 
     def close(self) -> None:
         """Forget all."""

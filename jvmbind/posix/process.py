@@ -96,6 +96,13 @@ class Process:
             os.waitpid(self.pid, 0)
             raise
 
+    @classmethod
+    def adopted(cls, pid: int, pidfd: int) -> Process:
+        """Return a child that was started otherwise, by a pidfd that is its own from now on (-1: it was reaped)."""
+        self = cls.__new__(cls)
+        self.pid, self.pidfd = pid, pidfd
+        return self
+
     def kill(self, number: int) -> None:
         """Send a signal; nothing happens where the process has ended."""
         try:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
+import jvmbind
 from jvmbind.bare import signal
-from jvmbind.errors import SystemFailureError
+from jvmbind.errors import EX_TEMPFAIL, JvmbindError, SystemFailureError, printable
 from jvmbind.posix.fds import LISTEN_FDS_START, read_memory
 from jvmbind.record import NamedTuple
 from jvmbind.spec import ServiceSpec
@@ -21,8 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Raised with each change of `announce`, ServiceSpec.packed or jvmbind.wire after which an older worker or supervisor would take
+# the other wrongly. What stands first in the variable, and last in its first line, stays where it is.
+PROTOCOL = 1
 VARIABLE = "JVMBIND_ROLE"  # numbers, then the places of modules, one a line
 _OF_SUPERVISOR = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE", "LISTEN_FDNAMES"})
+
+
+class OtherVersionError(JvmbindError):
+    """A supervisor of another version has started this role."""
+
+    status = EX_TEMPFAIL
 
 
 class Role(NamedTuple):
@@ -49,13 +59,15 @@ def command(role: str, words: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-IS" if sys.flags.isolated else "-I", os.path.join(_PACKAGE, role, "__main__.py"), *words]
 
 
-def announce(spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool = False, unblock: bool = False) -> dict[str, str]:
-    """Return the environment variable that tells a role how it was started.
+def announce(
+    spec_fd: int, control: int = -1, parent: int = 0, *, parked: bool = False, unblock: bool = False, name: str = ""
+) -> dict[str, str]:
+    """Return the environment variable that tells a role of the service `name` how it was started.
 
     `unblock`: SIGINT is blocked until the role has found out what it is, so that the interpreter's own start, which turns
     it into a traceback, is not interrupted.
     """
-    numbers = f"{spec_fd}:{control}:{parent}:{int(parked)}:{int(unblock)}"
+    numbers = f"{PROTOCOL}:{spec_fd}:{control}:{parent}:{int(parked)}:{int(unblock)}:{jvmbind.__version__}:{name}"
     return {VARIABLE: "\n".join([numbers, *sys.path, os.path.dirname(_PACKAGE)] if sys.flags.isolated else [numbers])}
 
 
@@ -67,8 +79,10 @@ def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def take_role() -> Role:
     """Read and remove what `announce` set; raises SystemFailureError where this process was not started by jvmbind."""
     try:
-        numbers = os.environ.pop(VARIABLE).partition("\n")[0].split(":")
-        spec_fd, control, parent, parked, unblock = map(int, numbers)
+        protocol, *numbers = os.environ.pop(VARIABLE).partition("\n")[0].split(":")
+        if protocol != str(PROTOCOL):
+            raise OtherVersionError(_other(numbers))
+        spec_fd, control, parent, parked, unblock = map(int, numbers[:5])
         data = read_memory(spec_fd)
         # As JSON it comes from the launcher, and from a wrapper script's worker.
         spec = ServiceSpec.from_json(data) if data.startswith(b'{"') else ServiceSpec.unpacked(data)
@@ -84,6 +98,16 @@ def take_role() -> Role:
     if "LC_CTYPE" in given:
         os.environ["LC_CTYPE"] = given["LC_CTYPE"]
     return Role(spec, control, parent, bool(parked))
+
+
+def _other(numbers: list[str]) -> str:
+    """Return what to say where another version has started this role: only the places of its version and name are relied on."""
+    version, name = [*numbers, "", "", "", "", "", "", ""][5:7]
+    upgrade = f"jvmbind upgrade {name}".rstrip()
+    return (
+        f"the supervisor is of version {printable(version) or '(unknown)'}, and the installed version {jvmbind.__version__} does "
+        f"not speak with it; expected one version for both: {printable(upgrade)}, or stop the service and start it"
+    )
 
 
 def _given_ctype(given: bytes) -> str | None:

@@ -25,7 +25,7 @@ class Outlet:
 
     def __init__(self, fd: int, *, most: int = 65536) -> None:
         """Write to `fd`, and keep at most `most` bytes that it does not take."""
-        self._fd = fd
+        self._fd = self._given = fd
         self._most = most
         self._waiting = bytearray()
         self._lost = 0
@@ -66,6 +66,13 @@ class Outlet:
             lost, self._lost = self._lost, 0
             self._waiting += f"jvmbind: {lost} lines from jvmbind were dropped: nobody read them\n".encode()
             self.flush()
+
+    def let_go(self) -> None:
+        """Write nothing any more: another object has what waits."""
+        self._waiting, self._lost = bytearray(), 0
+        if self._fd != self._given:
+            os.close(self._fd)
+            self._fd = self._given
 
     def close(self) -> None:
         """Write what waits; a reader that has only fallen behind is given a moment."""

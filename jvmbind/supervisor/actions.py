@@ -73,7 +73,7 @@ class Actions:
         self.changes = Changes(self)
         self.counts = Counts()
         self.unserved = Unserved(self)
-        self._moving: int | None = None  # a generation that was told to make room for the next
+        self.moving: int | None = None  # a generation that was told to make room for the next
         self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
         self._move_by = 0.0
         self._next_liveness = self._next_queue = time.monotonic()
@@ -96,7 +96,6 @@ class Actions:
     def open_log(self) -> None:
         """Open the log."""
         self.log = open_log(self.outlet, self.spec.name, form=self.spec.log_format, quiet=self.spec.quiet)
-        self._liveness = Liveness(self.log)
         # What came from the manager it has already: from a socket unit, which would then pass it twice, or from its store.
         self.notifier.forget_others(fd for _, fd in self.listeners.values())
         self.notifier.store_listeners((spec, fd) for spec, fd in self.listeners.values() if not spec.inherited)
@@ -135,7 +134,7 @@ class Actions:
             release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # as a standby it may have said so, by the Java API, before it was wanted
                 self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
-            if self._moving is None:
+            if self.moving is None:
                 generation.say(release)
             else:  # the old generation first: datagrams must not go to both
                 self._released = generation, release
@@ -149,12 +148,12 @@ class Actions:
         elif isinstance(action, lifecycle.Drain):
             generation.say(wire.Drain(int(action.datagrams_only), int(action.last), int(action.ends)))
             if action.datagrams_only:
-                self._moving = generation.number
+                self.moving = generation.number
             elif generation.cannot_say_drained:
                 self.events.append(lifecycle.LetGo(time.monotonic(), generation.number))
                 self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
-            self._start_probe(generation, rehearsal=action.rehearsal)
+            self.start_probe(generation, rehearsal=action.rehearsal)
 
     def _ask_for_dump(self, generation: Generation) -> None:
         why = generation.ask_for_dump()
@@ -163,8 +162,8 @@ class Actions:
 
     def _moved(self, number: int) -> None:
         """Release the new generation, once the old one has made room for it (or has died)."""
-        if self._moving == number:
-            released, self._moving, self._released = self._released, None, None
+        if self.moving == number:
+            released, self.moving, self._released = self._released, None, None
             if released is not None:
                 released[0].say(released[1])
 
@@ -181,10 +180,10 @@ class Actions:
             self.log.error("cannot start generation %d: %s", number, in_words(error), extra=fields_of("spawn-failed", number))
             self.events.append(lifecycle.SpawnFailed(time.monotonic(), number, EX_OSERR))
 
-    def _start_probe(self, generation: Generation, *, rehearsal: bool) -> None:
-        self._end_probe()
-        self.probed = generation.number
-        known = self.changes.plan(self.spec, self.listeners)[1]
+    def start_probe(self, generation: Generation, *, rehearsal: bool) -> None:
+        """Ask a generation whether it serves, in the place of an earlier question."""
+        self.end_probe()
+        self.probed, known = generation.number, self.changes.plan(self.spec, self.listeners)[1]
         fds = [known[listener.name][1] for listener in generation.spec.listeners]
         try:
             environ = self.changes.environ(self.environ)
@@ -196,7 +195,8 @@ class Actions:
                 "cannot probe generation %d: %s", generation.number, error, extra=fields_of("probe-failed", generation.number)
             )
 
-    def _end_probe(self) -> None:
+    def end_probe(self) -> None:
+        """Give up a question that is on its way."""
         if self.probe is not None:
             self.probe.close()
             self.probe = None
@@ -214,8 +214,8 @@ class Actions:
         if self.probe is not None and self.probe.is_done():
             self.probe = None
             self.events.append(lifecycle.Ready(now, self.probed))
-        if self._moving is not None and self._released is not None and now >= self._move_by:
-            self._moved(self._moving)
+        if self.moving is not None and self._released is not None and now >= self._move_by:
+            self._moved(self.moving)
         for key, deadline in list(self._timers.items()):
             if now >= deadline:
                 del self._timers[key]
@@ -327,7 +327,7 @@ class Actions:
             end_connections(self.listeners.values())
         self._moved(generation.number)
         if self.probed == generation.number:
-            self._end_probe()
+            self.end_probe()
         death = describe(generation, ended, time.monotonic(), told=was_told(self, generation.number))
         self.deaths = [*self.deaths, death][-_DEATHS_KEPT:]
         self.counts.died(death)
@@ -391,7 +391,7 @@ class Actions:
 
     def close(self) -> None:
         """End what is left, once the service has its status."""
-        self._end_probe()
+        self.end_probe()
         for generation in self.generations.values():
             with contextlib.suppress(ChildProcessError):
                 generation.process.end()

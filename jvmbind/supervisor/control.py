@@ -19,7 +19,9 @@ import time
 
 from jvmbind.posix.passed_files import reading
 from jvmbind.record import NamedTuple
+from jvmbind.supervisor.fields import CONTROL, give, take, take_over
 from jvmbind.supervisor.quota import Quota
+from jvmbind.supervisor.requests import ClientReply
 from jvmbind.supervisor.root_socket import RootSocket
 
 TYPE_CHECKING = False
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-COMMANDS = ("status", "reload", "restart", "stop", "dump")
+COMMANDS = ("status", "reload", "restart", "stop", "dump", "upgrade")
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13: the supplementary groups of who connected
 _GROUPS_BYTES = 1024  # the most that Python's getsockopt takes: 256 groups
@@ -44,7 +46,9 @@ _PAUSE = 0.01  # seconds
 _UIDS_MAX = 64
 
 
-class _Peer(NamedTuple):
+class Peer(NamedTuple):
+    """Who has connected."""
+
     uid: int
     groups: set[int]
     kind: int  # _ROOT and so on: each kind has places of its own
@@ -53,16 +57,23 @@ class _Peer(NamedTuple):
 class Control:
     """The socket and its clients."""
 
-    def __init__(self, path: str, log: logging.Logger, delegated: Callable[[], tuple[int, tuple[str, ...]]]) -> None:
+    def __init__(
+        self,
+        path: str,
+        log: logging.Logger,
+        delegated: Callable[[], tuple[int, tuple[str, ...]]],
+        carried: dict[str, Any] | None = None,
+    ) -> None:
         """Listen at `path`; where that fails the service runs without, and says so.
 
-        `delegated` returns the group whose members may ask too (-1: none), and for which commands.
+        `delegated` returns the group whose members may ask too (-1: none), and for which commands. `carried` is what another
+        version in this process has carried on: its sockets are taken over.
         """
         self._log = log
         self._delegated = delegated
         self._path = path
         self._clients: dict[int, socket.socket] = {}
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, Peer] = {}
         self._next_refusal, self._refusals = 0.0, 0
         self._next_shortage = 0.0
         self._accepts = Quota(*_ACCEPTS)
@@ -71,6 +82,13 @@ class Control:
         self.root_paused_until = 0.0  # and root is not before that
         self._socket: socket.socket | None = None
         self._root: RootSocket | None = None
+        if carried is None:
+            self._listen(path)
+        else:
+            self._resume(carried)
+
+    def _listen(self, path: str) -> None:
+        log = self._log
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             remove_stale(path)
@@ -85,7 +103,7 @@ class Control:
         except OSError as error:
             sock.close()
             text = (
-                "no control socket at %s: %s%s; status, reload, restart, stop and dump cannot reach the service; "
+                "no control socket at %s: %s%s; status, reload, restart, stop, dump and upgrade cannot reach the service; "
                 "to stop it: kill %d"
             )
             log.warning(text, path, error.strerror, _expected(error), os.getpid())
@@ -94,6 +112,33 @@ class Control:
             self._root = RootSocket(path)
         except OSError as error:
             log.warning("root has no control socket of its own beside %s: %s", path, error.strerror)
+
+    def carried(self) -> dict[str, Any]:
+        """Return what another version in this process needs to go on with the same sockets."""
+        return {
+            "fields": take(self, CONTROL),
+            "socket": -1 if self._socket is None else self._socket.fileno(),
+            "root": None if self._root is None else self._root.carried(),
+        }
+
+    def _resume(self, carried: dict[str, Any]) -> None:
+        give(self, CONTROL, carried["fields"])
+        self._clients = {fd: take_over(fd) for fd in self._peers}
+        self._socket = take_over(carried["socket"]) if carried["socket"] >= 0 else None
+        self._root = RootSocket(self._path, carried["root"]) if carried["root"] else None
+
+    def sockets(self) -> list[int]:
+        """Return the descriptors of all sockets."""
+        found = [*self._clients, *([self._socket.fileno()] if self._socket is not None else [])]
+        return [*found, *([self._root.socket.fileno()] if self._root is not None else [])]
+
+    def let_go(self) -> None:
+        """Close nothing: another object in this process has the same sockets."""
+        for sock in (*self._clients.values(), *([self._socket] if self._socket else [])):
+            sock.detach()
+        self._clients.clear()
+        if self._root is not None:
+            self._root.socket.detach()
 
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
@@ -188,7 +233,7 @@ class Control:
             uids = [self._peers[fd].uid for fd in same]
             self._forget(same[uids.index(max(uids, key=uids.count))])
         fd = client.fileno()
-        self._clients[fd], self._peers[fd] = client, _Peer(uid, groups, kind)
+        self._clients[fd], self._peers[fd] = client, Peer(uid, groups, kind)
         return fd
 
     def _make_room(self) -> bool:
@@ -263,10 +308,13 @@ class Control:
         gid, allowed = self._delegated()
         return uid in {0, os.geteuid()} or (gid in groups and word in allowed)
 
-    def reply(self, fd: int) -> Callable[[dict[str, Any]], None]:
+    def knows(self, fd: int) -> bool:
+        """Whether that client is still there."""
+        return fd in self._clients
+
+    def reply(self, fd: int) -> ClientReply:
         """Return what answers a client for as long as it waits; its number may become that of another."""
-        asked_by = self._clients[fd]
-        return lambda answer: self.answer(fd, answer, asked_by)
+        return ClientReply(self, fd, self._clients[fd], self._peers[fd].uid)
 
     def answer(self, fd: int, answer: dict[str, Any], asked_by: socket.socket | None = None) -> None:
         """Answer a client, if it still waits (and is still `asked_by`)."""

@@ -35,7 +35,7 @@ class Liveness:
         self._log = log
         self._number = 0
         self._since: dict[str, float] = {}  # sign -> when it was last well
-        self._queues: dict[int, _Queue] = {}  # by port
+        self._queues: dict[int, Queue] = {}  # by port
         self._taken: dict[str, int] = {}
         self._given_up: set[str] = set()  # signs for which no action is left
         self._cpu = 0.0
@@ -125,7 +125,7 @@ def _length(fds: Iterable[int]) -> int:
     return sum(queue.length for fd in fds if (queue := accept_queue(fd)) is not None)
 
 
-class _Queue(NamedTuple):
+class Queue(NamedTuple):
     """What was seen of the connections that wait for accept(2) at a port.
 
     One whose client has reset it keeps its place until it is accepted, but has no row in /proc/net/tcp any more: places
@@ -137,7 +137,7 @@ class _Queue(NamedTuple):
     waiting: frozenset[str] = frozenset()  # their remote ends
     accepted: frozenset[str] = frozenset()  # those of all other connections at that port
 
-    def has_moved_since(self, before: _Queue) -> bool:
+    def has_moved_since(self, before: Queue) -> bool:
         """Whether a connection was accepted in between, for certain."""
         if self.most < before.least or before.waiting & self.accepted:
             return True
@@ -145,10 +145,10 @@ class _Queue(NamedTuple):
         return self.most - len(self.waiting) < before.least - len(before.waiting) + len(gone)
 
 
-def _look_at(port: int, fds: Sequence[int]) -> _Queue:
+def _look_at(port: int, fds: Sequence[int]) -> Queue:
     least = _length(fds)
     if not least:
-        return _Queue(0, 0)
+        return Queue(0, 0)
     waiting, accepted = set(), set()
     for fields in tcp_rows():
         if not fields[1].endswith(f":{port:04X}"):
@@ -157,7 +157,7 @@ def _look_at(port: int, fds: Sequence[int]) -> _Queue:
             accepted.add(fields[2])
         elif fields[3] in {TCP_ESTABLISHED, TCP_CLOSE_WAIT}:
             waiting.add(fields[2])
-    return _Queue(least, _length(fds), frozenset(waiting), frozenset(accepted))
+    return Queue(least, _length(fds), frozenset(waiting), frozenset(accepted))
 
 
 def cpu_seconds(pid: int) -> float:

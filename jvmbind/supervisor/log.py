@@ -121,6 +121,8 @@ def open_log(outlet: Outlet, service: str, *, form: str, quiet: bool) -> logging
     `form` is one of LOG_FORMATS, and has no meaning for the journal, which has time and fields of its own.
     """
     logger = logging.getLogger("jvmbind")
+    for handler in logger.handlers[:]:  # of a version before this one, in the same process
+        logger.removeHandler(handler)
     logger.addHandler(_Journal(outlet, service) if _stderr_is_journal() else _Stderr(outlet, _Formatter(form, service)))
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False

@@ -26,7 +26,9 @@ from jvmbind.supervisor.program import RELOAD_TO, Program
 from jvmbind.supervisor.reports import unclaimed
 from jvmbind.supervisor.requests import Requests
 from jvmbind.supervisor.status import status_of
+from jvmbind.supervisor.succession import Succession
 from jvmbind.supervisor.terminal import KEYS, STOPS, SUSPENDS, Terminal, resume, suspend
+from jvmbind.supervisor.upgrade import versions
 from jvmbind.supervisor.waiting import waits_for
 
 TYPE_CHECKING = False
@@ -38,28 +40,44 @@ if TYPE_CHECKING:
     from jvmbind.supervisor.dump import Dump
     from jvmbind.supervisor.generation import Generation
     from jvmbind.supervisor.replan import Planning
+    from jvmbind.supervisor.requests import Answer
     from jvmbind.supervisor.starting import Starter
+    from jvmbind.supervisor.upgrade import Work
 
 _PAUSE = 0.02  # seconds after a failure
 _DUMP_INTERVAL = 0.05  # seconds between two looks at a thread dump that is being written
 
 
-class Loop:
+class Loop(Succession):
     """Supervises one service until it ends."""
 
-    def __init__(self, spec: ServiceSpec, listeners: Sequence[int], signals: int, starter: Starter) -> None:
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        listeners: Sequence[int],
+        signals: int,
+        starter: Starter,
+        *,
+        resumed: dict[str, Any] | None = None,
+    ) -> None:
         """Let `starter` start the first generation of `spec`, with the descriptors of its listeners.
 
-        `signals` is a signalfd for FORWARDED.
+        `signals` is a signalfd for FORWARDED. `resumed` is the state of another version, of which `jvmbind.supervisor.resume`
+        fills in the rest: nothing is started then.
         """
         self._signals = signals
         self._terminal = Terminal()
         self._next_complaint = 0.0
         self._state, actions = begin(spec, time.monotonic())
         self._world = Actions(spec, listeners, starter)
-        self._carry_out(actions)
-        self._world.open_log()
-        self._control = Control(spec.control, self._world.log, self._delegated) if spec.control else None
+        carried = None
+        if resumed is None:
+            self._carry_out(actions)
+            self._world.open_log()
+        else:
+            carried = resumed["control"]
+        socket_is_there = spec.control and (resumed is None or carried is not None)
+        self._control = Control(spec.control, self._world.log, self._delegated, carried) if socket_is_there else None
         self._program = Program(self._world.notifier)
         self._requests = Requests()
         self._world.changes.tell = self._requests.done
@@ -67,6 +85,7 @@ class Loop:
         self._dump: Dump | None = None  # that somebody waits for
         self._planning: Planning | None = None  # what a reload or a restart is to run is being read
         self._asked = Change.NONE  # which of the two
+        Succession.__init__(self)
 
     @property
     def never_started(self) -> bool:
@@ -76,11 +95,14 @@ class Loop:
     def _delegated(self) -> tuple[int, tuple[str, ...]]:
         return self._world.spec.control_gid, self._world.spec.control_allow
 
-    def run(self) -> int:
-        """Return the exit status of the service once it has ended."""
+    def run(self) -> int | Work:
+        """Return the exit status of the service once it has ended, or what goes on with it in the place of this version."""
         while True:
+            work = self._make_way()
+            if work is not None:
+                return work
             # Before the first wait too: a worker that could not be started is no longer waited for.
-            while self._world.events and self._world.status is None:
+            while self._world.events and self._world.status is None and not self._waits_for_trial():
                 self._survive(self._step, self._world.events.pop(0))
             if self._world.status is not None:
                 break
@@ -88,9 +110,10 @@ class Loop:
             self._survive(self._wait)
         if self._planning is not None:
             self._survive(self._planning.close)
+        self._survive(self._upgrading.close)
         self._survive(self._world.close)
         self._survive(self._requests.done, "stop", {"ok": True, "error": "", "status": self._world.status})
-        for what in (Change.RELOAD.value, Change.RESTART.value, "dump", "status"):
+        for what in (Change.RELOAD.value, Change.RESTART.value, "dump", "status", "upgrade"):
             self._survive(self._requests.done, what, {"ok": False, "error": "the service ends"})
         self._survive(self._program.ended, self._world, self._state)
         if self._control is not None:
@@ -98,14 +121,14 @@ class Loop:
         self._survive(self._world.outlet.close)
         return self._world.status
 
-    def _survive(self, work: Callable[..., None], *arguments: object) -> None:
+    def _survive(self, work: Callable[..., None], *arguments: object, **named: object) -> None:
         """Do one thing; whatever the kernel answers to it, the listeners are not given up for it.
 
         What was not done is seen again: descriptors stay readable, timers due. A failure that lasts costs little of the
         processor and a line a second.
         """
         try:
-            work(*arguments)
+            work(*arguments, **named)
         except Exception as error:  # noqa: BLE001 - see above
             self._complain(error)
 
@@ -147,6 +170,8 @@ class Loop:
             poll.register(fd, select.POLLIN)
         if self._planning is not None and self._planning.fd >= 0:
             poll.register(self._planning.fd, select.POLLIN)
+        for fd in self._upgrading.fds():
+            poll.register(fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(self._patience())}
         if self._signals in ready:
             self._survive(self._take_signals)
@@ -164,11 +189,14 @@ class Loop:
         self._survive(self._serve, ready)
         if self._planning is not None and self._planning.is_done(readable=self._planning.fd in ready):
             self._survive(self._end_planning, self._planning)
+        self._survive(self._upgrading.look, ready)
         world.look()
 
     def _serve(self, ready: set[int]) -> None:
         """Answer who asks, and tell who waits."""
-        asked = [(self._program.reply(number), word, fds) for number, word, fds in self._program.requests(ready)]
+        asked: list[tuple[Answer, str, list[int]]] = [
+            (self._program.reply(number), word, fds) for number, word, fds in self._program.requests(ready)
+        ]
         if self._control is not None:
             asked += [(self._control.reply(client), word, []) for client, word in self._control.requests(ready)]
         for answer, command, fds in asked:
@@ -183,7 +211,7 @@ class Loop:
         try:
             looks = self._looking.turn(self._world.generations.values())
             if looks is not None:
-                requests.done("status", {"ok": True, **status_of(self._world, self._state, looks)})
+                requests.done("status", {"ok": True, **status_of(self._world, self._state, looks), **versions()})
         except Exception as error:  # noqa: BLE001 - see _survive
             self._complain(error)
             requests.done("status", {"ok": False, "error": f"{type(error).__name__}: {error}"})
@@ -202,6 +230,8 @@ class Loop:
     def _waits_for(self) -> str:
         if self._planning is not None:
             return "for the configuration to be read"
+        if self._upgrading.is_on:
+            return "for the installed version to be tried"
         found = waits_for(self._world, self._state)
         if self._dump is None:
             return found
@@ -215,6 +245,7 @@ class Loop:
             return PROBE_INTERVAL * 1000
         deadlines = [world.next_deadline(), world.unserved.deadline(), self._looking.deadline()]
         deadlines += [self._planning.deadline] if self._planning is not None else []
+        deadlines += [self._upgrading.deadline()]
         deadlines += [time.monotonic() + _DUMP_INTERVAL] if self._dump is not None else []
         deadlines.append(self._requests.deadline())
         now = time.monotonic()
@@ -250,6 +281,8 @@ class Loop:
 
         `given` is the new version in a memory file, and the sockets of its listeners, where the program has sent one.
         """
+        if self._is_deferred(asked, given):
+            return {}
         phase, change, word, busy, other = self._state.phase, self._state.change, asked.value, True, True
         if self._planning is not None:
             failure = f"the service is {'reloading' if self._asked is Change.RELOAD else 'restarting'}; one at a time"
@@ -326,7 +359,7 @@ class Loop:
             self._dump = None
             requests.done("dump", {"ok": not failure, "error": failure})
 
-    def _answer(self, answer: Callable[[dict[str, Any]], None], command: str, fds: Sequence[int]) -> None:
+    def _answer(self, answer: Answer, command: str, fds: Sequence[int]) -> None:
         if command == "status":
             self._requests.add(answer, command)
             self._looking.want()
@@ -336,6 +369,8 @@ class Loop:
                 answer({"ok": False, "error": failure})
             else:
                 self._requests.add(answer, command, begun=True)
+        elif command == "upgrade":
+            self._answer_upgrade(answer)
         elif command == "stop":
             self._requests.add(answer, command, begun=True)
             self._world.events.append(lifecycle.Stop(time.monotonic(), signal.SIGTERM))

@@ -26,10 +26,18 @@ if TYPE_CHECKING:
 
     from jvmbind.spec import ServiceSpec
     from jvmbind.supervisor.starting import Started
+    from jvmbind.supervisor.upgrade import Work
 
 
 def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
     """Run the supervisor on the descriptors of the listeners of `spec`; ends the process with the service's status."""
+    found: int | Work = _first(spec, fds)
+    while not isinstance(found, int):  # another version goes on; this line and what stands on the stack above it stays
+        found = found()
+    os._exit(found)
+
+
+def _first(spec: ServiceSpec, fds: Sequence[int]) -> int | Work:
     try:
         mask = inherited_mask()
         signals = block_and_open(FORWARDED)
@@ -40,7 +48,7 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         from jvmbind.supervisor.loop import Loop  # noqa: PLC0415 - loaded while the worker starts
 
         loop = Loop(spec, fds, signals, Starter(mask, first))
-        status = loop.run()
+        found = loop.run()
     except JvmbindError as error:
         _remove_unix_sockets(spec)
         _fail(error)
@@ -49,7 +57,7 @@ def supervise(spec: ServiceSpec, fds: Sequence[int]) -> NoReturn:
         _fail(SystemFailureError(f"supervisor: {in_words(error)}"))
     if loop.never_started:
         _remove_unix_sockets(spec)
-    os._exit(status)
+    return found
 
 
 def _start_first(spec: ServiceSpec, fds: Sequence[int], mask: Iterable[int]) -> Started | None:

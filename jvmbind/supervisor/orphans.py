@@ -34,6 +34,16 @@ def adopt_orphans() -> None:
     _before.update(children("self"))
 
 
+def before() -> set[int]:
+    """Return the children that this process had before the first worker."""
+    return _before
+
+
+def remember(pids: Iterable[int]) -> None:
+    """Take for those children what a version before this one has known as such."""
+    _before.update(pids)
+
+
 def end_holders(own: Collection[int], listeners: Iterable[int]) -> list[str]:
     """End each process that was left to this one and holds one of `listeners`; return what is to be said of each.
 

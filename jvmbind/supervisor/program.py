@@ -21,7 +21,6 @@ from jvmbind.supervisor.waiting import not_ready, waits_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from jvmbind.lifecycle import State
@@ -51,6 +50,11 @@ class Program:
         self._death: Death | None = None  # the last one that was told
         self._change: dict[str, Any] | None = None
         self._answers: list[str] = []
+
+    def resume(self, world: Actions, death: int, *, change_was_told: bool) -> None:
+        """Go on where another version has ended: it has told the death of that place (-1: none), and the last change or not."""
+        self._death = world.deaths[death] if death >= 0 else None
+        self._change = world.changes.last if change_was_told else None
 
     def fds(self) -> list[int]:
         """Return the descriptors to wait for."""
@@ -94,17 +98,14 @@ class Program:
                 os.close(fd)
         return found
 
-    def reply(self, number: int) -> Callable[[dict[str, Any]], None]:
+    def reply(self, number: int) -> Reply:
         """Return what answers one request, once the state that the answer tells of has been told."""
-
-        def answer(values: dict[str, Any]) -> None:
-            self._answers.append(json.dumps({"number": number, **values}))
-
-        return answer
+        return Reply(self._answers, number)
 
     def tell(self, world: Actions, state: State) -> None:
         """Tell what has happened since the last call, then give the answers to what was asked meanwhile."""
-        answers, self._answers = self._answers, []
+        answers = self._answers[:]
+        self._answers.clear()
         if not self._is_there:
             return
         deaths = world.deaths
@@ -145,6 +146,25 @@ class Program:
             **more,
         }
         self._notifier.event(json.dumps(event))
+
+
+class Reply:
+    """Answers one request."""
+
+    who = "the program that started the service"
+
+    def __init__(self, answers: list[str], number: int) -> None:
+        """Put the answer behind those that wait."""
+        self._answers, self._number = answers, number
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells this request from others."""
+        return "program", self._number
+
+    def __call__(self, values: dict[str, Any]) -> None:
+        """Answer."""
+        self._answers.append(json.dumps({"number": self._number, **values}))
 
 
 def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:

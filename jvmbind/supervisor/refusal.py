@@ -27,6 +27,7 @@ class Refusal:
         self._listener = -1  # a descriptor of the thread's own while it has something to do
         self._failed = False
         self._runs = False
+        self._ends = False
 
     def refuse(self, fd: int) -> bool:
         """Reset the first connection in the queue of a listener; False where that cannot be done now."""
@@ -52,9 +53,20 @@ class Refusal:
         self._listener = -1
         return not self._failed
 
+    def close(self) -> None:
+        """Let the thread end, as soon as it does not wait any more; nothing is to be refused after that."""
+        self._ends = True
+        if self._runs and self._listener < 0:
+            self._go.release()
+
+    def _has_ended(self) -> bool:
+        return self._ends
+
     def _run(self) -> None:
         while True:
             self._go.acquire()
+            if self._has_ended():
+                return
             try:
                 with socket.socket(fileno=self._listener) as listener:
                     client, _ = listener.accept()
@@ -65,3 +77,5 @@ class Refusal:
             except OSError:
                 self._failed = True
             self._done.release()
+            if self._has_ended():
+                return

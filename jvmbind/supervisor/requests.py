@@ -12,10 +12,26 @@ from jvmbind.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
-    Answer = Callable[[dict[str, Any]], None]
+    from jvmbind.supervisor.control import Control
+
+    class Answer(Protocol):
+        """What answers one request."""
+
+        @property
+        def who(self) -> str:
+            """Who asks, in words."""
+
+        @property
+        def key(self) -> tuple[str, int]:
+            """Tells it from all others."""
+
+        def __call__(self, values: dict[str, Any], /) -> None:
+            """Answer it."""
+
 
 _SILENCE = 2.0  # seconds after which it is said what is waited for, and between two such words
 
@@ -55,6 +71,14 @@ class Requests:
     def _of(self, what: str) -> list[_Waiter]:
         return [waiter for waiter in self._waiters if waiter.what == what]
 
+    def waiters(self) -> list[tuple[tuple[str, int], str]]:
+        """Return who waits, as `Control.reply` and `Program.reply` know them, and for what."""
+        return [(waiter.answer.key, waiter.what) for waiter in self._waiters]
+
+    def resume(self, answer: Answer, what: str) -> None:
+        """Let somebody go on waiting, without a word of a beginning."""
+        self._waiters.append(_Waiter(answer, what))
+
     def deadline(self) -> float | None:
         """Return when `speak` has something to say."""
         return self._speak_at if self._waiters else None
@@ -69,3 +93,21 @@ class Requests:
         for waiter in self._waiters:
             if waiter.what != "status":
                 waiter.answer({"waits_for": text})
+
+
+class ClientReply:
+    """Answers one client of the control socket."""
+
+    def __init__(self, control: Control, fd: int, asked_by: socket.socket, uid: int) -> None:
+        """Remember whom."""
+        self._control, self._fd, self._asked_by = control, fd, asked_by
+        self.who = f"uid {uid}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells this request from others: the client, -1 where it waits no more."""
+        return "client", self._fd if self._asked_by.fileno() >= 0 else -1
+
+    def __call__(self, values: dict[str, Any]) -> None:
+        """Answer, if it still waits."""
+        self._control.answer(self._fd, values, self._asked_by)

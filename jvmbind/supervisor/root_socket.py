@@ -13,6 +13,8 @@ import contextlib
 import os
 import socket
 
+from jvmbind.supervisor.fields import take_over
+
 SUFFIX = ".root"  # behind the path of the control socket
 _BACKLOG = 16
 
@@ -20,9 +22,15 @@ _BACKLOG = 16
 class RootSocket:
     """The listening socket and the link that leads to it."""
 
-    def __init__(self, control: str) -> None:
-        """Listen, and put the link beside the control socket at `control`; raises OSError."""
+    def __init__(self, control: str, carried: tuple[int, int] | None = None) -> None:
+        """Listen, and put the link beside the control socket at `control`; raises OSError.
+
+        `carried` are the descriptors of another version in this process, which are taken over: the link leads to one of them.
+        """
         self.link = control + SUFFIX
+        if carried is not None:
+            self.socket, self._path_fd = take_over(carried[0]), carried[1]
+            return
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._path_fd = -1
         try:
@@ -45,6 +53,10 @@ class RootSocket:
                 os.unlink(name, dir_fd=directory)
         finally:
             os.close(directory)
+
+    def carried(self) -> tuple[int, int]:
+        """Return the descriptors of the socket and of its name."""
+        return self.socket.fileno(), self._path_fd
 
     def close(self) -> None:
         """Stop listening and remove the link, where it is this socket's still."""

@@ -63,7 +63,7 @@ def start_worker(
             above.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spec_at + 2))  # noqa: PERF401 - closed if a later one fails
         fds = dict(enumerate(above, LISTEN_FDS_START))
         blocked = {*mask, signal.SIGINT}
-        announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked, unblock=blocked != set(mask))
+        announced = role.announce(spec_at, spec_at + 1, os.getpid(), parked=parked, unblock=blocked != set(mask), name=spec.name)
         command = role.command("worker", spec.script or spec.java_arguments)
         return Started(Process(command, {**environ, **announced}, fds, mask=blocked, session=True), ours, at)
     except OSError:

@@ -5,7 +5,8 @@ written to a layer above it, which is removed in the end. Run as root, with a ne
 
 1. `apt install ./PACKAGE.deb` in the bare system, with what it depends on and recommends.
 2. That system is booted, with its own systemd as PID 1 and a network of its own. A real server runs on port 80 as www-data.
-3. NEWER.deb is installed while a client asks without a pause: the same processes serve on, and nobody is refused.
+3. NEWER.deb is installed while a client asks without a pause: the same processes serve on, the supervisor has taken the new
+   version, and nobody is refused.
 4. `apt purge` while the service runs. Nothing of the package is left.
 """
 
@@ -129,6 +130,8 @@ def upgrade(lab: Lab, network: LabNetwork, newer: str) -> None:
         wait_until(lambda: client.answered > asked + 20 or bool(client.failed), 60, "answers after the upgrade")
         after = lab.property("jvmbind@shop", "MainPID"), lab.run("jvmbind", "status", "shop", "--field", "generations.0.pid").stdout
         assert before == after, (before, after)
+        lines = lab.run("journalctl", "--no-pager", "-u", "jvmbind@shop").stdout
+        assert "upgrade done: version" in lines, lines
         say(f"upgrade: the same supervisor and JVM ({after[0]}, {after[1].strip()}); {client.text()}")
         lab.run("jvmbind", "reload", "shop", timeout=120)
         asked = client.answered

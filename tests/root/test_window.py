@@ -169,6 +169,20 @@ def test_attack_at_every_reload(runner: Runner, workspace: Path) -> None:
         assert taken_from(loot, service.pid) == []
 
 
+def test_attack_at_every_upgrade(runner: Runner, workspace: Path) -> None:
+    """10.2: nor does a supervisor whose place another version takes, or the process in which that is tried."""
+    newest = jdks.tested_jdks()[-1]
+    with attacker(workspace, 80) as loot:
+        service = runner.probe(["-l", "80", "-u", USER, "-n", "upgraded"], newest, "ChannelServer", "*", "80")
+        service.expect(r"^READY$")
+        wait_until(lambda: "/worker/__main__.py" in loot.read_text(), 30, "the attacker's success with a worker")
+        for _ in range(STARTS):
+            done = subprocess.run([*runner.jvmbind, "upgrade", "upgraded"], capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+        assert service.stop() == 143
+        assert taken_from(loot, service.pid) == []
+
+
 def test_a_traced_start_ends(runner: Runner) -> None:
     """10.2: a process that finds itself traced at the start says so in one line and ends with 77; nothing is bound."""
     newest = jdks.tested_jdks()[-1]
