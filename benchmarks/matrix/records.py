@@ -167,20 +167,21 @@ class Mqtt:
         A broker may drop what a subscriber is sent too fast (QoS 0), so what is not among all of them is asked for by name.
         On a machine under load an answer to that may take longer than the silence that ends it, so it is asked for again.
         """
-        names = self._retained(client, "#", len(client.acknowledged))
+        names = self._retained(client, ["#"], len(client.acknowledged))
         for _ in range(ASKED):
-            for name in set(client.acknowledged).difference(names):
-                names += self._retained(client, name, 1)
+            if missing := sorted(set(client.acknowledged).difference(names)):
+                names += self._retained(client, missing, len(missing))
         return names
 
-    def _retained(self, client: Client, topic: str, count: int) -> list[str]:
-        """Return what comes for a subscription, at most `count` messages, until the broker is silent for 3 s or ends it."""
+    def _retained(self, client: Client, topics: list[str], count: int) -> list[str]:
+        """Return what comes for subscriptions, at most `count` messages, until the broker is silent for 3 s or ends it."""
         names: list[str] = []
         with client.connected() as connection:
             self._connect(connection, number())
-            connection.sendall(_packet(0x82, b"\0\2" + _short(f"matrix/{topic}") + b"\0"))
             connection.settimeout(3)
             try:
+                for topic in topics:
+                    connection.sendall(_packet(0x82, b"\0\2" + _short(f"matrix/{topic}") + b"\0"))
                 while len(names) < count:
                     kind = receive(connection, 1)[0]
                     size, shift = 0, 0
