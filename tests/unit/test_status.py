@@ -19,6 +19,8 @@ for _ in range(int(sys.argv[1])):
     child = os.fork()
     if child == 0:
         libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: all of them end with the first
+        if os.getppid() != parent:
+            os._exit(1)  # which has ended before
     if (child == 0) is not deep:
         signal.pause()
 print("made", flush=True)
