@@ -194,7 +194,9 @@ def _unpacked(coordinates: str, work: Path) -> Path:
                     (unpacked / entry.filename).chmod(0o755)
     else:
         with tarfile.open(archive) as packed:
-            packed.extractall(unpacked, filter="data")
+            if hasattr(tarfile, "data_filter"):  # Python 3.11.4 has it; that of Debian 12 is 3.11.2
+                packed.extraction_filter = tarfile.data_filter
+            packed.extractall(unpacked)
     found = list(unpacked.iterdir())
     return found[0] if len(found) == 1 else unpacked
 
