@@ -30,12 +30,18 @@ def descriptors(pid: int) -> list[str]:
     return sorted(os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder))
 
 
+def await_descriptors(pid: int, expected: list[str]) -> None:
+    """Wait until a process has just these open: that a client has gone it sees a moment later."""
+    wait_until(lambda: descriptors(pid) == expected, 20, f"{expected}, it has {descriptors(pid)}")
+
+
 @pytest.mark.never
 @pytest.mark.timeout(400)
 def test_under_load(upgraded: Upgraded) -> None:
     """Five upgrades under load lose no connection; pid, JVM, listeners, control socket and descriptors are the same ones."""
     service = upgraded.start("http=8080")
-    jvm, before, status = upgraded.serving(), descriptors(service.pid), upgraded.status()
+    before = descriptors(service.pid)  # nobody has asked anything yet
+    jvm, status = upgraded.serving(), upgraded.status()
 
     with upgraded.under_load("--threads", "4", "--body", r"pid=\d+ version=1$") as load:
         for version, last in ((NEXT, NOW), (NEXT, NEXT), (NEXT, NEXT), (NOW, NEXT), (NEXT, NOW)):
@@ -47,7 +53,7 @@ def test_under_load(upgraded: Upgraded) -> None:
     assert load["ok"] > 100
     assert load["different_bodies"] == 1
     assert upgraded.serving() == jvm
-    assert descriptors(service.pid) == before
+    await_descriptors(service.pid, before)
     after = upgraded.status()
     assert (after["version"], after["installed_version"], after["pid"]) == (NEXT, NEXT, status["pid"])
     assert after["uptime"] > status["uptime"]
@@ -111,7 +117,8 @@ def test_refusals(upgraded: Upgraded) -> None:
     """A version that cannot go on is refused with 75 and the reason, whatever it is; the old one goes on, and so does the JVM."""
     upgraded.install(NOW, {"supervisor/upgrade.py": ("PATIENCE = 20.0", "PATIENCE = 6.0")})
     service = upgraded.start("http=8080")
-    jvm, before = upgraded.serving(), descriptors(service.pid)
+    before = descriptors(service.pid)  # as above
+    jvm = upgraded.serving()
     for edits, without, why in BROKEN.values():
         upgraded.install(NEXT, edits, without)
         # The installed command may be broken as well: that of the tests speaks the same language.
@@ -120,7 +127,7 @@ def test_refusals(upgraded: Upgraded) -> None:
         line = f"jvmbind: upgrade: version {NEXT} cannot take over: {why}; version {NOW} goes on\n"
         said = [one for one in done.stderr.splitlines(keepends=True) if not one.startswith("upgrade: waits")]
         assert re.fullmatch(line, "".join(said)), (line, done.stderr)
-        assert descriptors(service.pid) == before
+        await_descriptors(service.pid, before)
         assert upgraded.version() == "1"
     upgraded.install(NEXT)
     assert upgraded.upgrade() == DONE
