@@ -66,6 +66,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         limits = {"at_least": 0, "at_most": sys.maxsize, "tools": False, **(marker.kwargs if marker else {})}
         jdks = [jdk for jdk in tested_jdks() if jdk.javac.exists() or not limits["tools"]]
         fit = [jdk for jdk in jdks if limits["at_least"] <= jdk.feature <= limits["at_most"]]
+        # Without one pytest would skip the test, and nobody would know.
+        assert fit, f"{metafunc.definition.nodeid}: no JDK here fits {limits}"
         metafunc.parametrize("jdk", fit, ids=str, scope="session")
 
 

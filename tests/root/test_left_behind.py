@@ -24,7 +24,7 @@ from support.users import SERVICE_USER
 from support.waiting import wait_until
 
 pytestmark = [
-    pytest.mark.never, pytest.mark.root, pytest.mark.jvm, pytest.mark.jdks(at_most=17),
+    pytest.mark.never, pytest.mark.root, pytest.mark.jvm, pytest.mark.jdks(at_most=21),
     pytest.mark.skipif(PLAIN, reason="java has no listener that outlives it"),
 ]  # fmt: skip
 

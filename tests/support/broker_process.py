@@ -33,6 +33,10 @@ class Broker:
         self.path = str(runner.workspace / "run" / "broker.sock")
         self.service: Service
         self.policy.mkdir()
+        # Other users may not enter a checkout below /root.
+        self._program = runner.workspace / "tests" / "support" / PROGRAM.name
+        self._program.parent.mkdir(parents=True)
+        self._program.write_text(PROGRAM.read_text("utf-8"), "utf-8")
 
     def write(self, *rules: str, name: str = "10-test.conf") -> None:
         """Write a file of the policy."""
@@ -56,7 +60,7 @@ class Broker:
 
     def run_as(self, user: str, program: str, *words: str) -> subprocess.Popen[str]:
         """Start a Python program of the tests as a user in the namespace; its search path is the tests'."""
-        code = f"import sys; sys.path.insert(0, {str(PROGRAM.parent.parent)!r})\n{program}"
+        code = f"import sys; sys.path.insert(0, {str(self._program.parent.parent)!r})\n{program}"
         prefix = as_user(user) if user != "root" else []
         with self.network.entered():
             return subprocess.Popen(
@@ -66,7 +70,7 @@ class Broker:
     def ask_as(self, user: str, *asked: Asked) -> list[tuple[int, str, list[str]]]:
         """Return what the broker answers to requests of a user."""
         with self.network.entered():
-            command = [*as_user(user), sys.executable, "-I", str(PROGRAM), self.path, json.dumps(asked)]
+            command = [*as_user(user), sys.executable, "-I", str(self._program), self.path, json.dumps(asked)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr + self.service.report()
         return [(verdict, rule, addresses) for verdict, rule, addresses in json.loads(done.stdout)]
