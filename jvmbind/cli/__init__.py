@@ -6,13 +6,15 @@ decides what root runs. Started otherwise as root, by `python -m jvmbind`, it st
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import NoReturn
 
 import jvmbind
-from jvmbind.errors import JvmbindError, UsageError, say
+from jvmbind.errors import JvmbindError, SystemFailureError, UsageError, say
 
 COMMANDS = {
     "run": "run a JVM server with listeners that are bound before privilege is dropped",
@@ -58,13 +60,35 @@ def main() -> NoReturn:
         from jvmbind.root.process import fill_standard_fds  # noqa: PLC0415 - hardly ever needed
 
         fill_standard_fds()
+    status: int | str | None = 0
     try:
         _dispatch(argv)
+    except BrokenPipeError:
+        status = 128 + signal.SIGPIPE
     except (JvmbindError, OSError, MemoryError) as error:
-        sys.exit(say(error))
+        status = say(error)
+    except SystemExit as end:
+        status = end.code
     except KeyboardInterrupt:
         os._exit(130)
-    sys.exit(0)
+    sys.exit(_flushed(status))
+
+
+def _flushed(status: int | str | None) -> int | str | None:
+    """Return the status with which to end once standard output is written; what reads it may be gone, or its disk full.
+
+    The interpreter would else write a line of its own about it, and end with 120.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        if error.errno == errno.EPIPE:
+            return status or 128 + signal.SIGPIPE
+        return say(SystemFailureError(f"standard output: {error.strerror}"))
+    return status
 
 
 def _dispatch(argv: list[str]) -> None:

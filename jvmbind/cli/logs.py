@@ -47,12 +47,15 @@ def main(argv: list[str]) -> None:
         _become_journalctl([f"--unit=jvmbind@{options.name}.service", *more])
     path = find(options.name)
     answer = ask(path, "status", _MOMENT, found_by_name=options.name is None or "/" not in options.name)
-    pid = int(answer["pid"])
+    pid = answer.get("pid")
+    if not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:
+        msg = f"{path}: the answer names no process; expected the control socket of a service"
+        raise SystemFailureError(msg)
     place, unit, by_user = _place(pid), *unit_of(_cgroup(pid))
     if unit and (not place or place.startswith("socket:")):
         _become_journalctl([f"--{'user-' if by_user else ''}unit={unit}", *more])
     where = f"{place}" if place else f"where standard error of the supervisor leads (process {pid}; root can see it)"
-    sys.stdout.write(printable(f"{answer['name']}: not in the journal; the log goes to {where}") + "\n")
+    sys.stdout.write(printable(f"{answer.get('name')}: not in the journal; the log goes to {where}") + "\n")
     sys.stdout.flush()
 
 

@@ -7,19 +7,24 @@ comes from jvmbind.units; here is what has to look at this machine.
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import os
+import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
 from jvmbind.config.named import config_path, name_of
-from jvmbind.errors import ConfigurationError, SystemFailureError, UsageError, printable
+from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.plan.reading import read_configuration, read_name
+from jvmbind.posix.user import split_user
+from jvmbind.root.user import ID_MAX, find_group, find_user, number
 from jvmbind.units.service import MARK, service_unit
 from jvmbind.units.sockets import lacking, socket_units
 from jvmbind.units.wanted import FIRST_UNPRIVILEGED, Wanted, Way
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from jvmbind.config.request import Request
 
 _SYSTEM = "/etc/systemd/system"
+_PACKAGED = ("/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _DISTRIBUTION = ("/usr/lib/systemd/system", "/lib/systemd/system")
 _TOMCATS = ("tomcat11.service", "tomcat10.service", "tomcat9.service")
 _TOMCAT_OF_DEBIAN_12 = "tomcat10.service of Debian 12: 8.7 EXPOSED"  # measured by systemd 252, of tomcat10 10.1
@@ -107,6 +113,8 @@ def read(options: argparse.Namespace) -> Wanted:
     if way is Way.ROOT and request.user is None:
         msg = f"{path}: user: expected the user who the service runs as; jvmbind started as root becomes that"
         raise ConfigurationError(msg)
+    if request.user is not None:
+        _check_user(path, request.user)
     isolated = bool(options.isolate_network or getattr(request.template, "isolate_network", False))
     if options.isolate_network and way is not Way.SOCKET:
         msg = "unit: --isolate-network: in an empty network no port can be bound for clients; expected --socket as well"
@@ -142,6 +150,24 @@ def read(options: argparse.Namespace) -> Wanted:
         writable=tuple(dict.fromkeys([*map(os.path.abspath, options.write), *_written(request), *_unix_places(request, way)])),
         home=tuple(_hidden([*command, absolute, request.java_home or "", *request.java_arguments, *request.template.script])),
     )
+
+
+def _check_user(path: str, text: str) -> None:
+    """Refuse whom a start refuses too; a user who is not there yet is made before that. Raises ConfigurationError, UsageError."""
+    name, group = split_user(text)
+    gid = find_group(group) if group else None
+    user = find_user(name, gid) if name else None
+    for one in (name, group):
+        if one.lstrip("-").isdigit() and number(one) is None:
+            msg = f"{path}: user = {text!r}: {one} is no id; expected a number up to {ID_MAX}"
+            raise ConfigurationError(msg)
+    ids = {0} & {*((gid,) if gid is not None else ()), *((user.uid, user.gid, *user.groups) if user is not None else ())}
+    if ids or "root" in {name, group}:
+        msg = f"{path}: user = {text!r}: nothing of root may be left; expected an ordinary user, in no group of root's"
+        raise ConfigurationError(msg)
+    if not name:
+        msg = f"{path}: user = {text!r}: expected a user as well; a unit has no caller whose user could stay"
+        raise ConfigurationError(msg)
 
 
 def own_command() -> tuple[str, ...]:
@@ -236,8 +262,14 @@ def _place(*, of_user: bool) -> str:
 
 def install(place: str, units: Mapping[str, str], wanted: Wanted) -> None:
     """Write the units and let systemd read them; none is written where one of the files is not ours. Raises JvmbindError."""
+    if wanted.of_user:
+        _check_place(place)
     for name in units:
         _check_ours(f"{place}/{name}")
+        shadowed = next((f"{other}/{name}" for other in _PACKAGED if os.path.lexists(f"{other}/{name}")), "")
+        if shadowed and not wanted.of_user:
+            msg = f"{place}/{name} would stand in the place of {shadowed}; expected another name for the service"
+            raise ConfigurationError(msg)
     try:
         os.makedirs(place, mode=0o755, exist_ok=True)
         for name, text in units.items():
@@ -265,13 +297,31 @@ def install(place: str, units: Mapping[str, str], wanted: Wanted) -> None:
     sys.stdout.write(f"start it: {systemctl} enable --now {' '.join(units)}\n")
 
 
+def _check_place(place: str) -> None:
+    """Check that the caller's own place is the caller's all the way: root may have the HOME of somebody else."""
+    if os.geteuid() != 0:
+        return
+    way = place
+    while not os.path.lexists(way):
+        way = os.path.dirname(way)
+    own = os.path.expanduser("~") == pwd.getpwuid(0).pw_dir and os.path.realpath(way) == way and os.stat(way).st_uid == 0
+    if not own:
+        msg = f"{place}: is another user's, or behind another user's link; expected root's own HOME, or a start as that user"
+        raise NotPermittedError(msg)
+
+
 def _check_ours(path: str) -> None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            ours = file.readline().startswith(MARK)
+        # Whatever is there instead of a file: a pipe is not waited for, and a link not followed.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, encoding="utf-8", errors="replace") as file:
+            ours = stat.S_ISREG(os.fstat(fd).st_mode) and file.readline(len(MARK) + 1).startswith(MARK)
     except FileNotFoundError:
         return
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            msg = f"{path}: is a symbolic link, so it is not replaced; expected it to be moved away first"
+            raise ConfigurationError(msg) from error
         msg = f"{path}: {error.strerror}"
         raise SystemFailureError(msg) from error
     if not ours:

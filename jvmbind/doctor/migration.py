@@ -73,7 +73,7 @@ def jsvc(units: Mapping[str, str]) -> Iterator[Finding]:
 
 def _of_jsvc(command: str) -> str:
     """Return the configuration that starts what a command line of jsvc starts."""
-    words = command.split()[1:]
+    words = _words(command)[1:]
     user, class_path, options, rest = "", "", [], []
     while words:
         word = words.pop(0)

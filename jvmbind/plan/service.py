@@ -108,6 +108,9 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
         if soft != resource.RLIM_INFINITY and soft < least:
             msg = f"resource limit {name}: {soft} bytes; a JVM needs at least {least}"
             raise SystemFailureError(msg).about(key="security.limits")
+    if wanted.get("cpu", resource.getrlimit(resource.RLIMIT_CPU)[0]) == 0:  # the kernel takes 0 for 1: setrlimit(2), then SIGKILL
+        msg = "resource limit cpu: 0 seconds; expected unlimited, or more than the service takes in all its life"
+        raise SystemFailureError(msg).about(key="security.limits")
 
 
 def default_name(request: Request, command: arguments.JavaCommand | None) -> str:

@@ -14,6 +14,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+import prctl
+
 from jvmbind import errors
 from jvmbind.errors import NotPermittedError
 from jvmbind.root.drop import drop_permanently
@@ -98,6 +100,7 @@ def _answer(user: UserSpec, question: Callable[[Channel], bytes], theirs: socket
     code = -1
     try:
         drop_permanently(user.uid, user.gid, user.groups)
+        prctl.set_pdeathsig(signal.SIGKILL)  # after the drop, which takes it back: PR_SET_PDEATHSIG(2const)
         data = memoryview(question(Channel(theirs)))
         while data:
             data = data[os.write(answer, data) :]

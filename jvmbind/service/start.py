@@ -23,6 +23,10 @@ Stream = int | IO[Any] | None
 """What subprocess.Popen takes."""
 
 
+# ld.so(8), and what the C library reads of a program that is not setuid.
+_OF_THE_LOADER = ("LD_", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH", "NLSPATH", "MALLOC_TRACE", "PYTHON")
+
+
 class StartArguments(TypedDict, total=False):
     """How a service is started: the keyword arguments of `Service.start` and `AsyncService.start`."""
 
@@ -143,4 +147,6 @@ def environment(environ: object) -> dict[str, str]:
         if not name or "=" in name or "\0" in name + value:
             raise ArgumentValueError(f"environ[{name!r}]: expected a name without '=' and no NUL in either", "environ")
         found[name] = value
+    if os.geteuid() == 0:  # the launcher begins as root, and would load what these name
+        found = {name: value for name, value in found.items() if not name.startswith(_OF_THE_LOADER)}
     return found

@@ -118,7 +118,7 @@ class Expander:
                 raise JavaLaunchError(f"Error: Argument file size should not be larger than {_MAX_ARGFILE_SIZE}.")
             from jvmbind.worker.argfile_words import pieces_of, split_argfile  # noqa: PLC0415 - few services have one
 
-            for word in split_argfile(pieces_of(fd)):
+            for word in split_argfile(pieces_of(fd, _MAX_ARGFILE_SIZE)):
                 words.append(os.fsdecode(word))
                 self._check(words[-1])
         except OSError as error:  # a directory, for example

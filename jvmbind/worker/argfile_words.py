@@ -7,6 +7,7 @@ and tests compare it with the real one.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from enum import Enum, auto
@@ -116,11 +117,13 @@ class _Tokens:
             yield self._word(b"")
 
 
-def pieces_of(fd: int) -> Iterator[bytes]:
-    """Yield the file in full pieces, as fread(3) gives them, also from a pipe."""
-    rest = b""
+def pieces_of(fd: int, most: int) -> Iterator[bytes]:
+    """Yield the file in full pieces, as fread(3) gives them, also from a pipe; raises OSError for one without an end."""
+    rest, left = b"", most
     while data := os.read(fd, 1 << 16):
-        rest += data
+        rest, left = rest + data, left - len(data)
+        if left < 0:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         while len(rest) >= _PIECE:
             yield rest[:_PIECE]
             rest = rest[_PIECE:]

@@ -27,8 +27,9 @@ _KINDS = ("KNOWN", "WARN", "IGNORE", "ERROR", "ALIASED_TO")
 def jdk_feature(java_home: str | Path) -> int:
     """Return the feature version (17, 25) that the JDK's `release` file names, 0 when that cannot be told."""
     try:
-        with open(f"{java_home}/release", encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
+        fd = os.open(f"{java_home}/release", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place says nothing
+        with open(fd, encoding="utf-8", errors="replace") as file:
+            lines = file.read(1 << 16).split("\n")
     except OSError:
         return 0
     for line in lines:

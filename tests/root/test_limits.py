@@ -60,6 +60,7 @@ def test_of_the_caller(runner: Runner, limit: str, value: int, pattern: str) -> 
         ("data = 4194304", "root"),
         ("stack = 16384", "root"),
         ("nproc = 1", "root"),
+        ("cpu = 0", "root"),
         ("nofile = 11", "root"),
         ("as = 104857600", "ordinary"),
         ("nproc = 1", "ordinary"),

@@ -83,6 +83,17 @@ def test_directory_and_environment(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.root
+def test_variables_of_the_loader() -> None:
+    """What a program of root's passes on for a service does not decide what the launcher, which begins as root, loads."""
+    out = run("""
+    environ = {**os.environ, "LD_PRELOAD": "/nowhere/one.so", "LD_DEBUG": "files", "GLIBC_TUNABLES": "nonsense"}
+    with script("echo it runs").start(environ=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+        print(running.stdout.read())
+    """)
+    assert out.strip() == "it runs"
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_with_its_program(how: signal.Signals) -> None:
     """With die_with_parent a service stops when its program was killed, a forked child of which lives on."""

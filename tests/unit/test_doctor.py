@@ -49,9 +49,12 @@ def test_printed_configurations_are_taken() -> None:
     request = build(read_document(tomllib.loads(jsvc.config), "x"), "x")
     assert (request.user, request.template.daemon) == ("shop", "org.Shop")
 
-    quoted = '[Service]\nExecStart=/usr/bin/jsvc -user "shop -cp a"b\\c.jar:\x7f.jar org."Shop"\n'
+    quoted = '[Service]\nExecStart=/usr/bin/jsvc -user "shop" -cp "/srv/a b.jar:\x7f.jar" -procname \'x"; y\' org.Shop\n'
     (jsvc,) = migration.jsvc({"a.service": quoted})
-    assert tomllib.loads(jsvc.config)["java"] == {"daemon": 'org."Shop"', "classpath": 'a"b\\c.jar:\x7f.jar'}
+    assert tomllib.loads(jsvc.config)["java"] == {"daemon": "org.Shop", "classpath": "/srv/a b.jar:\x7f.jar"}
+    half = '[Service]\nExecStart=/usr/bin/jsvc -cp "a\\b org.Shop\n'
+    (jsvc,) = migration.jsvc({"a.service": half})
+    assert tomllib.loads(jsvc.config)["java"] == {"daemon": "org.Shop", "classpath": '"a\\b'}
 
     rules = migration.authbind({"byport": ["80", "443"], "byaddr": ["127.0.0.1,25", "::1:110"]})
     assert rules is not None

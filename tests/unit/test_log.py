@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from jvmbind.cli import logs
 from jvmbind.cli.logs import unit_of
 from jvmbind.config.values import WATCHDOG_WORDS
+from jvmbind.errors import SystemFailureError
 from jvmbind.supervisor.log import _Formatter, fields_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,3 +70,12 @@ def test_every_event_is_in_the_documentation() -> None:
     said |= {f"liveness-{action}" for action in WATCHDOG_WORDS} | {"reload", "restart", "stop", "dump"}
 
     assert told == said
+
+
+@pytest.mark.parametrize("pid", ["../../etc/passwd", None, True, -1, 1.5, [1]])
+def test_a_hostile_answer(monkeypatch: pytest.MonkeyPatch, pid: object) -> None:
+    """An answer that names no process is one line, whatever stands there."""
+    monkeypatch.setattr(logs, "find", lambda _: "/run/jvmbind/evil/control")
+    monkeypatch.setattr(logs, "ask", lambda *_, **__: {"name": "evil", "pid": pid})
+    with pytest.raises(SystemFailureError, match="names no process"):
+        logs.main(["evil"])
