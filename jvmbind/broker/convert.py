@@ -5,10 +5,12 @@ Runs in the command line as any user who may read them; changes nothing. Source:
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import pwd
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from jvmbind.errors import ConfigurationError, printable
@@ -20,7 +22,8 @@ _LINE = re.compile(
     r"(?P<first>[0-9a-fA-F.:]+)(?:/(?P<length>[0-9]+)|-(?P<last>[0-9a-fA-F.:]+))?,(?P<low>[0-9]+)(?:-(?P<high>[0-9]+))?"
 )
 _OLD_LINE = re.compile(r"(?P<first>[0-9.]+)/(?P<length>[0-9]+):(?P<low>[0-9]+),(?P<high>[0-9]+)")
-_PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?\s*:\s*(@?[^\s:@]+)")
+_PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?\s*:\s*(@?[A-Za-z0-9_][A-Za-z0-9_.-]*)")
+_LARGEST = 1 << 20  # characters
 _MARKED = (512, 1023)  # a file for one of these ports has a `!` before its name, and no other file has
 
 
@@ -82,8 +85,7 @@ def _by_lines(path: str, name: str) -> Iterator[str]:
         yield f"# {printable(path)}: authbind does not use it"
         return
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+        lines = _text(path).splitlines()
     except OSError as error:
         msg = f"authbind {path}: {error.strerror}; expected a file that this user may read"
         raise ConfigurationError(msg) from error
@@ -129,8 +131,7 @@ def _port(text: str) -> int:
 def from_ports(path: str) -> Iterator[str]:
     """Yield lines of a policy for a file with lines PORT[/PROTOCOL]:USER; raises ConfigurationError with file and line."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
+        lines = _text(path).split("\n")
     except OSError as error:
         msg = f"{path}: {error.strerror}; expected a file with lines PORT:USER"
         raise ConfigurationError(msg) from error
@@ -139,10 +140,19 @@ def from_ports(path: str) -> Iterator[str]:
         words = line.partition("#")[0].strip()
         match = _PORT.fullmatch(words)
         if match is not None and 1 <= int(match[1]) <= 65535 and match[3].isprintable():
-            yield f"allow {match[3]} {match[2] or '*'} * {int(match[1])}"
+            rule = f"allow {match[3]} {match[2] or '*'} * {int(match[1])}"
+            yield f"# no policy is about root: {rule}" if match[3].strip("@0") in {"", "root"} else rule
         elif words:
             msg = f"{path}:{number}: expected PORT:USER, PORT/tcp:USER or PORT/udp:USER, got {words!r}"
             raise ConfigurationError(msg)
+
+
+def _text(path: str) -> str:
+    """Return what stands in a file of the other program, none for what is no file; raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", path)
+        return file.read(_LARGEST)
 
 
 def _user(uid: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import math
 import os
@@ -27,6 +28,7 @@ from jvmbind.broker.policy import Peer, decide, wanted_by
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, printable
 from jvmbind.listen import further_sockets
 from jvmbind.posix.inherited import inherited_fds
+from jvmbind.posix.overflow import overflow_id
 from jvmbind.posix.passed_files import reading
 from jvmbind.posix.user import resolve_user
 from jvmbind.posix.writing import Outlet
@@ -46,6 +48,7 @@ USER = "jvmbind-broker"
 
 _PLACES = 128  # connections at once
 _PLACES_OF_ONE = 8  # of one user
+_SHARE = 8  # a user may have so much less than may be in flight, unless it is the first grant
 _PATIENCE = 2.0  # seconds for a request to come
 _RATE = 50  # connections of one user in a second
 _BURST = 32  # connections that are taken before those that are there are looked at again
@@ -63,6 +66,7 @@ class _Client(NamedTuple):
     uid: int
     gid: int
     deadline: float  # infinite once it has sockets that it may not have taken yet
+    sockets: int = 0  # how many those are
 
 
 class Broker:
@@ -76,7 +80,7 @@ class Broker:
         self._poll.register(listening, select.POLLIN)
         self._second, self._asked = 0, dict[int, int]()  # connections of each user in this second
         self._priority = "<%d>" if "JOURNAL_STREAM" in os.environ else ""
-        self._nobody = _overflow_id()
+        self._nobody = overflow_id()
 
     def say(self, text: str, priority: int = 5) -> None:
         """Write a line to the log, without waiting for who reads it."""
@@ -157,6 +161,18 @@ class Broker:
             self._close(waiting[0])
         return bool(waiting)
 
+    def _is_full(self, uid: int, more: int) -> bool:
+        """Whether a user must take what was granted before; half of the places and most of what may be in flight is for others.
+
+        Beyond RLIMIT_NOFILE descriptors in flight the kernel lets nobody be sent any: unix(7), ETOOMANYREFS.
+        """
+        untaken = [client for client in self._clients.values() if client.deadline == math.inf and not _has_taken(client.sock)]
+        own = [client.sockets for client in untaken if client.uid == uid]
+        if not own:
+            return False
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE
+        return len(untaken) >= _PLACES // 2 or sum(own) + more > most
+
     def _look_at(self, client: _Client) -> None:
         with reading() as cost:
             try:
@@ -190,8 +206,13 @@ class Broker:
         if ask:
             self._send(client, Reply(message.GRANTED, rule=where))
             return False
+        wanted = [spec, *further_sockets([spec])]
+        if self._is_full(client.uid, len(wanted)):
+            self.say(f"failed {what} for {who}: too many sockets that were granted are not taken yet ({where})", 4)
+            self._send(client, Reply(message.FAILED, errno=errno.ETOOMANYREFS, rule=where))
+            return False
         try:
-            opened = bind_listeners([spec, *further_sockets([spec])], refused=_as_it_is)
+            opened = bind_listeners(wanted, refused=_as_it_is)
         except (OSError, OverflowError) as error:
             self.say(f"failed {what} for {who}: {error} ({where})", 4)
             self._send(client, Reply(message.FAILED, errno=getattr(error, "errno", 0) or 0, rule=where))
@@ -200,9 +221,11 @@ class Broker:
         sent = self._send(client, Reply(message.GRANTED, len(sockets), rule=where), sockets)
         for sock in sockets:
             sock.close()
+        if not sent:  # it is gone, or too much is in flight
+            self._send(client, Reply(message.FAILED, errno=errno.ETOOMANYREFS, rule=where))
         self.say(f"{'granted' if sent else 'not taken:'} {what} to {who}: {where}")
         if sent:
-            self._clients[client.sock.fileno()] = client._replace(deadline=math.inf)
+            self._clients[client.sock.fileno()] = client._replace(deadline=math.inf, sockets=len(sockets))
             self._poll.unregister(client.sock)
         return sent
 
@@ -237,17 +260,6 @@ def _has_taken(sock: socket.socket) -> bool:
 
 def _as_it_is(_: ListenSpec, error: OSError | OverflowError) -> Exception:
     return error
-
-
-def _overflow_id() -> int:
-    """Return the number that stands for all who are not in this user namespace, -1 where everybody is."""
-    with contextlib.suppress(OSError, ValueError):
-        with open("/proc/self/uid_map", encoding="ascii") as lines:
-            if [line.split() for line in lines] == [["0", "0", "4294967295"]]:
-                return -1
-        with open("/proc/sys/kernel/overflowuid", encoding="ascii") as number:
-            return int(number.read())
-    return 65534
 
 
 def _unit(pid: int) -> str:
@@ -296,6 +308,8 @@ def serve(directory: str, path: str, user: str | None, environ: Mapping[str, str
     listening = _take_listening(path, environ)
     os.chdir("/")
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # it starts nothing
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the soft one limits what may be in flight
     close_to_others()
     drop_permanently(who.uid, who.gid, (who.gid,), 1 << CAP_NET_BIND_SERVICE)
     broker = Broker(listening, directory, rules, Outlet(2))

@@ -74,7 +74,8 @@ def _host(text: str) -> str:
     """An address and no name: nothing may be asked of a resolver. OSError is what inet_pton(3) says of anything else."""
     address, _, scope = text.partition("%")
     socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-    return text if len(scope) < 16 else _refuse()
+    named = set(scope) <= _NAME and all(scope.split("."))  # what is no name would be one for the idna codec
+    return text if not scope or (named and len(scope) < 16) else _refuse()
 
 
 def _path(text: str) -> str:
@@ -131,8 +132,8 @@ def read_plan(data: bytes) -> Plan:
                 here[key] = table[key](text)
         key = "listen"
         found = tuple(_listener(values) for values in listeners)
-        passed = [fd for _, fd in found if fd != -1]
-        if len(set(passed)) != len(passed):
+        passed, names = [fd for _, fd in found if fd != -1], {spec.name for spec, _ in found}
+        if len(set(passed)) != len(passed) or len(names) != len(found) or {spec.of for spec, _ in found} - {""} - names:
             _refuse()
     except (ValueError, KeyError, TypeError, OSError) as error:
         msg = f"the plan of the service has a wrong {key[:20]!r}: expected what jvmbind itself writes"

@@ -17,6 +17,7 @@ import stat
 import struct
 import time
 
+from jvmbind.posix.overflow import overflow_id
 from jvmbind.posix.passed_files import reading
 from jvmbind.record import NamedTuple
 from jvmbind.supervisor.fields import CONTROL, give, take, take_over
@@ -72,6 +73,8 @@ class Control:
         self._log = log
         self._delegated = delegated
         self._path = path
+        self._nobody = overflow_id()
+        self._owner = os.geteuid() if os.geteuid() != self._nobody else -2
         self._clients: dict[int, socket.socket] = {}
         self._peers: dict[int, Peer] = {}
         self._next_refusal, self._refusals = 0.0, 0
@@ -247,10 +250,10 @@ class Control:
     def _kind(self, uid: int, groups: set[int]) -> int:
         if uid == 0:
             return _ROOT
-        if uid == os.geteuid():
+        if uid == self._owner:
             return _OWNER
         gid, allowed = self._delegated()
-        return _GROUP if allowed and gid in groups else _STRANGER
+        return _GROUP if allowed and gid in groups and gid != self._nobody else _STRANGER
 
     def _is_too_much(self, uid: int) -> bool:
         if uid == 0:
@@ -305,8 +308,8 @@ class Control:
         self._next_refusal, self._refusals = now + 1, 0
 
     def _may(self, uid: int, groups: set[int], word: str) -> bool:
-        gid, allowed = self._delegated()
-        return uid in {0, os.geteuid()} or (gid in groups and word in allowed)
+        kind = self._kind(uid, groups)
+        return kind in {_ROOT, _OWNER} or (kind == _GROUP and word in self._delegated()[1])
 
     def knows(self, fd: int) -> bool:
         """Whether that client is still there."""

@@ -22,7 +22,10 @@ _BASH_HEAD = """_jvmbind_services() {
         [ -e "$path" ] || continue
         path=${path%/}
         path=${path##*/}
-        printf '%s\\n' "${path%.toml}"
+        path=${path%.toml}
+        # compgen -W would run what stands in a name: services have plain ones.
+        case $path in [!A-Za-z0-9]* | *[!A-Za-z0-9._-]*) continue ;; esac
+        printf '%s\\n' "$path"
     done
 }
 
@@ -103,6 +106,7 @@ _ZSH_HEAD = """#compdef jvmbind
 _jvmbind_services() {
     local -aU names
     names=(/etc/jvmbind/*.toml(N:t:r) /run/jvmbind/*(N/:t))
+    names=(${${names:#[^A-Za-z0-9]*}:#*[^A-Za-z0-9._-]*})
     compadd -a names
 }
 

@@ -148,3 +148,24 @@ for number in range(400):
     assert 0 < len(taken) <= 8, taken
     assert [verdict for verdict, _, _ in answers] == [GRANTED] * 3
     wait_until(lambda: not broker.network.bound_ports(), 10, "the release of what was never taken")
+
+
+def test_descriptors_in_flight(broker: Broker) -> None:
+    """Who asks for many sockets at once and takes none has a share of what the kernel lets be in flight, and no more."""
+    broker.start(*RULES, prefix=("prlimit", "--nofile=1024:1024"))
+    program = """
+kept = []
+for number in range(1, 17):
+    sock, data = connect(path), bytearray(request(Asked('tcp', f'127.0.0.{number}', 81)))
+    data[11] = 64  # bind-only=64: 129 sockets
+    try: sock.send(data)
+    except OSError: pass
+    time.sleep(0.05)
+    kept.append(sock)
+"""
+    with harm(broker, program + READY + "time.sleep(1000)"):
+        answers = broker.ask_as(SERVICE_USER, *[HONEST] * 3)
+
+    assert broker.service.stderr.count("granted 127.0.0.") == 1
+    assert [verdict for verdict, _, _ in answers] == [GRANTED] * 3
+    assert "too many sockets that were granted are not taken yet" in broker.service.stderr

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # A service that is configured, and one that runs.
 SERVICES = """
 mount -t tmpfs tmpfs /run && mkdir -p /run/jvmbind/mail
+mkdir '/run/jvmbind/$(touch ran)' '/run/jvmbind/`touch ran`' '/run/jvmbind/x$((1+1))'
 mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work
 mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work overlay /etc
 mkdir -p /etc/jvmbind && touch /etc/jvmbind/shop.toml
@@ -71,3 +72,5 @@ def test_shells_complete(files: Path, shell: str, words: list[str], some: list[s
 
     assert set(some) <= set(offered)
     assert not set(none) & set(offered)
+    assert not [word for word in offered if "x" in word and "2" in word], "what stands in a name is expanded"
+    assert not (files / "ran").exists(), "what stands in a name is run"

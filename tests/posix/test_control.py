@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import resource
@@ -94,6 +95,35 @@ def test_root_is_not_behind_a_full_queue(workspace: Path, service_user: User) ->
             os.seteuid(service_user.uid)
             asked = control.requests(ready(control))
             assert [control._peers[fd].uid for fd, _ in asked] == [0, service_user.uid]
+
+
+def test_who_is_not_in_the_user_namespace(workspace: Path) -> None:
+    """Where the supervisor's user has the number that stands for all who are not in its namespace, those are not its owner."""
+    workspace.chmod(0o777)
+    path = workspace / "control"
+    begun, begin = os.pipe()
+    stranger = os.fork()
+    if stranger == 0:
+        os.read(begun, 1)
+        who = user(OTHER_USER)
+        os.setgroups([])
+        os.setgid(who.gid)
+        os.setuid(who.uid)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(str(path))
+            sock.send(b"stop")
+            os._exit(0 if b'"status": 77' in sock.recv(4096) else 1)
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text("65534 0 1")
+    Path("/proc/self/gid_map").write_text("65534 0 1")
+    assert os.geteuid() == 65534
+    control = Control(str(path), logging.getLogger("test"), lambda: (65534, ("stop",)))
+    os.write(begin, b"x")
+    while os.waitpid(stranger, os.WNOHANG) == (0, 0):
+        assert control.requests(ready(control)) == []
+        time.sleep(0.01)
+    assert [peer.kind for peer in control._peers.values() if peer.kind < 3] == []
 
 
 def test_descriptors_that_others_have_used_up(workspace: Path, service_user: User) -> None:
