@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import stat
 from typing import TYPE_CHECKING
 
 from jvmbind import errors
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError
 from jvmbind.root.drop import drop_permanently
+from jvmbind.root.process import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jvmbind.spec import UserSpec
+
+
+_PATIENCE = 60_000  # milliseconds without an answer: a file that never ends, a pipe that nobody writes to
 
 
 def as_user(user: UserSpec, question: Callable[[], str], *, changes_user: bool) -> str:
@@ -51,11 +56,12 @@ def in_child(question: Callable[[], str], what: str) -> str:
         finally:
             os._exit(1)
     os.close(writer)
-    data = b""
-    while chunk := os.read(reader, 65536):
+    data, poll = b"", select.poll()
+    poll.register(reader, select.POLLIN)
+    while poll.poll(_PATIENCE) and (chunk := os.read(reader, 65536)):
         data += chunk
     os.close(reader)
-    _, status = os.waitpid(child, 0)
+    status = end_of(child, 1000)
     try:
         kind, parts, notes = json.loads(data)
     except ValueError:

@@ -66,7 +66,7 @@ def ask(
         ours.close()
         _answer(user, question, theirs, answer)
     theirs.close()
-    status, sent = -1, list[int]()
+    status, patience, sent = -1, _END, list[int]()
     try:
         ours.settimeout(_PATIENCE)
         while (message := socket.recv_fds(ours, 4096, 1, socket.MSG_CMSG_CLOEXEC))[0]:
@@ -77,11 +77,11 @@ def ask(
             socket.send_fds(ours, [b"."], [fd])
             os.close(fd)
     except TimeoutError as error:  # another process of its user may have stopped it
-        msg = f"{what} has said nothing for {_PATIENCE:g} s"
+        msg, patience = f"{what} has said nothing for {_PATIENCE:g} s", 0
         raise (error if error.errno else NotPermittedError(msg)) from None
     finally:
         ours.close()
-        status = end_of(child, _END)
+        status = end_of(child, patience)
     try:
         fcntl.fcntl(answer, fcntl.F_ADD_SEALS, _SEALS)  # refused where anybody could still write: a mapping of the child's
         data = os.pread(answer, PLAN_MAX + 1, 0)

@@ -73,7 +73,7 @@ def end_of(child: int, patience: int) -> int:
     if not poll.poll(patience):
         with contextlib.suppress(PermissionError):
             os.kill(child, signal.SIGKILL)
-            poll.poll(patience)
+            poll.poll(1000)
     os.close(watched)
     gone, status = os.waitpid(child, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if gone else -signal.SIGKILL
