@@ -248,10 +248,8 @@ class Control:
         return True
 
     def _kind(self, uid: int, groups: set[int]) -> int:
-        if uid == 0:
-            return _ROOT
-        if uid == self._owner:
-            return _OWNER
+        if uid in {0, self._owner}:
+            return _OWNER if uid else _ROOT
         gid, allowed = self._delegated()
         return _GROUP if allowed and gid in groups and gid != self._nobody else _STRANGER
 
@@ -308,8 +306,7 @@ class Control:
         self._next_refusal, self._refusals = now + 1, 0
 
     def _may(self, uid: int, groups: set[int], word: str) -> bool:
-        kind = self._kind(uid, groups)
-        return kind in {_ROOT, _OWNER} or (kind == _GROUP and word in self._delegated()[1])
+        return (kind := self._kind(uid, groups)) in {_ROOT, _OWNER} or (kind == _GROUP and word in self._delegated()[1])
 
     def knows(self, fd: int) -> bool:
         """Whether that client is still there."""
