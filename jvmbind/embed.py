@@ -24,6 +24,9 @@ import prctl
 
 from jvmbind.config.arguments import check_texts, check_type, read_listeners, wrong_type
 from jvmbind.errors import ArgumentValueError, ConfigurationError, NotPermittedError, SystemFailureError, printable
+from jvmbind.handover.attendant import Attendant
+from jvmbind.handover.binds import HandOver
+from jvmbind.handover.responder import Responder
 from jvmbind.plan.java import libraries
 from jvmbind.plan.rights import as_user, check_readable
 from jvmbind.posix import binding, seccomp
@@ -34,10 +37,7 @@ from jvmbind.root import drop
 from jvmbind.spec import ListenSpec, UserSpec
 from jvmbind.wire import Message, Note, Tried
 from jvmbind.worker import arguments
-from jvmbind.worker.attendant import Attendant
-from jvmbind.worker.handover import HandOver
 from jvmbind.worker.java_home import find_java_home, libjvm
-from jvmbind.worker.responder import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,8 @@ import prctl
 
 from jvmbind.bare import signal, socket
 from jvmbind.errors import EX_OSERR, JavaLaunchError, JvmbindError, SystemFailureError
+from jvmbind.handover.lifecycle_pipes import LifecyclePipes
+from jvmbind.handover.responder import Responder
 from jvmbind.posix import landlock, seccomp
 from jvmbind.posix.role import Role, take_role
 from jvmbind.shim import SHIM_JAR
@@ -21,16 +23,14 @@ from jvmbind.spec import ServiceSpec, is_wildcard
 from jvmbind.wire import Claimed, Main, Message, Note, ResponderStarted, Tried, encode
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import libjvm
-from jvmbind.worker.lifecycle_pipes import LifecyclePipes
-from jvmbind.worker.responder import Responder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from jvmbind.handover.attendant import Attendant
     from jvmbind.spec import ListenSpec
-    from jvmbind.worker.attendant import Attendant
 
 _PYTHON_FRAMES = 16 * 1024  # stack that Python and JPype use below Java's first frame, in bytes
 _LC_ALL = 6  # locale.h of glibc and musl
@@ -205,9 +205,9 @@ class _Worker:
 
     def _attendant(self, machine: seccomp.Machine, memory: int, pid: int) -> Attendant:
         """Make what the responder runs; called in it, and loaded there alone."""
-        from jvmbind.worker.attendant import Attendant  # noqa: PLC0415
-        from jvmbind.worker.handover import HandOver  # noqa: PLC0415
-        from jvmbind.worker.hints import every_address  # noqa: PLC0415
+        from jvmbind.handover.attendant import Attendant  # noqa: PLC0415
+        from jvmbind.handover.binds import HandOver  # noqa: PLC0415
+        from jvmbind.handover.hints import every_address  # noqa: PLC0415
 
         spec, command = self._spec, self._command
         if self._role.control < 0:

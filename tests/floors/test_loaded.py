@@ -115,7 +115,7 @@ def test_worker_loads_nothing_dear_before_its_jvm() -> None:
     loaded = loaded_by("jvmbind.worker.main", "jvmbind.worker.jni", "jvmbind.worker.launch")
 
     assert DEAR & set(loaded) == set()
-    assert [name for name in loaded if name in {"jvmbind.worker.handover", "jvmbind.worker.attendant"}] == []
+    assert [name for name in loaded if name in {"jvmbind.handover.binds", "jvmbind.handover.attendant"}] == []
 
 
 def test_package_itself_loads_nothing() -> None:

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
+from jvmbind.handover import given as given_module
+from jvmbind.handover.idle import idle_like
 from jvmbind.posix import epoll as registrations_module
 from jvmbind.posix.seccomp import Notification, this_machine
-from jvmbind.worker import given as given_module
-from jvmbind.worker.idle import idle_like
 from support.stage import Stage, queue_limit
 from support.waiting import wait_until
 

@@ -10,8 +10,8 @@ from typing import NoReturn
 import prctl
 import pytest
 
+from jvmbind.handover.responder import Responder
 from jvmbind.posix import seccomp
-from jvmbind.worker.responder import Responder
 
 _NUMBER = struct.Struct("=i")
 

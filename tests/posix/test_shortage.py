@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jvmbind.handover.connections import connections, somebody_waits
+from jvmbind.handover.sockets import kind_of
 from jvmbind.posix.fds import open_fds
 from jvmbind.posix.shortage import Reserve, gone_meanwhile, raise_own_limit
-from jvmbind.worker.connections import connections, somebody_waits
-from jvmbind.worker.sockets import kind_of
 from support.stage import Stage
 
 if TYPE_CHECKING:

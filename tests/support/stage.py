@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import prctl
 
+from jvmbind.handover.binds import HandOver
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.posix import seccomp
 from jvmbind.posix.binding import bind_listeners
 from jvmbind.posix.socket_options import as_bound
 from jvmbind.spec import parse_listen
 from jvmbind.wire import Claimed, Listening, Note, Tried
-from jvmbind.worker.handover import HandOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable

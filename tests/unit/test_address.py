@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jvmbind.handover.address import SOCKADDR_MAX, Match, Wanted, find, parse_sockaddr, real_path
 from jvmbind.listen import number_names
 from jvmbind.posix.epoll import Registration, parse_line
 from jvmbind.spec import ListenSpec, is_wildcard, parse_listen, same_address
-from jvmbind.worker.address import SOCKADDR_MAX, Match, Wanted, find, parse_sockaddr, real_path
 
 
 def ask(listeners: str, wanted: str, *, v6only: bool = False) -> Match:

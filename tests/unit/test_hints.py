@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from jvmbind.handover.address import Wanted, find
+from jvmbind.handover.hints import every_address, option_for, undeclared
 from jvmbind.spec import ListenSpec, parse_listen
-from jvmbind.worker.address import Wanted, find
-from jvmbind.worker.hints import every_address, option_for, undeclared
 
 BOTH = Wanted("tcp", "::", 8080)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jvmbind.handover.lifecycle_pipes import LifecyclePipes
 from jvmbind.posix.notify import Notifier
 from jvmbind.posix.role import worker_environ
 from jvmbind.spec import parse_listen
 from jvmbind.wire import Notified, Status
-from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jvmbind.worker.traffic import Attention, Traffic
+from jvmbind.handover.traffic import Attention, Traffic
 
 READS, WATCHES, NONE = Attention.READS, Attention.WATCHES, Attention.NONE
 LONG_AGO = 60_000

@@ -14,10 +14,10 @@ import select
 import socket
 import struct
 
+from jvmbind.handover.traffic import Attention, Traffic
 from jvmbind.posix import epoll
 from jvmbind.posix.shortage import gone_meanwhile, is_shortage
 from jvmbind.record import NamedTuple
-from jvmbind.worker.traffic import Attention, Traffic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

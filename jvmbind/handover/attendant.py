@@ -12,20 +12,20 @@ import socket
 import time
 
 from jvmbind import wire
+from jvmbind.handover.connections import somebody_waits
+from jvmbind.handover.drained import Drained
+from jvmbind.handover.priority import may_change
 from jvmbind.posix import seccomp
 from jvmbind.posix.shortage import is_shortage
-from jvmbind.worker.connections import somebody_waits
-from jvmbind.worker.drained import Drained
-from jvmbind.worker.priority import may_change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
+    from jvmbind.handover.binds import HandOver
+    from jvmbind.handover.lifecycle_pipes import LifecyclePipes
     from jvmbind.spec import ListenSpec
-    from jvmbind.worker.handover import HandOver
-    from jvmbind.worker.lifecycle_pipes import LifecyclePipes
 
 _LOOK_FIRST, _LOOK_LAST = 5, 250  # milliseconds between two looks while nobody waits on the listeners yet
 _HIDE_FIRST, _HIDE_LAST = 1, 20  # between two looks whether an application that rehearses waits on its listeners

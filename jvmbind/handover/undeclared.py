@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import socket
 
+from jvmbind.handover.sockets import borrowed, inode_of
 from jvmbind.posix.listening import TCP_LISTEN, tcp_rows
 from jvmbind.posix.shortage import gone_meanwhile
-from jvmbind.worker.sockets import borrowed, inode_of
 
 
 class Undeclared:

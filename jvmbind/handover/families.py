@@ -12,16 +12,16 @@ import contextlib
 import errno
 import socket
 
+from jvmbind.handover.sockets import kind_of, shares
 from jvmbind.posix.listening import held
 from jvmbind.posix.socket_options import attach_filter, device_of, disconnect
-from jvmbind.worker.sockets import kind_of, shares
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jvmbind.handover.given import Given
     from jvmbind.spec import ListenSpec
-    from jvmbind.worker.given import Given
 
 _DISCARD = 9
 _NOWHERE = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}

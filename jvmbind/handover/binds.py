@@ -12,20 +12,20 @@ import errno
 import os
 import socket
 
+from jvmbind.handover import strict
+from jvmbind.handover.address import SOCKADDR_MAX, Match, Wanted, by_port, find, parse_sockaddr
+from jvmbind.handover.answer import DONE, PROCEED, Answer
+from jvmbind.handover.connecting import Connecting
+from jvmbind.handover.families import Families
+from jvmbind.handover.given import Given, listen_again
+from jvmbind.handover.hints import Hints
+from jvmbind.handover.idle import reserve_for
+from jvmbind.handover.sockets import is_null, kind_of, same_file
+from jvmbind.handover.undeclared import Undeclared
 from jvmbind.posix import bind_only
 from jvmbind.posix.shortage import for_each, is_shortage
 from jvmbind.posix.socket_options import carry_over, disconnect, restore
 from jvmbind.wire import Claimed, Hidden, Listening, Message, Note, Parked, TooWide, Tried
-from jvmbind.worker import strict
-from jvmbind.worker.address import SOCKADDR_MAX, Match, Wanted, by_port, find, parse_sockaddr
-from jvmbind.worker.answer import DONE, PROCEED, Answer
-from jvmbind.worker.connecting import Connecting
-from jvmbind.worker.families import Families
-from jvmbind.worker.given import Given, listen_again
-from jvmbind.worker.hints import Hints
-from jvmbind.worker.idle import reserve_for
-from jvmbind.worker.sockets import is_null, kind_of, same_file
-from jvmbind.worker.undeclared import Undeclared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

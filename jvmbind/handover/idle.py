@@ -10,10 +10,10 @@ import errno
 import os
 import socket
 
+from jvmbind.handover.moving import AT_ONCE
 from jvmbind.posix.listening import held
 from jvmbind.posix.shortage import Reserve, is_shortage
 from jvmbind.record import NamedTuple
-from jvmbind.worker.moving import AT_ONCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jvmbind.handover.given import Given
     from jvmbind.spec import ListenSpec
-    from jvmbind.worker.given import Given
 
 _PATIENCE = 2.0  # seconds that a bind waits for a socket, where all have a connection
 _PEER_PATIENCE = 60.0  # seconds for the peer's end: tcp_fin_timeout of tcp(7)

@@ -13,15 +13,15 @@ import select
 import socket
 import time
 
+from jvmbind.handover.connections import connections, somebody_waits, waits_now
+from jvmbind.handover.idle import HOP_LIMITS, Idle, idle_like, is_alive, knock
+from jvmbind.handover.moving import Move, move, register
+from jvmbind.handover.sockets import inode_of
+from jvmbind.handover.waking import OwnConnections, interrupt
 from jvmbind.posix import epoll
 from jvmbind.posix.listening import accept_queue, held, reach
 from jvmbind.posix.shortage import for_each
 from jvmbind.posix.socket_options import carry_over, restore
-from jvmbind.worker.connections import connections, somebody_waits, waits_now
-from jvmbind.worker.idle import HOP_LIMITS, Idle, idle_like, is_alive, knock
-from jvmbind.worker.moving import Move, move, register
-from jvmbind.worker.sockets import inode_of
-from jvmbind.worker.waking import OwnConnections, interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import ctypes
 import os
 import socket
 
+from jvmbind.handover.sockets import family_of
 from jvmbind.spec import same_address
-from jvmbind.worker.sockets import family_of
 
 _LOCAL = {socket.AF_UNIX, socket.AF_NETLINK}  # no network is reached: the JVM's attach file, getifaddrs(3)
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import time
 
+from jvmbind.handover.connections import half_close, traffic
 from jvmbind.wire import Connections
-from jvmbind.worker.connections import half_close, traffic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jvmbind.handover.traffic import Traffic
     from jvmbind.spec import ListenSpec
-    from jvmbind.worker.traffic import Traffic
 
 
 class Drained:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from jvmbind.worker.attendant import Attendant
+    from jvmbind.handover.attendant import Attendant
 
 _CLONE_FILES = 0x400
 _WALL = 0x40000000  # linux/wait.h: children whose end is told by another signal than SIGCHLD as well

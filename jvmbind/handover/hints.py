@@ -6,17 +6,17 @@ Sources: ip(7) on ip_unprivileged_port_start; capabilities(7) on CAP_NET_BIND_SE
 
 from __future__ import annotations
 
+from jvmbind.handover.address import declared_as
 from jvmbind.spec import host_port, is_wildcard
 from jvmbind.wire import Tried
-from jvmbind.worker.address import declared_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from jvmbind.handover.address import Wanted
     from jvmbind.spec import ListenSpec
     from jvmbind.wire import Message
-    from jvmbind.worker.address import Wanted
 
 _FLOOR = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _CAP_NET_BIND_SERVICE = 10

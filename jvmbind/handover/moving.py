@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 
+from jvmbind.handover.sockets import inode_of
 from jvmbind.posix import epoll
 from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.record import NamedTuple
-from jvmbind.worker.sockets import inode_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import select
 import signal
 import socket
 
+from jvmbind.handover.connections import waits
 from jvmbind.posix.listening import TCP_CLOSE_WAIT, TCP_ESTABLISHED, accept_queue, tcp_rows
 from jvmbind.posix.shortage import gone_meanwhile
 from jvmbind.posix.signals import Disposition, disposition
-from jvmbind.worker.connections import waits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
