@@ -12,14 +12,14 @@ import errno
 import os
 import socket
 
-from jvmbind.handover import strict
+from jvmbind.handover import families, strict
 from jvmbind.handover.address import SOCKADDR_MAX, Match, Wanted, by_port, find, parse_sockaddr
 from jvmbind.handover.answer import DONE, PROCEED, Answer
 from jvmbind.handover.connecting import Connecting
-from jvmbind.handover.families import Families
 from jvmbind.handover.given import Given, listen_again
 from jvmbind.handover.hints import Hints
 from jvmbind.handover.idle import reserve_for
+from jvmbind.handover.listener import listeners_of
 from jvmbind.handover.sockets import is_null, kind_of, same_file
 from jvmbind.handover.undeclared import Undeclared
 from jvmbind.posix import bind_only
@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jvmbind.handover.listener import Listener
     from jvmbind.posix.seccomp import Machine, Notification
     from jvmbind.spec import ListenSpec
 
@@ -63,13 +64,11 @@ class HandOver:
         `every_address` is how the server is told to listen on every address, where that is known. `in_file`: see Hints.
         """
         self._specs = specs
-        self._fds = fds
-        self.given = Given(specs, fds, memory=memory, pid=pid, libc=libc)
+        self._listeners = listeners_of(specs, fds, as_bound=as_bound)
+        self.given = Given(self._listeners, memory=memory, pid=pid, libc=libc)
         self.reserve = reserve_for(specs)
         self.undeclared = Undeclared()
-        self.connecting = Connecting(specs, fds, self.given)
-        self._families = Families(specs, fds, self.given)
-        self._as_bound = set(range(len(specs))) if as_bound else set()
+        self.connecting = Connecting()
         self._ports = by_port(specs)
         self._has_unix = any(spec.protocol == "unix" for spec in specs)
         self._machine = machine
@@ -78,18 +77,17 @@ class HandOver:
         self._closed = closed
         self._every_address = every_address
         self._hints = Hints(specs, pid, report, in_file=in_file)
-        self._of_agents: set[int] = set()  # listeners that were first bound while the JVM started
         self._libc = libc
         self._strict = strict
         self._report = report
-        self._inherited = [spec.name for spec in specs].index(inherit) if inherit else (0 if specs else -1)
-        self._claimed = [False] * len(specs)
+        chosen = [spec.name for spec in specs].index(inherit) if inherit else 0
+        self._inherited = self._listeners[chosen] if specs else None  # what System.inheritedChannel() gives
         self._channel_given = False
         self._jvm_starts = True
         self._parked = parked
         self._said_parked = False
         self._rehearses = False
-        self._to_hide: set[int] = set()  # listeners whose place an idle socket is to take
+        self._to_hide: set[Listener] = set()  # whose place an idle socket is to take
 
     def jvm_is_up(self) -> None:
         """From now on listeners are handed over in non-blocking mode, see `_give`."""
@@ -154,7 +152,7 @@ class HandOver:
             return PROCEED if wanted.protocol == "unix" else self._unmatched(fd, wanted, match)
         if self._parked:
             return self._park()
-        return self._choose(fd, wanted, match.indexes)
+        return self._choose(fd, wanted, [self._listeners[number] for number in match.indexes])
 
     def _no_address_of_a_listener(self, fd: int, protocol: str, family: int, host: str, port: int) -> Answer:
         """Answer a bind that no listener can have: of another kind of socket, or of a port that the kernel picks."""
@@ -193,83 +191,83 @@ class HandOver:
             why = match.refusal or f"strict_binds and no listener has that address; declare it as {self._hints.option_for(wanted)}"
             self._hints.say(f"{wanted}: refused, {why}")
             if match.wider >= 0:
-                self._hints.asked_for.add(self._specs[self._declared(match.wider)].name)
-                self._report(TooWide(self._declared(match.wider)))
+                declared = self._listeners[match.wider].declared
+                self._hints.asked_for.add(declared.spec.name)
+                self._report(TooWide(declared.number))
             return Answer(error=errno.EACCES)
         if wanted.protocol == "tcp":
             if self._parked and self.undeclared.is_taken(wanted.port):
                 return self._park()  # the serving generation has it
             self.undeclared.bind(fd, wanted.port)
-        claimed = {spec.of or spec.name for spec, had in zip(self._specs, self._claimed, strict=True) if had}
+        claimed = {one.spec.of or one.spec.name for one in self._listeners if one.claimed}
         self._hints.say_undeclared(wanted, claimed, of_an_agent=self._jvm_starts)
         return PROCEED
 
-    def _choose(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer | None:
+    def _choose(self, fd: int, wanted: Wanted, among: Sequence[Listener]) -> Answer | None:
         inode = os.fstat(fd).st_ino
-        if any(self.given.is_given(index, inode) for index in indexes):
+        if any(inode in one.inodes() for one in among):
             return DONE  # answered already: a signal interrupted the call and repeated it
         if wanted.protocol == "unix" and not os.path.lexists(wanted.path):
-            return self._take_over_path(fd, indexes[0])
-        if self._specs[indexes[0]].bind_only:
-            return self._choose_bind_only(fd, wanted, indexes)
-        index = next((index for index in indexes if not self.given.of(index)), indexes[0])
-        refusal, error = self._families.in_the_way(fd, index, rehearses=self._rehearses)
+            return self._take_over_path(fd, among[0])
+        if among[0].spec.bind_only:
+            return self._choose_bind_only(fd, wanted, among)
+        one = next((one for one in among if not one.fds()), among[0])
+        refusal, error = families.in_the_way(fd, one, rehearses=self._rehearses)
         if refusal:
             self._hints.say(f"{wanted}: refused, {refusal}")
             return Answer(error=error)
-        self._give(fd, index)
+        self._give(fd, one)
         return DONE
 
-    def _choose_bind_only(self, fd: int, wanted: Wanted, indexes: Sequence[int]) -> Answer | None:
-        index = self.connecting.free_socket(fd, indexes)
-        if index >= 0:
-            self._give(fd, index)
+    def _choose_bind_only(self, fd: int, wanted: Wanted, among: Sequence[Listener]) -> Answer | None:
+        one = self.connecting.free_socket(fd, among)
+        if one is not None:
+            self._give(fd, one)
             return DONE
         if self.connecting.may_wait(fd):
             return None
-        spec = self._specs[indexes[0]]
+        spec = among[0].spec
         more = f"expected fewer connections at once, or bind-only={2 * spec.bind_only}" if spec.of else "it is one socket"
         self._hints.say(f"{wanted}: refused, all sockets of listener {spec.of or spec.name!r} have a connection; {more}")
         return Answer(error=errno.EADDRINUSE)
 
-    def _take_over_path(self, fd: int, index: int) -> Answer:
+    def _take_over_path(self, fd: int, one: Listener) -> Answer:
         """Let the application make the socket file itself, where it has deleted ours first, as programs do with an old one.
 
         Nothing can give a socket a file for the second time, and clients come through the file. This listener is the
         application's own from now on, and gone with it.
         """
-        spec = self._specs[index]
-        self._report(Note(f"listener {spec.name!r}: the application deleted {spec.path} and binds it itself; it is not held"))
-        self.given.add_own(index, fd)
-        self._claim(index, fd)
-        self._report(Listening(index))
+        path = one.spec.path
+        self._report(Note(f"listener {one.spec.name!r}: the application deleted {path} and binds it itself; it is not held"))
+        one.add_own(fd)
+        self._claim(one, fd)
+        self._report(Listening(one.number))
         return PROCEED
 
-    def _give(self, fd: int, index: int) -> None:
-        self._give_real(index)
-        listener, spec = self.given.now(index), self._specs[index]
+    def _give(self, fd: int, one: Listener) -> None:
+        self._give_real(one)
+        listener, spec = one.fd_now(), one.spec
         problems = []
-        if listener == self._fds[index]:
+        if listener == one.fd:
             if spec.bind_only:
                 disconnect(listener)
-            if index not in self._as_bound:
+            if not one.as_bound:
                 problems = restore(listener, spec)
-            self._as_bound.discard(index)
+            one.as_bound = False
             if spec.bind_only:
                 bind_only.prepare(listener)
-            problems += self._families.prepare_datagrams(index, fd)
+            problems += families.prepare_datagrams(one, fd)
         # O_NONBLOCK lives in the open file, which every generation shares: one that blocks in accept(2) after another
         # has taken the connection would stall its event loop. Java copes (JDK 11 or later polls on EAGAIN); an agent in C
         # that listens while the JVM starts does not (the debugger's dt_socket, which binds again for each debugger), so
         # for a listener that was first bound then its own mode counts.
-        if self._jvm_starts:
-            self._of_agents.add(index)
-        os.set_blocking(listener, index in self._of_agents and os.get_blocking(fd))
+        one.of_an_agent |= self._jvm_starts
+        os.set_blocking(listener, one.of_an_agent and os.get_blocking(fd))
         problems += carry_over(fd, listener, spec)
         for problem in problems:
             self._report(Note(f"listener {spec.name!r}: {problem}"))
-        self.given.put(index, fd)
-        self._claim(index, fd)
+        self.given.put(one, fd)
+        self._claim(one, fd)
 
     def drain(self, *, datagrams_only: bool, last: bool = False) -> None:
         """Put an idle socket in the place of each listener; with `datagrams_only`, begin to share the rest with the next.
@@ -277,8 +275,8 @@ class HandOver:
         With `last` none follows, and datagram listeners stay: answers can leave by them alone. Raises OSError, when all
         was done that can be; a second call does the rest.
         """
-        specs = enumerate(self._specs)
-        self.given.drain([i for i, s in specs if not s.bind_only and not (last if s.protocol == "udp" else datagrams_only)])
+        moved = [one for one in self._listeners if not one.spec.bind_only]
+        self.given.drain([one for one in moved if not (last if one.spec.protocol == "udp" else datagrams_only)])
         if datagrams_only:
             self.undeclared.begin_to_share()
 
@@ -286,16 +284,10 @@ class HandOver:
         """Give the listeners back, all that can be; raises OSError."""
         self._parked = self._rehearses = False
         self._to_hide.clear()
-        indexes = range(len(self._specs))
         try:
-            self.given.undrain(indexes)
+            self.given.undrain(self._listeners)
         finally:
-            for_each(indexes, self._bring_in)
-
-    def _bring_in(self, index: int) -> None:
-        is_back = self.given.now(index) == self._fds[index]
-        if is_back and self.given.of(index) and not self._specs[index].bind_only:
-            self._families.bring_in(index)
+            for_each(self._listeners, _bring_in)
 
     @property
     def hides(self) -> bool:
@@ -307,86 +299,79 @@ class HandOver:
 
         Where clients come fast, no thread is ever seen to wait; one that has accepted a connection is as far.
         """
-        for index in sorted(self._to_hide):
-            if self.given.is_awaited(index) or self.given.has_accepted(index):
+        for one in sorted(self._to_hide, key=lambda one: one.number):
+            if self.given.is_awaited(one) or self.given.has_accepted(one):
                 try:
-                    self.given.drain([index])
+                    self.given.drain([one])
                 except OSError as error:
                     if is_shortage(error):
                         raise  # and try again
-                    self._to_hide.remove(index)
-                    self._report(Note(f"listener {self._specs[index].name!r} is not rehearsed: {error}"))
+                    self._to_hide.remove(one)
+                    self._report(Note(f"listener {one.spec.name!r} is not rehearsed: {error}"))
                     continue
-                self._to_hide.remove(index)
-                if self._specs[index].protocol == "tcp":
-                    self._report(Hidden(self._declared(index), self.given.port(index)))
+                self._to_hide.remove(one)
+                if one.spec.protocol == "tcp" and one.placeholder is not None:
+                    self._report(Hidden(one.declared.number, int(one.placeholder.address[1])))
 
-    def _give_real(self, index: int) -> None:
+    def _give_real(self, one: Listener) -> None:
         """While it rehearses, give the listener itself at its second bind too: it will be asked for again; raises OSError."""
         if self._rehearses:
-            self.given.undrain([index])
+            self.given.undrain([one])
 
-    def _now_listening(self, index: int) -> None:
-        if self._rehearses and self._specs[index].protocol != "udp":
+    def _now_listening(self, one: Listener) -> None:
+        if self._rehearses and one.spec.protocol != "udp":
             # Not before it waits: behind listen Java asks for the local address, and keeps what it is told
             # (sun.nio.ch.ServerSocketChannelImpl); and Netty's native transport registers without an event first, and would
             # find no registration to change in the middle of a move.
-            self._to_hide.add(index)
-        self._report(Listening(self._declared(index)))
-
-    def _declared(self, index: int) -> int:
-        """Return the declared listener to which a socket belongs."""
-        of = self._specs[index].of
-        return next((i for i, spec in enumerate(self._specs) if spec.name == of), index) if of else index
+            self._to_hide.add(one)
+        self._report(Listening(one.declared.number))
 
     @property
     def any_accepts(self) -> bool:
         """Whether the application has claimed a listener that clients come to."""
-        return any(claimed and not spec.bind_only for claimed, spec in zip(self._claimed, self._specs, strict=True))
+        return any(one.claimed and not one.spec.bind_only for one in self._listeners)
 
     def accepting_fds(self) -> list[list[int]]:
         """Return for each claimed listener that clients come to the descriptors on which the application has it."""
-        return [self.given.of(i) for i, spec in enumerate(self._specs) if self._claimed[i] and not spec.bind_only]
+        return [one.fds() for one in self._listeners if one.claimed and not one.spec.bind_only]
 
-    def _claim(self, index: int, fd: int) -> None:
-        declared = self._declared(index)
-        if not self._claimed[index] and not (self._specs[index].bind_only and self._claimed[declared]):
-            self._report(Claimed(declared, fd))
-        self._claimed[index] = True
-        self._claimed[declared] |= bool(self._specs[index].bind_only)
+    def _claim(self, one: Listener, fd: int) -> None:
+        if not one.claimed and not (one.spec.bind_only and one.declared.claimed):
+            self._report(Claimed(one.declared.number, fd))
+        one.claimed = True
+        one.declared.claimed |= bool(one.spec.bind_only)
 
     def _listen(self, fd: int, backlog: int) -> Answer:
         """Answer listen: passed on, the application's own backlog would shrink that of the shared listener."""
-        index = self.given.index_of(fd)
-        if index < 0:
+        one = self.given.find(fd)
+        if one is None:
             error = strict.listen(self._libc, fd, backlog) if self._strict else 0
             if error is None:
                 self._hints.say("any free port, by listen: refused, strict_binds")
                 error = errno.EACCES
             return Answer(error=error) if self._strict else PROCEED
-        spec = self._specs[index]
-        if not spec.listens:
-            return Answer(error=errno.EOPNOTSUPP if spec.protocol == "udp" else errno.EACCES)
-        self._families.bring_in(index)
-        listen_again(self._fds[index], spec.backlog)
-        self._now_listening(index)
+        if not one.spec.listens:
+            return Answer(error=errno.EOPNOTSUPP if one.spec.protocol == "udp" else errno.EACCES)
+        families.bring_in(one)
+        listen_again(one.fd, one.spec.backlog)
+        self._now_listening(one)
         return DONE
 
     def _inherited_channel(self) -> Answer | None:
         """Answer dup(0), with which System.inheritedChannel() begins: a duplicate of the chosen listener, once."""
-        index = self._inherited
-        if index < 0 or self._channel_given or self._specs[index].bind_only:
+        one = self._inherited
+        if one is None or self._channel_given or one.spec.bind_only:
             return PROCEED
         if self._parked:
             return self._park()
-        os.set_blocking(self._fds[index], False)
-        self._give_real(index)
-        duplicate = os.dup(self.given.now(index))
+        os.set_blocking(one.fd, False)
+        self._give_real(one)
+        duplicate = os.dup(one.fd_now())
         self._channel_given = True
-        self.given.add(index, duplicate)
-        self._claim(index, duplicate)
-        if self._specs[index].listens:
-            self._now_listening(index)
+        one.add(duplicate)
+        self._claim(one, duplicate)
+        if one.spec.listens:
+            self._now_listening(one)
         return Answer(value=duplicate)
 
     def _standard_fd(self, old: int, new: int) -> Answer:
@@ -394,3 +379,8 @@ class HandOver:
         if self._channel_given and new in {0, 1, 2} and is_null(old):
             return Answer(value=new)
         return PROCEED
+
+
+def _bring_in(one: Listener) -> None:
+    if one.placeholder is None and one.fds() and not one.spec.bind_only:
+        families.bring_in(one)

@@ -13,8 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jvmbind.handover.given import Given
-    from jvmbind.spec import ListenSpec
+    from jvmbind.handover.listener import Listener
 
 _PATIENCE = 2.0  # seconds that a bind waits for a socket, where all have a connection
 _PEER_PATIENCE = 60.0  # seconds for the peer's end: tcp_fin_timeout of tcp(7)
@@ -23,12 +22,10 @@ _PEER_PATIENCE = 60.0  # seconds for the peer's end: tcp_fin_timeout of tcp(7)
 class Connecting:
     """Which sockets this worker has leased, and which of them the application has closed."""
 
-    def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int], given: Given) -> None:
+    def __init__(self) -> None:
         """Know of none yet."""
-        self._specs, self._fds, self._given = specs, fds, given
-        self._anchors = {spec.name: fd for spec, fd in zip(specs, fds, strict=True) if spec.bind_only and not spec.of}
-        self._leased: set[int] = set()
-        self._ending: dict[int, float] = {}  # socket that the application has closed -> when
+        self._leased: set[Listener] = set()
+        self._ending: dict[Listener, float] = {}  # socket that the application has closed -> when
         self._waiting: dict[int, float] = {}  # descriptor of a bind that waits -> until when
 
     @property
@@ -36,21 +33,20 @@ class Connecting:
         """Whether `look` is to be called in a moment."""
         return bool(self._leased or self._waiting)
 
-    def free_socket(self, fd: int, indexes: Sequence[int]) -> int:
-        """Lease one of these sockets for the bind of `fd`, and return its index; -1 where each has a connection."""
+    def free_socket(self, fd: int, among: Sequence[Listener]) -> Listener | None:
+        """Lease one of these sockets for the bind of `fd`, and return it; None where each has a connection."""
         self.look()
-        for index in indexes:
-            spec = self._specs[index]
-            if index in self._leased or self._given.of(index):
+        for one in among:
+            if one in self._leased or one.fds():
                 continue
-            if spec.of and not bind_only.lease(self._anchors[spec.of], spec):
+            if one.spec.of and not bind_only.lease(one.declared.fd, one.spec):
                 continue
-            self._leased.add(index)
-            if bind_only.is_closed(self._fds[index]):
+            self._leased.add(one)
+            if bind_only.is_closed(one.fd):
                 self._waiting.pop(fd, None)
-                return index
-            self._end(index)  # somebody had it who lives no more
-        return -1
+                return one
+            self._end(one)  # somebody had it who lives no more
+        return None
 
     def may_wait(self, fd: int) -> bool:
         """Whether the bind of `fd` may wait longer for a socket."""
@@ -65,23 +61,22 @@ class Connecting:
         now, waited = time.monotonic(), bool(self._waiting)
         # A thread that was interrupted never comes back for its answer.
         self._waiting = {fd: until for fd, until in self._waiting.items() if now < until + _PATIENCE}
-        for index in list(self._leased):
-            if self._given.of(index):
+        for one in list(self._leased):
+            if one.fds():
                 continue
-            if index not in self._ending:
-                self._end(index)
-            fd, closed_at = self._fds[index], self._ending[index]
-            if now - closed_at > _PEER_PATIENCE and bind_only.waits_for_peer(fd):
-                bind_only.release(fd)
-            if bind_only.is_closed(fd):
-                bind_only.release(fd)
-                del self._ending[index]
-                self._leased.remove(index)
-                if self._specs[index].of:
-                    bind_only.give_back(self._anchors[self._specs[index].of], self._specs[index])
+            if one not in self._ending:
+                self._end(one)
+            if now - self._ending[one] > _PEER_PATIENCE and bind_only.waits_for_peer(one.fd):
+                bind_only.release(one.fd)
+            if bind_only.is_closed(one.fd):
+                bind_only.release(one.fd)
+                del self._ending[one]
+                self._leased.remove(one)
+                if one.spec.of:
+                    bind_only.give_back(one.declared.fd, one.spec)
         return waited
 
-    def _end(self, index: int) -> None:
-        self._ending[index] = time.monotonic()
-        if bind_only.end(self._fds[index]):
-            bind_only.release(self._fds[index])
+    def _end(self, one: Listener) -> None:
+        self._ending[one] = time.monotonic()
+        if bind_only.end(one.fd):
+            bind_only.release(one.fd)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import ctypes
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from jvmbind.spec import ListenSpec
+    from jvmbind.handover.listener import Listener
 
 # The JDK's own way to end a call that blocks: each of its system calls is made again, or ends if the channel was closed.
 _INTERRUPT = signal.SIGRTMAX - 2
@@ -50,68 +50,68 @@ def interrupt(fds: Collection[int], *, memory: int, pid: int, libc: ctypes.CDLL)
 class OwnConnections:
     """Finds the connections that an application makes to its own listeners while it ends."""
 
-    def __init__(self, specs: Sequence[ListenSpec], fds: Sequence[int]) -> None:
+    def __init__(self, listeners: Sequence[Listener]) -> None:
         """Know of none yet."""
-        self._specs = specs
-        self._fds = fds
-        self._known: set[tuple[int, int]] = set()  # (listener, the other end's port)
+        self._fds = {one.fd for one in listeners}
+        self._known: set[tuple[Listener, int]] = set()  # (listener, the other end's port)
         self._events: select.epoll | None = None
 
-    def watch(self, among: Iterable[int]) -> int:
+    def watch(self, among: Iterable[Listener]) -> int:
         """Return a descriptor that is readable when something has come to one of the listeners, until the next `new`.
 
         Edges alone are told: clients that wait for the next generation stay in the queue. Raises OSError.
         """
         if self._events is None:
             self._events = select.epoll()
-        for index in among:
+        for one in among:
             with contextlib.suppress(FileExistsError):
-                self._events.register(self._fds[index], select.EPOLLIN | select.EPOLLET)
+                self._events.register(one.fd, select.EPOLLIN | select.EPOLLET)
         return self._events.fileno()
 
-    def new(self, among: Collection[int]) -> set[int]:
+    def new(self, among: Collection[Listener]) -> set[Listener]:
         """Return the listeners, `among` those that the application had, to which it has connected since the last call.
 
         Of the sockets of one port, one for each family, it had one.
         """
         if self._events is not None:
             self._events.poll(0)
-        specs = {index: self._specs[index] for index in among}
-        by_port = {spec.port: index for index, spec in specs.items() if spec.protocol == "tcp" and spec.listens}
-        found = {*_open(by_port, set(self._fds)), *self._queued(by_port), *self._unix(among)} - self._known
+        by_port = {one.spec.port: one for one in among if one.spec.protocol == "tcp" and one.spec.listens}
+        found = {*_open(by_port, self._fds), *_queued(by_port), *_unix(among)} - self._known
         self._known |= found
-        return {index for index, _ in found}
-
-    def _queued(self, by_port: dict[int, int]) -> Iterator[tuple[int, int]]:
-        """Connections that wait in the queue and that this machine has made and closed again.
-
-        One that was closed with a reset (SO_LINGER) still has its place there, but is in no table any more: each such
-        place counts, by a number below 0.
-        """
-        lengths = {index: queue.length for index in by_port.values() if (queue := accept_queue(self._fds[index])) and queue.length}
-        if not lengths:
-            return
-        rows = list(tcp_rows())
-        held = {_port(row[1]) for row in rows if row[9] != "0"}
-        for row in rows:
-            index = by_port.get(_port(row[1]), -1)
-            if index not in lengths or row[9] != "0" or row[3] not in {TCP_ESTABLISHED, TCP_CLOSE_WAIT}:
-                continue
-            lengths[index] -= 1
-            if _port(row[2]) not in held and row[1].rpartition(":")[0] == row[2].rpartition(":")[0]:
-                yield index, _port(row[2])
-        for index, unseen in lengths.items():
-            if unseen > 0:
-                yield index, -unseen
-
-    def _unix(self, among: Collection[int]) -> Iterator[tuple[int, int]]:
-        """The queue of a Unix listener does not say who waits in it, so the first that comes counts."""
-        for index in among:
-            if self._specs[index].protocol == "unix" and _is_readable(self._fds[index]):
-                yield index, 0
+        return {one for one, _ in found}
 
 
-def _open(by_port: dict[int, int], skip: set[int]) -> Iterator[tuple[int, int]]:
+def _queued(by_port: dict[int, Listener]) -> Iterator[tuple[Listener, int]]:
+    """Connections that wait in the queue and that this machine has made and closed again.
+
+    One that was closed with a reset (SO_LINGER) still has its place there, but is in no table any more: each such
+    place counts, by a number below 0.
+    """
+    lengths = {one: queue.length for one in by_port.values() if (queue := accept_queue(one.fd)) and queue.length}
+    if not lengths:
+        return
+    rows = list(tcp_rows())
+    held = {_port(row[1]) for row in rows if row[9] != "0"}
+    for row in rows:
+        one = by_port.get(_port(row[1]))
+        if one is None or one not in lengths or row[9] != "0" or row[3] not in {TCP_ESTABLISHED, TCP_CLOSE_WAIT}:
+            continue
+        lengths[one] -= 1
+        if _port(row[2]) not in held and row[1].rpartition(":")[0] == row[2].rpartition(":")[0]:
+            yield one, _port(row[2])
+    for one, unseen in lengths.items():
+        if unseen > 0:
+            yield one, -unseen
+
+
+def _unix(among: Collection[Listener]) -> Iterator[tuple[Listener, int]]:
+    """The queue of a Unix listener does not say who waits in it, so the first that comes counts."""
+    for one in among:
+        if one.spec.protocol == "unix" and _is_readable(one.fd):
+            yield one, 0
+
+
+def _open(by_port: dict[int, Listener], skip: set[int]) -> Iterator[tuple[Listener, int]]:
     """Yield the application's own ends: sockets whose other end is a listener's port of the same address.
 
     To `skip` is what this process holds itself: with a duplicate of the socket of a bind-only listener it would close its
