@@ -5,6 +5,7 @@ Run by pytest as root. Each program runs in a child process, in a network namesp
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from support import procfs
 from support.artifacts import artifact
 from support.clients import http_get_when_served
 from support.jdks import Jdk
-from support.runner import Runner
+from support.runner import Runner, as_user
 from support.service import Service
 from support.users import SERVICE_USER, User
 from support.waiting import wait_until
@@ -54,6 +55,8 @@ finally:
 """
 
 _FUTEX = {"202", "98"}  # on x86-64 and aarch64
+
+_KCMP_VM, _KCMP_FILES = 1, 2  # linux/kcmp.h
 
 AT_EXIT = ["atexit: after the JVM", "hook", "atexit: before the JVM"]
 
@@ -385,11 +388,38 @@ def test_arguments(runner: Runner, workspace: Path) -> None:
     assert [line.split()[1] for line in lines][:6] == ["user", "listen", "user", "listeners", "listeners[0]", "listeners[0]"]
 
 
-def test_dropped(runner: Runner, jdk: Jdk, probes: Path, service_user: User) -> None:
-    """With Python's signals no thread has a privilege, Java's and those of the program alike."""
+def test_the_process_that_answers(runner: Runner, jdk: Jdk, probes: Path, service_user: User) -> None:
+    """One process answers for life: dropped as the program is, with its descriptors, other memory, and closed to the user."""
     service = start(runner, jdk, SERVER + "time.sleep(1000)", classes=str(probes))
     service.expect("^serving$")
+    names = {pid: Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() for pid in service.processes()}
+    (answers,) = [pid for pid, name in names.items() if name == "jvmbind-respond"]
+    assert set(names) == {service.pid, answers}
 
-    procfs.assert_dropped(service.pid, uid=service_user.uid, gid=service_user.gid)
+    for pid in names:
+        procfs.assert_dropped(pid, uid=service_user.uid, gid=service_user.gid)
+    assert not same(service.pid, answers, _KCMP_VM)
+    assert same(service.pid, answers, _KCMP_FILES)
+    threads = {path.read_text(encoding="utf-8").strip() for path in Path(f"/proc/{answers}/task").glob("*/comm")}
+    assert threads == {"jvmbind-respond"}
+    code = f"""
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(0x4206, {answers}, 0, 0), os.strerror(ctypes.get_errno()))  # PTRACE_SEIZE
+open("/proc/{answers}/mem", "rb")
+"""
+    command = [*as_user(SERVICE_USER), sys.executable, "-I", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "-1 Operation not permitted\n"
+    assert done.stderr.endswith(f"PermissionError: [Errno 13] Permission denied: '/proc/{answers}/mem'\n")
+
     os.kill(service.pid, signal.SIGTERM)
     assert ended(service) == -signal.SIGTERM
+
+
+def same(one: int, other: int, what: int) -> bool:
+    """Whether two processes share a thing: kcmp(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(272 if os.uname().machine == "aarch64" else 312, one, other, what, 0, 0)
+    assert result >= 0, os.strerror(ctypes.get_errno())
+    return bool(result == 0)
