@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from jvmbind.supervisor.upgrade import Work
 
-_OF_A_SERVICE = ("supervisor", "lifecycle", "posix", "worker", "plan", "config")  # folders
+_OF_A_SERVICE = ("supervisor", "lifecycle", "posix", "worker", "handover", "plan", "config")  # folders
 _IMPORT = re.compile(r"^ *from (jvmbind[.\w]*) import ", re.MULTILINE)
 
 

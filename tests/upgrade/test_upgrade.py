@@ -98,7 +98,7 @@ BROKEN: dict[str, tuple[dict[str, tuple[str, str]], tuple[str, ...], str]] = {
         f"the state of version {NOW} holds what version {NEXT} does not know: State.crashes",
     ),
     "module-missing": ({}, ("supervisor/replan.py",), ".*there is no module jvmbind.supervisor.replan"),
-    "of-a-worker": ({}, ("worker/handover.py",), ".*/worker/.*.py: there is no module jvmbind.worker.handover"),
+    "of-a-worker": ({}, ("handover/binds.py",), ".*/worker/.*.py: there is no module jvmbind.handover.binds"),
     "ends": ({"supervisor/resume.py": ("from __future__ import annotations", "import os; os._exit(0)")}, (),
              "it ended without a word when it was tried"),
     "hangs": ({"supervisor/resume.py": ("from __future__ import annotations", "import time; time.sleep(1000)")}, (),
