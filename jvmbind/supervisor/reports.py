@@ -71,7 +71,12 @@ def _report_partly(world: Actions, generation: Generation | None, number: int) -
     text = (
         "generation %d serves, but is not ready without listener %s; where the application need not bind it, declare it ',optional'"
     )
-    world.log.warning(text, number, ", ".join(map(repr, missing)), extra=fields_of("partly", number))
+    fields = fields_of("partly", number)
+    if missing or generation is None:
+        world.log.warning(text, number, ", ".join(map(repr, missing)), extra=fields)
+    else:  # it has all listeners, and lacks the right answer to a probe
+        why = lacks(generation, probed=world.probed == number)
+        world.log.warning("generation %d serves, but is not ready: %s", number, why, extra=fields)
     world.notifier.status(world.status_line())
 
 

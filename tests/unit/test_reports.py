@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from jvmbind.lifecycle import Phase
+from jvmbind.lifecycle.actions import Report
 from jvmbind.spec import ServiceSpec, parse_listen
 from jvmbind.supervisor.crash import Death
-from jvmbind.supervisor.reports import report_end, was_told
+from jvmbind.supervisor.reports import report, report_end, was_told
 
 SPEC = ServiceSpec("x", "/java", (), (parse_listen("80"),))
 SCRIPT = SPEC._replace(script=("x.sh",), not_passed=("SHOP_BASE", "SHOP_HOME"))
 DEATH = Death(0.0, 1, 9, 1, "", core=False, uptime=1.0, during_start=True, hs_err="", oom=False)
 ENDED = "generation 1 ended with status 1 before it served; not started again"
 LACKED = "environment variables that the service does not get: SHOP_BASE, SHOP_HOME; --env NAME passes one"
+NAMED = (
+    "generation 2 serves, but is not ready without listener 'web'; where the application need not bind it, declare it ',optional'"
+)
 ALONE = "generation 1 ended with status 1; not started again"
 
 
@@ -47,6 +51,31 @@ def test_a_first_start_that_fails(
     report_end(world)
 
     assert caplog.messages == said
+
+
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        (
+            set(),
+            NAMED,
+        ),
+        ({0}, "generation 2 serves, but is not ready: http://127.0.0.1/health has not answered with status 200 to 399"),
+    ],
+)
+def test_one_that_serves_and_is_not_ready(claimed: set[int], said: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a generation that serves lacks is a listener by its name, or else what the probe has not been answered with."""
+    spec = SPEC._replace(ready="http://127.0.0.1/health", listeners=(parse_listen("web=80"),))
+    one = SimpleNamespace(
+        number=2, spec=spec, claimed=claimed, listening=claimed, main_runs=True, would_accept=True, notified=False
+    )
+    world: Any = SimpleNamespace(
+        log=logging.getLogger("x"), generations={2: one}, probed=2, notifier=SimpleNamespace(status=print), status_line=str
+    )
+
+    report(world, Report("partly", 2))
+
+    assert caplog.messages == [said]
 
 
 @pytest.mark.parametrize(
