@@ -95,6 +95,7 @@ class ServiceSpec(NamedTuple):
     listeners: tuple[ListenSpec, ...]
     inherit: str = ""  # the listener that System.inheritedChannel() gives; "" = the first
     strict_binds: bool = False
+    connect_ports: tuple[int, ...] | None = None  # the TCP ports that the JVM may connect to; None = all
     direct: bool = False
     quiet: bool = False
     log_format: str = "time"  # of LOG_FORMATS; the journal has a form of its own
@@ -137,9 +138,7 @@ class ServiceSpec(NamedTuple):
         return marshal.dumps(self._plain())
 
     def _plain(self) -> dict[str, Any]:
-        values = self._asdict()
-        values["listeners"] = [listener._asdict() for listener in self.listeners]
-        return values
+        return self._asdict() | {"listeners": [listener._asdict() for listener in self.listeners]}
 
     @classmethod
     def unpacked(cls, data: bytes) -> ServiceSpec:
@@ -161,7 +160,8 @@ class ServiceSpec(NamedTuple):
         for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow", "not_passed"):
             values[name] = tuple(values[name])
         values["at_start"] = tuple((key, said) for key, said in values["at_start"])
-        return cls(**values)
+        ports = values.get("connect_ports")
+        return cls(**values | {"connect_ports": None if ports is None else tuple(ports)})
 
 
 RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")

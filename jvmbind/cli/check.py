@@ -321,6 +321,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "supervise": {"direct": spec.direct, **supervise},
         "security": {
             "strict_binds": spec.strict_binds,
+            "connect_ports": None if spec.connect_ports is None else list(spec.connect_ports),
             "no_new_privs": True,
             "umask": None if request.umask is None else f"{request.umask:04o}",
             "limits": {limit.name: [limit.soft, limit.hard] for limit in request.limits},

@@ -30,6 +30,7 @@ _FLAGS = {
     "security.isolate_network",
 }
 _SEQUENCES = {"env", "java.arguments", "java.script", "java.options", "java.args", "control.allow", "supervise.watchdog.actions"}
+_PORTS = "security.connect_ports"
 _TABLES = {"java", "supervise", "control", "security"}
 _NUMBERS = {"supervise.ready_status", "supervise.start_limit", "supervise.standby"}
 _TEXTS = {"supervise.ready", "supervise.reload", "supervise.restart"}
@@ -158,6 +159,8 @@ def in_python(where: str) -> str:
 def _has_type(where: str, value: object) -> bool:
     """Whether a value that is wrong has at least the type that is expected."""
     path = where.partition("[")[0]
+    if path == _PORTS:
+        return isinstance(value, int) and not isinstance(value, bool) if "[" in where else isinstance(value, list)
     if "[" in where and path in _SEQUENCES:
         return isinstance(value, str)
     if path in _FLAGS:

@@ -72,6 +72,7 @@ FIELDS: dict[str, Field] = {
     "control.allow": Field(v.texts(v.choice(v.CONTROL_WORDS), ", ".join(v.CONTROL_WORDS), once=True), "control_allow"),
     "security.isolate_network": Field(v.not_available),
     "security.strict_binds": Field(v.flag, ".strict_binds"),
+    "security.connect_ports": Field(v.tcp_ports, ".connect_ports"),
     "security.no_new_privs": Field(v.must_be_true),
     "security.limits": Field(v.limits, "limits"),
     "security.umask": Field(v.umask, "umask"),

@@ -135,6 +135,8 @@ class Security(TypedDict, total=False):
     isolate_network: bool
     strict_binds: bool
     """Whether every bind and listen that is not declared is refused."""
+    connect_ports: Sequence[int]
+    """The TCP ports that the JVM may connect to, on any address; none where it is empty."""
     no_new_privs: bool
     limits: Mapping[str, int | str | Sequence[int | str]]
     umask: str

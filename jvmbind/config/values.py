@@ -254,8 +254,20 @@ def must_be_true(value: object) -> bool:
 def not_available(value: object) -> bool:
     """Read isolate_network, which this version does not have."""
     if value is not False:
-        raise ExpectedError("false; network isolation is not available in this version", value)
+        raise ExpectedError(
+            "false; isolation is not available in this version but by systemd (jvmbind unit NAME --socket --isolate-network)", value
+        )
     return False
+
+
+def tcp_ports(value: object) -> tuple[int, ...]:
+    """Read the ports that the JVM may connect to; an empty array is none."""
+    if not isinstance(value, list | tuple):
+        raise ExpectedError("an array of TCP ports, such as [443, 5432]", value)
+    for place, item in enumerate(value):
+        if not isinstance(item, int) or isinstance(item, bool) or not 1 <= item <= 65535:
+            raise ExpectedError("a TCP port from 1 to 65535", item, key=f"[{place}]")
+    return tuple(sorted(set(value)))
 
 
 def limits(value: object) -> tuple[Limit, ...]:

@@ -6,16 +6,17 @@ function for all of them, so that `check` cannot say yes where `run` says no.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import jvmbind
-from jvmbind.errors import ConfigurationError, JavaLaunchError, JavaRefusedError
+from jvmbind.errors import ConfigurationError, JavaLaunchError, JavaRefusedError, SystemFailureError
 from jvmbind.plan import class_path
 from jvmbind.plan.rights import check_readable
-from jvmbind.posix import role
+from jvmbind.posix import connect_rules, role
 from jvmbind.posix.process import find_program
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import libjvm
@@ -42,6 +43,7 @@ def examine(request: Request, java_home: str, environ: Mapping[str, str], user: 
     The JVM itself is asked where an option is not known, or the main class is not seen; with `thorough` always, and
     about the main class too: that takes the time of a JVM's start.
     """
+    _check_kernel(request)
     try:
         command = understand(request, java_home, environ)
     except JavaLaunchError as error:
@@ -64,6 +66,15 @@ def examine(request: Request, java_home: str, environ: Mapping[str, str], user: 
                 error.add_note(note)
             raise
     return Examined(command, (*notes, *readable))
+
+
+def _check_kernel(request: Request) -> None:
+    if request.template.connect_ports is None:
+        return
+    why = connect_rules.missing(ctypes.CDLL(None, use_errno=True))
+    if why:
+        msg = f"connect_ports cannot be kept to on this machine: {why}"
+        raise SystemFailureError(msg)
 
 
 def _unreadable(request: Request, user: UserSpec) -> list[str]:

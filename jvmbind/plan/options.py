@@ -38,6 +38,10 @@ def _words(text: str) -> object:
     return text.split(",") if text else []
 
 
+def _numbers(text: str) -> object:
+    return [_number(word) for word in text.split(",")] if text else []
+
+
 def _limits(texts: list[str]) -> object:
     """Turn NAME=SOFT[:HARD] into what the table [security.limits] holds; a last one of the same name counts."""
     found: dict[str, object] = {}
@@ -198,6 +202,13 @@ OPTIONS = (
     Option(("--control-group",), "control.group", "the group that may use the control socket", "GROUP"),
     Option(("--control-allow",), "control.allow", "what that group may: status, reload, restart, stop, dump", "WORD,...", _words),
     Option(("--strict-binds",), "security.strict_binds", "refuse every bind and listen on an address that is not declared"),
+    Option(
+        ("--connect-ports",),
+        "security.connect_ports",
+        "the TCP ports that the JVM may connect to, on any address; Linux 6.7 or later; default all",
+        "PORT,...",
+        _numbers,
+    ),
     Option(("--isolate-network",), "security.isolate_network", "not available in this version"),
     Option(
         ("--limit",),

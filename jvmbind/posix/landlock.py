@@ -1,5 +1,7 @@
 """A Landlock domain for the worker: no signals to anything outside, and with strict binds no TCP bind but by hand-over.
 
+A further one, on request, leaves TCP connects to a few ports alone (`jvmbind.posix.connect_rules`).
+
 Runs in the worker, before its second thread exists; needs no_new_privs and no capability. Where the kernel lacks a part,
 that part is left out: signal scoping is there from Linux 6.12 (ABI 6), TCP rules from 6.7 (ABI 4). Sources: landlock(7),
 Documentation/userspace-api/landlock.rst, linux/landlock.h.
@@ -14,10 +16,10 @@ import struct
 # The same numbers on every architecture: asm-generic/unistd.h
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
-_ACCESS_NET_BIND_TCP = 1
+_ACCESS_NET_BIND_TCP, _ACCESS_NET_CONNECT_TCP = 1, 2
 _RULE_NET_PORT = 2
 _SCOPE_SIGNAL = 2
-_ABI_NET, _ABI_SCOPE = 4, 6
+ABI_NET, _ABI_SCOPE = 4, 6
 
 
 def abi(libc: ctypes.CDLL) -> int:
@@ -31,21 +33,37 @@ def enclose(libc: ctypes.CDLL, *, strict_binds: bool) -> tuple[bool, bool]:
     The rule for port 0 keeps clients, and the idle sockets of a drained worker, possible. Raises OSError.
     """
     version = abi(libc)
-    signals, binds = version >= _ABI_SCOPE, strict_binds and version >= _ABI_NET
+    signals, binds = version >= _ABI_SCOPE, strict_binds and version >= ABI_NET
     if not signals and not binds:
         return False, False
-    # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped
-    attributes = struct.pack("=QQQ", 0, _ACCESS_NET_BIND_TCP if binds else 0, _SCOPE_SIGNAL if signals else 0)
-    size = len(attributes) if signals else 16
-    ruleset = _checked("landlock_create_ruleset", libc.syscall(_CREATE_RULESET, attributes, size, 0))
+    _restrict(
+        libc,
+        _ACCESS_NET_BIND_TCP if binds else 0,
+        (0,) if binds else (),
+        _SCOPE_SIGNAL if signals else 0,
+    )
+    return signals, binds
+
+
+def allow_connects(libc: ctypes.CDLL, ports: tuple[int, ...]) -> None:
+    """Put this thread and all that it will start into a further domain: TCP connects to `ports` alone; needs ABI_NET.
+
+    Raises OSError, E2BIG where it is in 16 domains already.
+    """
+    _restrict(libc, _ACCESS_NET_CONNECT_TCP, ports, 0)
+
+
+def _restrict(libc: ctypes.CDLL, access: int, ports: tuple[int, ...], scoped: int) -> None:
+    # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped; a kernel before ABI 6 lacks the last one
+    attributes = struct.pack("=QQQ", 0, access, scoped)
+    ruleset = _checked("landlock_create_ruleset", libc.syscall(_CREATE_RULESET, attributes, len(attributes) if scoped else 16, 0))
     try:
-        if binds:
-            rule = struct.pack("=QQ", _ACCESS_NET_BIND_TCP, 0)  # struct landlock_net_port_attr
+        for port in ports:
+            rule = struct.pack("=QQ", access, port)  # struct landlock_net_port_attr
             _checked("landlock_add_rule", libc.syscall(_ADD_RULE, ruleset, _RULE_NET_PORT, rule, 0))
         _checked("landlock_restrict_self", libc.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
-    return signals, binds
 
 
 def _checked(what: str, result: int) -> int:

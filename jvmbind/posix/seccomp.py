@@ -224,6 +224,11 @@ def refuse(libc: ctypes.CDLL, *, above_workers: bool = False) -> bool:
     return _set_filter(program, libc, 0) == 0
 
 
+def add(program: bytes, libc: ctypes.CDLL) -> int:
+    """Install a filter that notifies nobody, beside those that are there; return 0, or the errno of what went wrong."""
+    return 0 if _set_filter(program, libc, 0) == 0 else ctypes.get_errno()
+
+
 def install(program: bytes, libc: ctypes.CDLL) -> int:
     """Install the filter on this thread and all that it will start; return the descriptor of its notifications.
 

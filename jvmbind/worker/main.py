@@ -126,12 +126,23 @@ def _delegate(role: Role) -> NoReturn:
     """Let the real `java` do what no created JVM can, such as -version; no listener is involved, so none is passed."""
     spec = role.spec
     java = os.path.join(spec.java_home, "bin", "java")
-    seccomp.refuse(ctypes.CDLL(None, use_errno=True))
+    libc = ctypes.CDLL(None, use_errno=True)
+    seccomp.refuse(libc)
+    _keep_to_ports(spec, libc)
     for fd in range(role.first, role.first + len(spec.listeners)):
         os.set_inheritable(fd, False)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.execv(java, [java, *spec.java_arguments])
+
+
+def _keep_to_ports(spec: ServiceSpec, libc: ctypes.CDLL) -> None:
+    """Leave this thread, and all that it will start, the TCP connects that the service may make; raises SystemFailureError."""
+    if spec.connect_ports is None:
+        return
+    from jvmbind.posix import connect_rules  # noqa: PLC0415 - for services with this key alone
+
+    connect_rules.restrict(libc, spec.connect_ports)
 
 
 class _Worker:
@@ -152,6 +163,7 @@ class _Worker:
         _restore_signals()
         self._exit_at_once()
         self._responder = self._attend()
+        _keep_to_ports(self._spec, self._libc)  # not before: the responder connects to idle sockets, to wake who waits on them
         _thread.stack_size(self._stack_size())
         _thread.start_new_thread(self._java, ())
         how = "" if self._responder is None else self._responder.wait_for_its_end()
