@@ -77,6 +77,8 @@ if [ -n "$dev" ]; then
     need groff-base zsh fish
     # Containers are run by both runtimes, without an engine; a rolling update has a balancer in front.
     need crun runc haproxy
+    # The compilers of policies; neither makes a policy active on this machine.
+    need apparmor checkpolicy semodule-utils
     command -v mvn > /dev/null || need maven
 fi
 if [ ${#missing[@]} -gt 0 ]; then

@@ -55,6 +55,15 @@ class Wanted(NamedTuple):
         return any(not same_address(host).is_loopback for host in hosts)
 
 
+class Places(NamedTuple):
+    """Where on this machine lies what the service runs and reads; resolved, as the kernel sees paths."""
+
+    programs: tuple[str, ...]  # the command and its interpreter
+    folders: tuple[str, ...]  # jvmbind's and Python's own modules
+    java_home: str
+    read: tuple[str, ...] = ()  # what the configuration names
+
+
 def quote(word: str) -> str:
     """Return a word as a command line of a unit has it: systemd.service(5), "Command lines", and % as systemd.unit(5) has it."""
     word = word.replace("%", "%%").replace("$", "$$")
