@@ -74,7 +74,7 @@ def _check_kernel(request: Request) -> None:
     why = connect_rules.missing(ctypes.CDLL(None, use_errno=True))
     if why:
         msg = f"connect_ports cannot be kept to on this machine: {why}"
-        raise SystemFailureError(msg)
+        raise SystemFailureError(msg).about(key="security.connect_ports")
 
 
 def _unreadable(request: Request, user: UserSpec) -> list[str]:

@@ -212,7 +212,7 @@ MISTAKES = {
     "[control]\nallow = ['status']": r"control\.allow: .*expected control\.group as well",
     "[control]\ngroup = 'g'\nallow = ['shell']": r"control\.allow\[0\]: expected one of status",
     "[control]\nsocket = 'x'": r"control\.socket: expected an absolute path",
-    "[security]\nisolate_network = true": r"security\.isolate_network: .*not available in this version but by systemd \(jvmbind unit NAME --socket",
+    "[security]\nisolate_network = true": r"security\.isolate_network: .*not available in this version but by systemd",
     "[security]\nconnect_ports = 443": r"connect_ports: expected an array of TCP ports, such as \[443, 5432\], got 443",
     "[security]\nconnect_ports = [443, 0]": r"connect_ports\[1\]: expected a TCP port from 1 to 65535, got 0",
     "[security]\nconnect_ports = [true]": r"connect_ports\[0\]: expected a TCP port",
