@@ -1,6 +1,6 @@
 """connect_ports: the further Landlock domain and its filter, entered by a child process with the real kernel.
 
-Run by pytest, as anybody.
+Run by pytest as root.
 """
 
 from __future__ import annotations
