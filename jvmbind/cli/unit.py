@@ -16,22 +16,19 @@ import shutil
 import stat
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
-import jvmbind
+from jvmbind.cli.unit_policy import policy
 from jvmbind.config.named import config_path, name_of
 from jvmbind.errors import ConfigurationError, NotPermittedError, SystemFailureError, UsageError, printable
 from jvmbind.listen import further_sockets, number_names
 from jvmbind.plan.reading import read_configuration, read_name
 from jvmbind.posix.user import split_user
 from jvmbind.root.user import ID_MAX, find_group, find_user, number
-from jvmbind.units import apparmor, selinux
 from jvmbind.units.service import MARK, service_unit
 from jvmbind.units.sockets import lacking, socket_units
-from jvmbind.units.wanted import FIRST_UNPRIVILEGED, Places, Wanted, Way
-from jvmbind.worker.java_home import find_java_home
+from jvmbind.units.wanted import FIRST_UNPRIVILEGED, Wanted, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,9 +82,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--write", metavar="PATH", action="append", default=[], help="the application writes below PATH; repeatable"
     )
-    policy = parser.add_mutually_exclusive_group()
-    policy.add_argument("--apparmor", action="store_true", help="print an AppArmor profile for the service, and no units")
-    policy.add_argument("--selinux", action="store_true", help="print a SELinux policy module for the service, and no units")
+    policies = parser.add_mutually_exclusive_group()
+    policies.add_argument("--apparmor", action="store_true", help="print an AppArmor profile for the service, and no units")
+    policies.add_argument("--selinux", action="store_true", help="print a SELinux policy module for the service, and no units")
     parser.add_argument("--user", action="store_true", help="for the caller's own service manager (systemctl --user)")
     parser.add_argument("--install", action="store_true", help=f"write them to {_SYSTEM} or the user's place")
     options = parser.parse_args(argv)
@@ -97,7 +94,7 @@ def main(argv: list[str]) -> None:
             msg = f"{word!r} cannot stand in a unit; expected printable characters"
             raise ConfigurationError(msg)
     if options.apparmor or options.selinux:
-        sys.stdout.write(_policy(options, wanted))
+        sys.stdout.write(policy(options, wanted))
         return
     units = {f"{wanted.name}.service": service_unit(wanted)}
     if wanted.way is Way.SOCKET:
@@ -178,53 +175,6 @@ def _check_user(path: str, text: str) -> None:
     if not name:
         msg = f"{path}: user = {text!r}: expected a user as well; a unit has no caller whose user could stay"
         raise ConfigurationError(msg)
-
-
-def _policy(options: argparse.Namespace, wanted: Wanted) -> str:
-    """Return the text of the profile or module that is asked for; raises JvmbindError."""
-    word = "--apparmor" if options.apparmor else "--selinux"
-    for other in ("install", "user"):
-        if getattr(options, other):
-            msg = f"unit: {word} and --{other}: a policy is loaded by its own tools, as root; expected only {word}"
-            raise UsageError(msg)
-    return apparmor.profile(wanted, _places(wanted)) if options.apparmor else selinux.module(wanted)
-
-
-def _places(wanted: Wanted) -> Places:
-    """Return where the parts of the service lie; raises JvmbindError where there is no Java."""
-    request = wanted.request
-    programs = [
-        path for word in (*wanted.command, sys.executable) if word.startswith("/") for path in (word, os.path.realpath(word))
-    ]
-    # A virtual environment as a whole; of the distribution's Python only what is jvmbind's, the rest is in /usr/lib.
-    folders = [sysconfig.get_path("stdlib"), os.path.dirname(jvmbind.__path__[0])]
-    folders += [sys.prefix] if sys.prefix != sys.base_prefix else []
-    read = [path for word in request.java_arguments for part in word.split(":") for path in _named(part)]
-    if request.template.script:
-        read += _deep(os.path.dirname(os.path.dirname(request.template.script[0])))  # of HOME/bin/catalina.sh the home
-    places = Places(
-        tuple(dict.fromkeys(programs)),
-        tuple(dict.fromkeys(map(os.path.realpath, folders))),
-        os.path.realpath(find_java_home(request.java_home, os.environ)),
-        tuple(dict.fromkeys(read)),
-    )
-    for path in (*places.programs, *places.folders, places.java_home, *places.read):
-        if not path.isprintable():  # it could end a line, and begin a rule
-            msg = f"{path!r} cannot stand in a policy; expected printable characters"
-            raise ConfigurationError(msg)
-    return places
-
-
-def _named(part: str) -> list[str]:
-    """Return the paths that a part of the command line names; beside a jar lie others, and what the application reads."""
-    path = part.removesuffix("/*").rpartition("=")[2].removeprefix("@")
-    return _deep(path) + (_deep(os.path.dirname(path)) if path.endswith(".jar") else [])
-
-
-def _deep(path: str) -> list[str]:
-    """Return a path as the kernel will see it, in a list; none of one such as /etc, which is not the service's alone."""
-    real = os.path.realpath(path)
-    return [real] if path.startswith("/") and real.count("/") > 1 else []
 
 
 def own_command() -> tuple[str, ...]:
