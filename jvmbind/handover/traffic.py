@@ -87,12 +87,17 @@ class Traffic(NamedTuple):
         if self.closed:
             heard = self.received if self.counted else self.known
             return self.has_asked and heard < _LONG and (bool(self.unread) or self.attention is Attention.NONE)
-        if self._speaks_within(_THINKING):
+        if self._speaks_within(_THINKING) or self._may_have_queued:
             return True
         silent = min(self.sent, self.received)
         if self.segments_in and self.known < self._patience and silent < self._patience / 5:
             return True
         return 0 < self.segments_in <= _FEW and silent < _THINKING
+
+    @property
+    def _may_have_queued(self) -> bool:
+        """Whether it has asked and was never answered: its words may have waited in the queue, for as long as a start took."""
+        return self.counted and 0 < self.segments_in <= _FEW and not self.segments_out and self.known < _LONG
 
     @property
     def _patience(self) -> int:
