@@ -30,6 +30,7 @@ _FLAGS = {
     "security.isolate_network",
 }
 _SEQUENCES = {"env", "java.arguments", "java.script", "java.options", "java.args", "control.allow", "supervise.watchdog.actions"}
+_DEEPEST = 8  # parts of a key; those that there are have four at the most
 _PORTS = "security.connect_ports"
 _TABLES = {"java", "supervise", "control", "security"}
 _NUMBERS = {"supervise.ready_status", "supervise.start_limit", "supervise.standby"}
@@ -111,6 +112,8 @@ def _plain(path: str, name: str, value: object) -> Any:  # noqa: ANN401 - what T
 
     if isinstance(value, bytes | bytearray):
         raise wrong_type(name, "str and not bytes", value)
+    if path.count(".") + path.count("[]") > _DEEPEST:  # it may hold itself
+        raise ArgumentValueError(f"{name}: expected nothing that is nested so deeply", name.partition("[")[0])
     if isinstance(value, os.PathLike):
         text = os.fspath(value)
         return _plain(path, name, text)

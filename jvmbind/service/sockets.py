@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jvmbind.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError, UsageError
+from jvmbind.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError, SystemFailureError, UsageError
 from jvmbind.listen import number_names
 from jvmbind.posix.binding import bind_listeners
 from jvmbind.posix.inherited import describe, inherited_fds, match_inherited
@@ -160,7 +160,15 @@ class Sockets:
 
 def _identified(there: Sequence[tuple[str, int]]) -> Iterator[tuple[ListenSpec, socket.socket]]:
     for name, number in there:
-        sock = socket.socket(fileno=os.dup(number))
+        copy = -1
+        try:
+            copy = os.dup(number)
+            sock = socket.socket(fileno=copy)
+        except OSError as error:
+            if copy >= 0:
+                os.close(copy)
+            msg = f"LISTEN_FDS: descriptor {number} ({name}): {error.strerror}; expected what a service manager passes"
+            raise SystemFailureError(msg) from error
         try:
             spec = describe(name, f"LISTEN_FDS: descriptor {number} ({name})", sock)._replace(inherited=True)
         except ConfigurationError:

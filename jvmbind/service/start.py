@@ -106,6 +106,11 @@ class Start:
             if stream < 0:
                 msg = f"{name}: expected PIPE, DEVNULL, a file or a descriptor, got {stream}"
                 raise ArgumentValueError(msg, name)
+            try:
+                os.fstat(stream)
+            except (OSError, OverflowError):
+                msg = f"{name}: expected PIPE, DEVNULL, a file or an open descriptor, got {stream}"
+                raise ArgumentValueError(msg, name) from None
             self.fds[number] = stream
         else:
             self.fds[number] = stream.fileno()

@@ -62,6 +62,20 @@ def test_wrong_arguments(arguments: dict[str, Any], kind: type[Exception], messa
     assert not re.search(r"\b(array|table)\b|\btrue\b", str(caught.value))
 
 
+@pytest.mark.parametrize("name", ["java", "listen", "supervise", "security", "env", "control"])
+def test_what_holds_itself(name: str) -> None:
+    """A list or mapping that holds itself is refused by the argument's name, wherever it stands."""
+    endless: list[Any] = []
+    endless.append(endless)
+    circle: dict[str, Any] = {}
+    circle["a"] = circle
+    for value in (endless, circle, {"x": endless}):
+        arguments: dict[str, Any] = {"java": JAVA, name: value}
+        with pytest.raises((TypeError, ValueError), match=f"^{name}") as caught:
+            jvmbind.Service(**arguments)
+        assert isinstance(caught.value, jvmbind.ConfigurationError)
+
+
 def test_right_arguments() -> None:
     """Ports are numbers, paths are paths, times are timedeltas, mappings and sequences are of any kind."""
     service = jvmbind.Service(

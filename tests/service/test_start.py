@@ -134,6 +134,8 @@ def _is_zombie(pid: int) -> bool:
         ({"stdin": -7}, ValueError, "stdin: expected PIPE, DEVNULL, a file or a descriptor, got -7"),
         ({"stdout": subprocess.STDOUT}, ValueError, "stdout: expected PIPE"),
         ({"cwd": 5}, TypeError, "cwd: expected a path, got 5 (int)"),
+        ({"stdin": 9999}, ValueError, "stdin: expected PIPE, DEVNULL, a file or an open descriptor, got 9999"),
+        ({"stdout": 10**30}, ValueError, "stdout: expected PIPE, DEVNULL, a file or an open descriptor"),
         ({"environ": ["X=1"]}, TypeError, "environ: expected a mapping"),
         ({"environ": {"X": 1}}, TypeError, "environ['X']: expected a str, got a int"),
         ({"environ": {"X=Y": "1"}}, ValueError, "environ['X=Y']: expected a name without '='"),
