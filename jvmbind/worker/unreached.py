@@ -122,10 +122,11 @@ def below(top: int) -> list[int]:
 def _java(pid: int) -> str | None:
     """Return the executable of a process that is a JVM and was not started on purpose by `jvmbind java`, else "".
 
-    None where nothing is known: it ends, or is closed to this process.
+    None where nothing is known: it ends, is in the middle of an exec, or is closed to this process.
     """
     try:
-        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+        link = os.readlink(f"/proc/{pid}/exe")
+        executable = link.removesuffix(" (deleted)")
         home = home_of(executable)
         if home and os.path.basename(executable) != "java":
             return ""  # keytool and its like
@@ -138,6 +139,8 @@ def _java(pid: int) -> str | None:
                     return ""
         with open(f"/proc/{pid}/environ", "rb") as file:
             environ = file.read()
+        if os.readlink(f"/proc/{pid}/exe") != link:
+            return None  # the libraries are the JVM's, the name is still that of the shell that has become it
     except OSError:
         return None
     return "" if f"{facade.PLAIN}={pid}".encode() in environ.split(b"\0") else executable
