@@ -172,7 +172,7 @@ def _hold(pid: int) -> int:
 
 def _spawn(request: Request, start: Start, passed: Sequence[tuple[str, int]], notify: int) -> int:
     place = _FIRST + len(passed)
-    environ = {name: value for name, value in start.environ.items() if not name.startswith("LISTEN_")}
+    environ = {name: value for name, value in start.of_launcher.items() if not name.startswith("LISTEN_")}
     environ["NOTIFY_SOCKET"] = f"fd:{place + 1}"
     fds = {**start.fds, **{_FIRST + number: fd for number, (_, fd) in enumerate(passed)}, place + 1: notify}
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

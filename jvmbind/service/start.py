@@ -60,7 +60,9 @@ class Start:
         die_with_parent: object = False,
     ) -> None:
         """Open what has to be opened, and check the rest; raises OSError, ArgumentTypeError, ArgumentValueError."""
-        self.environ = environment(environ)
+        self.environ = self.of_launcher = environment(environ)
+        if environ is not None and os.geteuid() == 0:  # the launcher begins as root, and would load what these name
+            self.of_launcher = {name: value for name, value in self.environ.items() if not name.startswith(_OF_THE_LOADER)}
         if cwd is not None and not isinstance(cwd, str | os.PathLike):
             raise ArgumentTypeError(f"cwd: expected a path, got {cwd!r} ({type(cwd).__name__})", "cwd")
         self.cwd = "" if cwd is None else os.path.abspath(os.fsdecode(cwd))
@@ -152,6 +154,4 @@ def environment(environ: object) -> dict[str, str]:
         if not name or "=" in name or "\0" in name + value:
             raise ArgumentValueError(f"environ[{name!r}]: expected a name without '=' and no NUL in either", "environ")
         found[name] = value
-    if os.geteuid() == 0:  # the launcher begins as root, and would load what these name
-        found = {name: value for name, value in found.items() if not name.startswith(_OF_THE_LOADER)}
     return found

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-SOON, LATER = 0.05, 0.25  # seconds from one look to the next, in the first seconds and after; a JVM takes longer to fail
+SOON, LATER = 0.015, 0.25  # seconds from one look to the next, in the first seconds and after; a JVM takes 40 ms to fail
 _FIRST_SECONDS = 20.0
 _LIVES = 2.0  # seconds after which a JVM is no question about a version
 _LOOKED_AT = 512  # processes

@@ -434,6 +434,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(0, 2**31),
     float: st.floats(0.001, 86400),
+    tuple[int, ...] | None: st.none() | st.lists(st.integers(0, 65535)).map(tuple),
     tuple[str, ...]: st.lists(st.text()).map(tuple),
     tuple[tuple[str, str], ...]: st.lists(st.tuples(st.text(), st.text())).map(tuple),
     tuple[ListenSpec, ...]: st.lists(listen_specs(), max_size=4).map(tuple),
