@@ -78,7 +78,7 @@ run_pytest() { # run_pytest LOG ARGUMENTS...
     shift
     # shellcheck disable=SC2016
     env --default-signal=HUP,INT,QUIT,PIPE unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
-        "$python" -I -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -o cache_dir="$logs/cache" \
+        "$python" -I -u -m pytest -c "$checkout/pyproject.toml" --rootdir "$checkout" -o cache_dir="$logs/cache" \
         --continue-on-collection-errors --basetemp="$logs/tmp" "$@" < /dev/null 2>&1 | tee "$log"
     return "${PIPESTATUS[0]}"
 }
