@@ -86,12 +86,12 @@ FAILURES: dict[str, tuple[Callable[[Supervised], object], str]] = {
         f"{ENDED}: exit status 1; {UNBOUND}{PRINTED}IllegalArgumentException: no=such{GOES_ON}",
     ),
     "accepts-nothing": (
-        lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 5"),
-        late("no thread of the application waits for connections"),
+        lambda s: s.configure("deaf=8080", "hang=", more="start_timeout = 12"),
+        late("no thread of the application waits for connections", "12"),
     ),
     "never-healthy": (
-        lambda s: s.configure("http=8080", more="start_timeout = 5\nready = 'http://127.0.0.1:8080/health'\nready_status = 204"),
-        late(r"http://127\.0\.0\.1:8080/health has not answered with status 204"),
+        lambda s: s.configure("http=8080", more="start_timeout = 12\nready = 'http://127.0.0.1:8080/health'\nready_status = 204"),
+        late(r"http://127\.0\.0\.1:8080/health has not answered with status 204", "12"),
     ),
     "binds-another-port": (
         lambda s: s.configure("http=8081", more="start_timeout = 12"),
