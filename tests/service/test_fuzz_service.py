@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.root, pytest.mark.jvm]
 @pytest.mark.jdks(at_least=18)
 def test_fuzz_of_the_python_api(jdk: Jdk) -> None:
     """Random calls of threads, tasks and a signal handler, with crashes between: each answer as documented, nothing left."""
-    command = [sys.executable, "-I", "-W", "error", str(PROGRAM), "24", "7"]
+    command = [sys.executable, "-I", "-W", "error", str(PROGRAM), "72", "7"]
     environ = {**os.environ, "FUZZ_JAVA_HOME": str(jdk.home)}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.splitlines()[-1].startswith("24 sequences, seed 7, ")
+    assert ended.stdout.splitlines()[-1].startswith("72 sequences, seed 7, ")
     assert "compared with the control socket" in ended.stdout

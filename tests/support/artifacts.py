@@ -61,7 +61,8 @@ JARS = {
 }
 
 # Python packages, each in a folder of its own: the versions of JPype that pyproject.toml allows, and one that behaves otherwise.
-PACKAGES = {f"jpype-{version}": f"pypi:JPype1:{version}" for version in ("1.7.0", "1.7.1", "1.4.1")}
+_JPYPES = ("1.7.0", "1.7.1", *(("1.4.1",) if sys.version_info < (3, 12) else ()))  # 1.4 cannot be built for a newer Python
+PACKAGES = {f"jpype-{version}": f"pypi:JPype1:{version}" for version in _JPYPES}
 
 # Projects of examples/ that Maven builds; the folder is named after the version of what they are made with.
 PROJECTS = {"spring-boot": "spring-boot:shop:4.0.7", "spring-boot-starter": "spring-boot-starter:starter:4.0.7-1"}

@@ -47,7 +47,8 @@ _MACHINES = {
 }
 
 # Where version 1 and 2 of control groups are mounted beside each other crun refuses to run: it is shown the second alone.
-_CGROUP = ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', "sh"]
+_SECOND = '[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; exec "$@"'
+_CGROUP = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _SECOND, "sh"]
 
 
 def _kept(name: str, *options: str) -> Path:
