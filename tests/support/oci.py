@@ -47,7 +47,8 @@ _MACHINES = {
 }
 
 # Where version 1 and 2 of control groups are mounted beside each other crun refuses to run: it is shown the second alone.
-_SECOND = '[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; exec "$@"'
+# A runtime gives standard input to the user of the container (fchown(2)), so that must not be the host's /dev/null: an empty pipe.
+_SECOND = '[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup; exec "$@" <<END\nEND\n'
 _CGROUP = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _SECOND, "sh"]
 
 
