@@ -30,7 +30,12 @@ def load(path: str) -> Request:
     Raises ConfigurationError, with the file and the line or key path, and NotPermittedError for a file that somebody
     else could have written, where this process has a privilege.
     """
-    return build(read_file(path), path, absolute(path))
+    return load_open(open_file(path), path)
+
+
+def load_open(fd: int, path: str) -> Request:
+    """Return what an open file asks for, and close it; raises ConfigurationError, as `load` does."""
+    return build(read_text(path, read_data(fd, path)), path, absolute(path))
 
 
 def absolute(path: str) -> str:

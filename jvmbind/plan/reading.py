@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvmbind.config.load import absolute, load, open_file, read_data, read_text
+from jvmbind.config.load import load, load_open, open_file
 from jvmbind.config.request import Request
-from jvmbind.config.schema import build
 from jvmbind.errors import JvmbindError
 from jvmbind.plan.java import understand
 from jvmbind.plan.rights import as_user
@@ -30,12 +29,8 @@ def read_configuration(path: str) -> Request:
     if os.geteuid() != 0:
         return load(path)
     fd = open_file(path)
-
-    def read() -> str:
-        return build(read_text(path, read_data(fd, path)), path, absolute(path)).to_json().decode()
-
     try:
-        return Request.from_json(as_user(NOBODY, read, changes_user=True).encode())
+        return Request.from_json(as_user(NOBODY, lambda: load_open(fd, path).to_json().decode(), changes_user=True).encode())
     finally:
         os.close(fd)
 
