@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.broker_process import Broker
+from support.marks import mark_below
 from support.runner import PLAIN
 
 if TYPE_CHECKING:
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; java has no broker."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.root)
-            item.add_marker(pytest.mark.skipif(PLAIN, reason="java has no broker"))
+    mark_below(Path(__file__).parent, items, pytest.mark.root, pytest.mark.skipif(PLAIN, reason="java has no broker"))
 
 
 @pytest.fixture

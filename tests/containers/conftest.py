@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from support.jdks import compile_java
+from support.marks import mark_below
 from support.needs import need
 from support.oci import RUNTIMES, Container, make_image
 from support.runner import PLAIN, Runner
@@ -19,11 +20,15 @@ APP = Path(__file__).resolve().parents[1] / "supervision" / "java"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; an image is made once, so it is one process's work."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.root, pytest.mark.jvm, pytest.mark.servers, pytest.mark.xdist_group("containers")):
-                item.add_marker(mark)
-            item.add_marker(pytest.mark.skipif(PLAIN, reason="java has no image"))
+    mark_below(
+        Path(__file__).parent,
+        items,
+        pytest.mark.root,
+        pytest.mark.jvm,
+        pytest.mark.servers,
+        pytest.mark.xdist_group("containers"),
+        pytest.mark.skipif(PLAIN, reason="java has no image"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,21 @@ import pytest
 
 from support.artifacts import artifact
 from support.jdks import JAVA_SOURCES, compile_java
+from support.marks import mark_below
 from support.runner import PLAIN
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.root, pytest.mark.jvm, pytest.mark.servers, pytest.mark.timeout(120)):
-                item.add_marker(mark)
-            item.add_marker(pytest.mark.skipif(PLAIN, reason="plain java runs no daemons"))
+    mark_below(
+        Path(__file__).parent,
+        items,
+        pytest.mark.root,
+        pytest.mark.jvm,
+        pytest.mark.servers,
+        pytest.mark.timeout(120),
+        pytest.mark.skipif(PLAIN, reason="plain java runs no daemons"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 
 from support.artifacts import LIBRARIES, artifact
 from support.jdks import JAVA_SOURCES, compile_java
+from support.marks import mark_below
 
 OWN = {"undertow": "UndertowServer.java", "netty42-uring": "UringServer.java"}
 """The mains of the libraries that do not run NettyServer."""
@@ -18,10 +19,7 @@ OWN = {"undertow": "UndertowServer.java", "netty42-uring": "UringServer.java"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder: fetched servers, root, JVMs."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.servers, pytest.mark.root, pytest.mark.jvm, pytest.mark.timeout(240)):
-                item.add_marker(mark)
+    mark_below(Path(__file__).parent, items, pytest.mark.servers, pytest.mark.root, pytest.mark.jvm, pytest.mark.timeout(240))
 
 
 @pytest.fixture(scope="session")

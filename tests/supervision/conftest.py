@@ -19,6 +19,7 @@ import pytest
 from support import procfs
 from support.clients import http_get
 from support.jdks import Jdk, compile_java, tested_jdks, write_jar
+from support.marks import mark_below
 from support.runner import PLAIN, QUICK_JVM, Runner, as_user
 from support.users import SERVICE_USER
 from support.waiting import wait_until
@@ -33,10 +34,9 @@ LOAD = Path(__file__).parent.parent.parent / "benchmarks" / "load.py"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; java has no supervisor to compare with."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.root, pytest.mark.jvm, pytest.mark.skipif(PLAIN, reason="java has no supervisor")):
-                item.add_marker(mark)
+    mark_below(
+        Path(__file__).parent, items, pytest.mark.root, pytest.mark.jvm, pytest.mark.skipif(PLAIN, reason="java has no supervisor")
+    )
 
 
 @pytest.fixture(scope="session")

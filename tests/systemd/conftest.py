@@ -14,6 +14,7 @@ import pytest
 
 from support.jdks import compile_java, tested_jdks
 from support.lab import Lab, missing
+from support.marks import mark_below
 from support.needs import need
 from support.runner import PLAIN
 from support.units import SHOWN, LabNetwork, Unit
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; nothing here has a meaning for plain java."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            # One systemd serves them all: in a parallel run they stay in one process.
-            for mark in (pytest.mark.systemd, pytest.mark.root, pytest.mark.jvm, pytest.mark.xdist_group("systemd")):
-                item.add_marker(mark)
-            item.add_marker(pytest.mark.skipif(PLAIN, reason="java knows no service manager"))
+    # One systemd serves them all: in a parallel run they stay in one process.
+    mark_below(
+        Path(__file__).parent,
+        items,
+        pytest.mark.systemd,
+        pytest.mark.root,
+        pytest.mark.jvm,
+        pytest.mark.xdist_group("systemd"),
+        pytest.mark.skipif(PLAIN, reason="java knows no service manager"),
+    )
 
 
 @pytest.fixture(scope="session")

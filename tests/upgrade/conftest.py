@@ -14,6 +14,7 @@ import pytest
 from supervision.conftest import Supervised, app_jar  # noqa: F401 - a fixture
 
 from support.installed import Installation, build_wheels
+from support.marks import mark_below
 from support.runner import PLAIN, Runner, as_user
 from support.users import SERVICE_USER
 
@@ -22,10 +23,9 @@ NOW, NEXT = "1.0.1", "1.0.2"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; java has no supervisor to compare with."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.root, pytest.mark.jvm, pytest.mark.skipif(PLAIN, reason="java has no supervisor")):
-                item.add_marker(mark)
+    mark_below(
+        Path(__file__).parent, items, pytest.mark.root, pytest.mark.jvm, pytest.mark.skipif(PLAIN, reason="java has no supervisor")
+    )
 
 
 @pytest.fixture(scope="session")

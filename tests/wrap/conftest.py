@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import procfs
+from support.marks import mark_below
 from support.runner import PLAIN, Runner
 from support.service import Service
 from support.users import SERVICE_USER
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder: root, JVMs, no plain java."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for mark in (pytest.mark.root, pytest.mark.jvm, pytest.mark.timeout(240)):
-                item.add_marker(mark)
-            item.add_marker(pytest.mark.skipif(PLAIN, reason="plain java needs no wrapper"))
+    mark_below(
+        Path(__file__).parent,
+        items,
+        pytest.mark.root,
+        pytest.mark.jvm,
+        pytest.mark.timeout(240),
+        pytest.mark.skipif(PLAIN, reason="plain java needs no wrapper"),
+    )
 
 
 @pytest.fixture
