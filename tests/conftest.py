@@ -21,6 +21,7 @@ from support.jdks import JAVA_SOURCES, compile_java, tested_jdks, write_jar
 from support.needs import need
 from support.network import Network
 from support.runner import Runner
+from support.running import Running
 from support.users import SERVICE_USER, User, user
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ hypothesis.settings.load_profile("jvmbind")
 _FAILED = pytest.StashKey[bool]()
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Keep crash tests from writing core files, and the processes of a parallel run out of each other's way."""
+    plugins = session.config.pluginmanager
+    reporter = plugins.get_plugin("terminalreporter")
+    if reporter is not None and plugins.has_plugin("dsession"):
+        plugins.register(Running(reporter))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.pop("PYTHONPATH", None)  # which xdist sets for its own processes alone
