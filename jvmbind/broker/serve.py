@@ -27,6 +27,7 @@ from jvmbind.broker.message import Reply
 from jvmbind.broker.policy import Peer, decide, wanted_by
 from jvmbind.errors import ConfigurationError, JvmbindError, NotPermittedError, printable
 from jvmbind.listen import further_sockets
+from jvmbind.posix.cgroup import groups
 from jvmbind.posix.inherited import inherited_fds
 from jvmbind.posix.overflow import overflow_id
 from jvmbind.posix.passed_files import reading
@@ -267,10 +268,8 @@ def _unit(pid: int) -> str:
 
     Of several the outermost: the names of those below it may be its user's own to choose.
     """
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as lines:
-        words = [word for line in lines for word in line.strip().split("/") if word.endswith((".service", ".scope"))]
-        return f", unit {words[0][:128]}" if words else ""
-    return ""
+    words = [word for group in groups(pid) for word in group.path.split("/") if word.endswith((".service", ".scope"))]
+    return f", unit {words[0][:128]}" if words else ""
 
 
 def _take_listening(path: str, environ: Mapping[str, str]) -> socket.socket:

@@ -26,6 +26,7 @@ from jvmbind.errors import JvmbindError, UsageError, printable
 from jvmbind.plan.reading import read_configuration
 from jvmbind.plan.rights import in_child
 from jvmbind.posix import landlock, seccomp
+from jvmbind.posix.cgroup import groups
 from jvmbind.posix.holder import holder_of
 from jvmbind.root.holder import open_holder
 from jvmbind.spec import ServiceSpec
@@ -143,12 +144,7 @@ def _ports(report: Report) -> Iterator[Finding]:
 
 def _unit_of(pid: str) -> str:
     """Return the system's unit that a process belongs to, "" for none or this user's session."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            paths = [line.rstrip("\n").split(":", 2)[2] for line in file]
-    except (OSError, IndexError):
-        return ""
-    for path in paths:
+    for _, path in groups(pid):
         name = path.rpartition("/")[2]
         if "/system.slice/" in path and name.endswith(".service"):
             return name
@@ -200,22 +196,15 @@ def _try_notification() -> str:
 def _limit(controller: str, name: str, name_of_1: str) -> str | None:
     """Return the least limit of the control groups that this process is in, None for no limit: cgroups(7), versions 1 and 2."""
     found = []
-    try:
-        with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
-            lines = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        return None
-    for number, controllers, path in lines:
-        if number != "0" and controller not in controllers.split(","):
-            continue
-        base, limit = ("/sys/fs/cgroup", name) if number == "0" else (f"/sys/fs/cgroup/{controller}", name_of_1)
-        group = path
-        while True:
-            with contextlib.suppress(OSError, ValueError), open(f"{base}{group.rstrip('/')}/{limit}", encoding="ascii") as file:
+    for group in groups("self"):
+        base, path = group.folder(controller), group.path
+        limit = name_of_1 if group.controllers else name
+        while base:
+            with contextlib.suppress(OSError, ValueError), open(f"{base}{path.rstrip('/')}/{limit}", encoding="ascii") as file:
                 found.append(int(file.read()))
-            if group in {"/", ""}:
+            if path in {"/", ""}:
                 break
-            group = os.path.dirname(group)
+            path = os.path.dirname(path)
     return str(min(found)) if found else None
 
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 from jvmbind.cli.control import ask, find, services
 from jvmbind.config.named import configured
 from jvmbind.errors import PortUnavailableError, SystemFailureError, UsageError, in_words, printable
+from jvmbind.posix.cgroup import groups
 
 _MOMENT = 3.0  # seconds without a word, after which a supervisor counts as silent
 _PROGRAMS = ("/usr/bin/journalctl", "/bin/journalctl")
@@ -80,10 +81,8 @@ def _place(pid: int) -> str:
 
 def _cgroup(pid: int) -> str:
     """Return the place of a process among systemd's groups: of version 2, or of version 1's hierarchy of its own."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-        found = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
-        return found.get("name=systemd") or found.get("") or ""
-    return ""
+    found = dict(groups(pid))
+    return found.get("name=systemd") or found.get("") or ""
 
 
 def unit_of(cgroup: str) -> tuple[str, bool]:

@@ -12,6 +12,7 @@ import signal
 import time
 
 from jvmbind.lifecycle.death import ENDED_WELL
+from jvmbind.posix.cgroup import groups
 from jvmbind.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -76,19 +77,11 @@ def describe(generation: Generation, ended: Ended, now: float, *, told: bool = F
 
 def _oom_kills() -> int:
     """Return how many processes the kernel has killed in our cgroup: memory.events (v2), memory.oom_control (v1)."""
-    try:
-        with open("/proc/self/cgroup", encoding="utf-8") as file:
-            # hierarchy:controllers:path, no controllers for v2
-            paths = {line.split(":", 2)[2].strip(): line.split(":", 2)[1] for line in file}
-    except (OSError, ValueError):
-        return 0
-    for path, controllers in paths.items():
-        root = "/sys/fs/cgroup" if not controllers else "/sys/fs/cgroup/memory" if "memory" in controllers.split(",") else ""
-        if not root:
-            continue
-        for name in ("memory.events", "memory.oom_control"):
+    for group in groups("self"):
+        folder = group.folder("memory")
+        for name in ("memory.events", "memory.oom_control") if folder else ():
             try:
-                with open(f"{root}{path}/{name}", encoding="ascii") as file:
+                with open(f"{folder}{group.path}/{name}", encoding="ascii") as file:
                     counts = dict(line.split() for line in file)
                     return int(counts.get("oom_kill", 0))
             except (OSError, ValueError):

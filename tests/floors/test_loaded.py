@@ -75,7 +75,7 @@ def test_the_broker_loads_what_it_serves_with() -> None:
 
     parts = ["__init__", "files", "message", "policy", "serve"]
     own = {f"jvmbind.broker.{name}" for name in parts} | {"jvmbind.broker", "jvmbind.cli", "jvmbind.cli.broker", "jvmbind.listen"}
-    own |= {f"jvmbind.posix.{name}" for name in ("inherited", "overflow", "passed_files", "user", "writing")} | {
+    own |= {f"jvmbind.posix.{name}" for name in ("cgroup", "inherited", "overflow", "passed_files", "user", "writing")} | {
         "jvmbind.posix",
         *ALLOWED_OWN,
     }
