@@ -77,6 +77,8 @@ if [ -n "$dev" ]; then
     need groff-base zsh fish
     # Containers are run by both runtimes, without an engine; a rolling update has a balancer in front.
     need crun runc haproxy
+    # What the fonts of an image's Java are linked with; Debian 13's JDK only recommends them.
+    need libfreetype6 libharfbuzz0b
     # The compilers of policies; neither makes a policy active on this machine.
     need apparmor checkpolicy semodule-utils
     command -v mvn > /dev/null || need maven

@@ -25,8 +25,8 @@ def _pid_that_answers(supervised: Supervised) -> int:
 
 def test_a_listener_that_is_never_bound(supervised: Supervised) -> None:
     """A service with a declared listener that its application never binds serves again after two crashes, ready or not."""
-    service = supervised.launch("http=8080", listen="'8080', '8443'", more="start_timeout = 1")
-    service.expect("listener '8443' .* was not claimed within 1 s", stream="stderr")
+    service = supervised.launch("http=8080", listen="'8080', '8443'", more="start_timeout = 4")
+    service.expect("listener '8443' .* was not claimed within 4 s", stream="stderr")
     for _ in range(2):
         os.kill(_pid_that_answers(supervised), signal.SIGKILL)
     _pid_that_answers(supervised)

@@ -289,19 +289,24 @@ def test_java_outside_wrap(runner: Runner, jvmbind: list[str], jdk: Jdk) -> None
     assert f"PROPERTY java.home={jdk.home}\n" in service.stdout
 
 
-def test_facade_is_repaired(wrap: Wrap, script: Script, service_user: User, jdk: Jdk) -> None:
+def test_facade_is_repaired(wrap: Wrap, script: Script, service_user: User, workspace: Path, jdk: Jdk) -> None:
     """The Java home that scripts are shown is a private folder of the user, and is put right when it was changed."""
+    cache = workspace / "cache"  # not where the scripts of other tests are shown theirs
+    cache.mkdir()
+    os.chown(cache, service_user.uid, service_user.gid)
+    environment = {"XDG_CACHE_HOME": str(cache)}
     text = "echo HOME $JAVA_HOME; stat -c 'MODE %a %U' $JAVA_HOME; cat $JAVA_HOME/bin/java | md5sum; "
-    first = wrap(jdk, script(text))
+    first = wrap(jdk, script(text), environment=environment)
     assert first.wait() == 0, first.report()
     match = re.search("^HOME (.*)$", first.stdout, re.MULTILINE)
     assert match
     home = Path(match.group(1))
+    assert home.is_relative_to(cache)
     assert f"MODE 700 {service_user.name}" in first.stdout
     (home / "bin" / "java").write_text("#!/bin/sh\necho hijacked\n")
     (home / "lib").unlink()
 
-    second = wrap(jdk, script(text))
+    second = wrap(jdk, script(text), environment=environment)
     assert second.wait() == 0, second.report()
     assert second.stdout == first.stdout
     assert (home / "lib").resolve() == jdk.home / "lib"
