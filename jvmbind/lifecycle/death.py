@@ -14,6 +14,7 @@ from jvmbind.lifecycle.steps import (
     again,
     delay,
     patience,
+    release,
     replace_member,
     shell_status,
     start_timers,
@@ -58,12 +59,16 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
     incoming = state.one(Role.INCOMING)
     if incoming is not None:  # the old generation died during a reload: the new one is all there is
         takes = take_over(spec, state, incoming) if incoming.stage >= Stage.ACCEPTING else (Undrain(incoming.number),)
+        released: tuple[Action, ...] = ()
+        if incoming.waits:
+            state, released = release(state, incoming, rehearse=True)
+            incoming = incoming._replace(waits=False)
         # The time of its start may have ended with the rehearsal; nobody serves beside it any more, so it has that of one alone.
         timers: tuple[Action, ...] = (ClearTimer("settle", incoming.number), ClearTimer("probe", incoming.number))
         timers += start_timers(incoming.number, patience(spec, state))
         # It need not wait at its first bind any more, so a stop that comes now drains it first.
         state = replace_member(state, incoming._replace(stage=max(incoming.stage, Stage.RELEASED)))
-        return state._replace(phase=Phase.STARTING), (*timers, *takes)
+        return state._replace(phase=Phase.STARTING), (*timers, *released, *takes)
     if state.change is not Change.NONE:  # and the old one died before: back to what it ran, as after its own death
         state = state._replace(change=Change.NONE, crashes=state.crashes + 1)
         state, actions = again(spec, state, event.now, delay(spec, state.crashes))

@@ -64,6 +64,13 @@ class LetGo(NamedTuple):
     generation: int
 
 
+class Moved(NamedTuple):
+    """A generation has made room for the next one: it receives no datagrams any more, and shares what is not a listener."""
+
+    now: float
+    generation: int
+
+
 class DrainFailed(NamedTuple):
     """A generation could not be drained, or not on each of its listeners."""
 
@@ -145,6 +152,7 @@ Event = (
     | Drained
     | Left
     | LetGo
+    | Moved
     | DrainFailed
     | UndrainFailed
     | Reload

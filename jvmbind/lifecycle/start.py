@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Probe, Release, Report, ReportChange, SetTimer, Spawn
+from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Probe, Report, ReportChange, SetTimer, Spawn
 from jvmbind.lifecycle.reload import abort_reload, fail_restart
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
     LATE_DUMP_SECONDS,
+    MOVE_SECONDS,
     SETTLE_SECONDS,
     SIGQUIT,
     STANDBY_SECONDS,
@@ -15,6 +16,7 @@ from jvmbind.lifecycle.steps import (
     end_late,
     end_standby,
     probe_seconds,
+    release,
     replace_member,
     start_timers,
     take_over,
@@ -40,14 +42,22 @@ def parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
         return state, ()
     if member.role is Role.INCOMING:
         old = state.one(Role.SERVING)
+        if old is None:
+            return release(state, member, rehearse=False)
         # Datagrams cannot be shared: the old generation stops receiving in the moment in which the new one begins to.
-        step_back = (Drain(old.number, datagrams_only=True),) if old is not None else ()
-        release = Release(member.number, rehearse=old is not None)
-        # With "notify" it may have said that it is ready before it binds.
-        return replace_member(state, member._replace(stage=max(member.stage, Stage.RELEASED))), (*step_back, release)
+        state = replace_member(state, member._replace(stage=max(member.stage, Stage.PARKED), waits=True))
+        return state, (Drain(old.number, datagrams_only=True), SetTimer("move", member.number, MOVE_SECONDS))
     if member.role is not Role.STANDBY:
         return state, ()
     return replace_member(state, member._replace(stage=Stage.PARKED, ready_at=event.now)), (ClearTimer("start", member.number),)
+
+
+def moved(_spec: ServiceSpec, state: State, event: Event) -> Step:
+    """The generation that serves has made room for the next one, which rehearses."""
+    old, incoming = state.one(Role.SERVING), state.one(Role.INCOMING)
+    if old is None or old.number != event.generation or incoming is None or not incoming.waits:
+        return state, ()
+    return release(state, incoming, rehearse=True)
 
 
 def _may_serve(state: State, member: Member) -> bool:

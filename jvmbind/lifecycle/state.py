@@ -58,6 +58,7 @@ class Member(NamedTuple):
     started: float
     ready_at: float = 0.0  # of a standby: when it was parked
     serves: bool = False  # takes clients, on one listener at least
+    waits: bool = False  # of a reload's new generation: at its first bind, for the old one to make room
     let_go: bool = False  # of a reload's old generation: it has idle sockets in the place of its listeners
 
 

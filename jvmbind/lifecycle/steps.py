@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DUMP_SECONDS = 1.0  # between the thread dump of a JVM that does not stop and SIGKILL
 LATE_DUMP_SECONDS = 2.0  # the same, of one that does not get ready
 CLOSE_SECONDS = 2.0  # for the last connections of a drained generation to end after they were half closed
+MOVE_SECONDS = 1.0  # for the old generation of a reload to make room: a program that hangs must not keep the new one waiting
 SETTLE_SECONDS = 1.0  # a new generation that fails so soon after it has begun to accept has not had a client yet
 SLOW_SECONDS = 5.0  # after which a start that is not ready says what it waits for
 PROBE_SECONDS = 5.0  # for a new generation to take the probe while nobody else accepts
@@ -33,7 +34,7 @@ LONGEST_START = 3600.0  # to which starts that are late again and again can leng
 _DOUBLINGS = 16  # 2.0 ** 1024 is no float
 Step = tuple[State, tuple[Action, ...]]
 SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
-START_TIMERS = ("start", "slow", "late", "served", "settle", "probe")
+START_TIMERS = ("start", "slow", "late", "served", "settle", "probe", "move")
 TIMERS = (*START_TIMERS, "drain", "close", "stop", "dump")
 
 
@@ -71,6 +72,14 @@ def spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bo
         return after, (Spawn(number, parked=True), SetTimer("start", number, patience(spec, state)))
     seconds = spec.start_timeout if parked else patience(spec, state)
     return after, (Spawn(number, parked=parked), *start_timers(number, seconds))
+
+
+def release(state: State, member: Member, *, rehearse: bool) -> Step:
+    """Let a generation that waits at its first bind go on."""
+    timer = (ClearTimer("move", member.number),) if member.waits else ()
+    # With "notify" it may have said that it is ready before it binds.
+    state = replace_member(state, member._replace(stage=max(member.stage, Stage.RELEASED), waits=False))
+    return state, (*timer, Release(member.number, rehearse))
 
 
 def start_timers(number: int, seconds: float) -> tuple[Action, ...]:

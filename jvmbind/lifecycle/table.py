@@ -22,6 +22,7 @@ from jvmbind.lifecycle.events import (
     Event,
     Left,
     LetGo,
+    Moved,
     Parked,
     Ready,
     Reload,
@@ -44,7 +45,7 @@ from jvmbind.lifecycle.reload import (
     restart,
     spawn_failed_restarting,
 )
-from jvmbind.lifecycle.start import accepting, parked, ready, serves
+from jvmbind.lifecycle.start import accepting, moved, parked, ready, serves
 from jvmbind.lifecycle.state import Phase, State
 from jvmbind.lifecycle.stop import died_stopping, drained, drained_stopping, left_stopping, spawn_failed_stopping, stop, stop_again
 from jvmbind.lifecycle.timers import ignore, standby_due, timeout, wanted
@@ -64,7 +65,8 @@ def _table() -> dict[tuple[Phase, type], Handler]:
     living: Handlers = {
         Parked: parked, Accepting: accepting, Serves: serves, Ready: ready, Died: died, Timeout: timeout, Drained: drained,
         Left: ignore, Reload: refuse, Restart: restart, Stop: stop, SpawnFailed: spawn_failed,
-        StandbyDue: standby_due, Wanted: ignore, LetGo: let_go, DrainFailed: drain_failed, UndrainFailed: undrain_failed,
+        StandbyDue: standby_due, Wanted: ignore, LetGo: let_go, Moved: moved, DrainFailed: drain_failed,
+        UndrainFailed: undrain_failed,
     }  # fmt: skip
     reloading: Handlers = {**living, Restart: refuse}
     restarting: Handlers = {

@@ -16,6 +16,7 @@ from jvmbind.lifecycle.steps import (
     STANDBY_SECONDS,
     delay,
     fill_standby,
+    release,
     replace_member,
     spawn,
     take_over,
@@ -71,6 +72,9 @@ def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
         return state, take_over(
             spec, state, member
         ) if member.role is Role.INCOMING and Stage.REHEARSED <= member.stage <= Stage.READY else ()
+    if event.name == "move":
+        waits = member.role is Role.INCOMING and member.waits
+        return release(state, member, rehearse=state.one(Role.SERVING) is not None) if waits else (state, ())
     if event.name == "slow":
         return state, (Report("slow", number, SLOW_SECONDS),) if member.role is Role.INCOMING and member.stage < Stage.READY else ()
     if event.name in {"start", "late", "probe"}:

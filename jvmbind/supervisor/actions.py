@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from jvmbind.supervisor.starting import Starter
 
 _DEATHS_KEPT = 100
-_MOVE_PATIENCE = 1.0  # seconds
 _FLUSH_INTERVAL = 0.2  # seconds between two tries to write what the log's reader has had no room for
 _QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while nobody serves
 
@@ -73,9 +72,6 @@ class Actions:
         self.changes = Changes(self)
         self.counts = Counts()
         self.unserved = Unserved(self)
-        self.moving: int | None = None  # a generation that was told to make room for the next
-        self._released: tuple[Generation, wire.Release] | None = None  # the one that waits for that
-        self._move_by = 0.0
         self._next_liveness = self._next_queue = time.monotonic()
         self._timers: dict[tuple[str, int], float] = {}
         self.notifier = Notifier(os.environ)
@@ -131,14 +127,9 @@ class Actions:
                 generation.kill(action.signal, by_key=action.signal in self.keys)
         elif isinstance(action, lifecycle.Release):
             self.counts.released(generation.number)
-            release = wire.Release(int(action.rehearse))
             if generation.would_accept:  # as a standby it may have said so, by the Java API, before it was wanted
                 self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
-            if self.moving is None:
-                generation.say(release)
-            else:  # the old generation first: datagrams must not go to both
-                self._released = generation, release
-                self._move_by = time.monotonic() + _MOVE_PATIENCE
+            generation.say(wire.Release(int(action.rehearse)))
         elif isinstance(action, lifecycle.TellReload):
             generation.say(wire.Reloading())
         elif isinstance(action, lifecycle.Undrain):
@@ -147,9 +138,7 @@ class Actions:
             generation.say(wire.HalfClose(int(action.idle_only)))
         elif isinstance(action, lifecycle.Drain):
             generation.say(wire.Drain(int(action.datagrams_only), int(action.last), int(action.ends)))
-            if action.datagrams_only:
-                self.moving = generation.number
-            elif generation.cannot_say_drained:
+            if generation.cannot_say_drained and not action.datagrams_only:
                 self.events.append(lifecycle.LetGo(time.monotonic(), generation.number))
                 self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
         elif isinstance(action, lifecycle.Probe):
@@ -159,13 +148,6 @@ class Actions:
         why = generation.ask_for_dump()
         if why:
             self.log.warning("%s", why, extra=fields_of("no-dump", generation.number))
-
-    def _moved(self, number: int) -> None:
-        """Release the new generation, once the old one has made room for it (or has died)."""
-        if self.moving == number:
-            released, self.moving, self._released = self._released, None, None
-            if released is not None:
-                released[0].say(released[1])
 
     def _spawn(self, number: int, *, parked: bool) -> None:
         spec, listeners = self.changes.plan(self.spec, self.listeners)
@@ -214,8 +196,6 @@ class Actions:
         if self.probe is not None and self.probe.is_done():
             self.probe = None
             self.events.append(lifecycle.Ready(now, self.probed))
-        if self.moving is not None and self._released is not None and now >= self._move_by:
-            self._moved(self.moving)
         for key, deadline in list(self._timers.items()):
             if now >= deadline:
                 del self._timers[key]
@@ -238,7 +218,6 @@ class Actions:
         """Return the moment (monotonic) of the next timer or message to the manager, None without any."""
         watched = [self._next_liveness] if self._serving() is not None else []
         watched += [self._next_flush] if self.outlet.waits() else []
-        watched += [self._move_by] if self._released is not None else []
         watched += [self._next_queue] if self.phase is lifecycle.Phase.BACKING_OFF else []
         return min((*self._timers.values(), *self.notifier.deadlines(), *watched), default=None)
 
@@ -273,7 +252,7 @@ class Actions:
             self.dump_waits = False
             self._ask_for_dump(generation)
         elif isinstance(message, wire.Moved):
-            self._moved(generation.number)
+            self.events.append(lifecycle.Moved(now, generation.number))
         elif isinstance(message, wire.LetGo):
             self.events.append(lifecycle.LetGo(now, generation.number))
         elif isinstance(message, wire.DrainFailed | wire.UndrainFailed):
@@ -325,7 +304,6 @@ class Actions:
             for line in end_holders(self.own_pids(), (fd for _, fd in self.listeners.values())):
                 self.log.error("generation %d: %s", generation.number, line, extra=fields_of("left-behind", generation.number))
             end_connections(self.listeners.values())
-        self._moved(generation.number)
         if self.probed == generation.number:
             self.end_probe()
         death = describe(generation, ended, time.monotonic(), told=was_told(self, generation.number))
@@ -350,7 +328,6 @@ class Actions:
     def skip(self, seconds: float) -> None:
         """Do not count a time for which this process and the workers were stopped."""
         self._timers = {key: deadline + seconds for key, deadline in self._timers.items()}
-        self._move_by += seconds
         self._next_liveness += seconds
         self._liveness.skip(seconds)
         for generation in self.generations.values():

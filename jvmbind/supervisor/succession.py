@@ -189,9 +189,7 @@ class Succession:
             return f"a {asked.value} is on its way"
         if phase not in {Phase.STARTING, Phase.UP, Phase.BACKING_OFF}:
             return f"the service is {phase.value}"
-        if self._dump is not None:
-            return "a thread dump is being written"
-        return "a generation gives up its listeners" if self._world.moving is not None else ""
+        return "a thread dump is being written" if self._dump is not None else ""
 
     def _waits_for_trial(self) -> bool:
         """Whether the first event waits: it may start a worker, which the version on disk is to do where that is another."""

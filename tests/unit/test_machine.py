@@ -31,6 +31,7 @@ from jvmbind.lifecycle import (
     Left,
     LetGo,
     Member,
+    Moved,
     Parked,
     Phase,
     Probe,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 EVENTS: tuple[type, ...] = typing.get_args(lifecycle.Event)
 ACTIONS: tuple[type, ...] = typing.get_args(lifecycle.Action)
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-TIMERS = ["start", "slow", "late", "served", "settle", "probe", "drain", "close", "stop", "dump", "back-off", "none"]
+TIMERS = ["start", "slow", "late", "served", "settle", "probe", "move", "drain", "close", "stop", "dump", "back-off", "none"]
 
 
 def service(**more: Any) -> ServiceSpec:
@@ -110,7 +111,7 @@ def members(chance: random.Random) -> tuple[Member, ...]:
             chance.choice(stages),
             a_number(chance, 100),
             a_number(chance, 100),
-            chance.random() < 0.5,
+            *(chance.random() < 0.5 for _ in range(3)),
         )
         for number in sorted(chance.sample(range(1, 6), chance.randint(0, 4)))
     )
@@ -181,6 +182,7 @@ class World(RuleBasedStateMachine):
         self.alive: set[int] = set()
         self.must_park: set[int] = set()  # started parked and not released
         self.drained: set[int] = set()
+        self.moving: set[int] = set()  # were told to make room for the next
         self.holding: set[int] = set()  # were given the listeners, and not drained since
         self.failed_changes: set[int] = set()  # generations with which a reload or a restart has failed
         self.probed: set[int] = set()
@@ -250,7 +252,9 @@ class World(RuleBasedStateMachine):
         elif isinstance(action, Release):
             self.must_park.discard(action.generation)
             self.holding |= {action.generation} if not action.rehearse else set()
-        elif isinstance(action, Drain) and not action.datagrams_only:
+        elif isinstance(action, Drain) and action.datagrams_only:
+            self.moving.add(action.generation)
+        elif isinstance(action, Drain):
             self.drained.add(action.generation)
             self.holding.discard(action.generation)
         elif isinstance(action, Undrain):
@@ -282,6 +286,14 @@ class World(RuleBasedStateMachine):
     def parks(self, data: st.DataObject) -> None:
         """Let a worker reach its first bind."""
         self.happen(Parked(self.now, self.a_living_one(data, self.must_park & self.alive)))
+
+    @precondition(lambda self: self.moving & self.alive)
+    @rule(data=st.data())
+    def makes_room(self, data: st.DataObject) -> None:
+        """Let a worker have moved its datagram listeners, however late."""
+        number = self.a_living_one(data, self.moving & self.alive)
+        self.moving.remove(number)
+        self.happen(Moved(self.now, number))
 
     @precondition(lambda self: self.alive - self.must_park)
     @rule(data=st.data())
@@ -463,6 +475,17 @@ class World(RuleBasedStateMachine):
             waits = member.stage is not Stage.PARKED or member.role is not Role.STANDBY
             waits &= member.role is not Role.SERVING or self.state.phase in {Phase.RESTARTING, Phase.STOPPING}
             assert not waits or found & ends or member.number in self.killed, member
+
+    @invariant()
+    def room_is_made_for_one(self) -> None:
+        """Only the next generation waits for room, beside one that serves and for a moment; nobody is left at its first bind."""
+        waiting = [member for member in self.state.members if member.waits and member.stage is not Stage.TERMINATING]
+        if self.state.phase is Phase.RELOADING and not self.exits:
+            assert all(("move", member.number) in self.timers and member.role is Role.INCOMING for member in waiting)
+        elif self.state.phase is not Phase.STOPPING and not self.exits:
+            assert not waiting
+        parked = {one.number for one in self.state.members if one.role is Role.INCOMING and one.stage is Stage.PARKED}
+        assert parked <= {member.number for member in waiting}
 
     @invariant()
     def changes_are_reported(self) -> None:
@@ -797,7 +820,9 @@ def test_reload() -> None:
     spec = service()
     state, _ = step(spec, up(spec), Reload(2.0))
     state, actions = step(spec, state, Parked(3.0, 2))
-    assert actions == (Drain(1, datagrams_only=True), Release(2, rehearse=True))
+    assert actions == (Drain(1, datagrams_only=True), SetTimer("move", 2, steps.MOVE_SECONDS))
+    state, actions = step(spec, state, Moved(3.1, 1))
+    assert actions == (ClearTimer("move", 2), Release(2, rehearse=True))
     state, actions = step(spec, state, Accepting(4.0, 2))
     assert actions == (Probe(2, rehearsal=True),)
     state, actions = step(spec, state, Ready(4.2, 2))
@@ -814,6 +839,46 @@ def test_reload() -> None:
     state, actions = step(spec, state, Died(7.0, 1, 143, 0))
     assert state.phase is Phase.UP
     assert [member.number for member in state.members] == [2]
+
+
+ROOM: dict[str, tuple[lifecycle.Event, Phase]] = {
+    "made": (Moved(3.1, 1), Phase.RELOADING),
+    "late": (Timeout(4.0, "move", 2), Phase.RELOADING),
+    "dead": (Died(3.1, 1, 0, signal.SIGKILL), Phase.STARTING),
+}
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("how", ROOM)
+def test_room_for_the_next(how: str, early: bool) -> None:
+    """What waits at its first bind is released once: when the old one has made room, is late, or has died; also if ready before."""
+    event, phase = ROOM[how]
+    spec = service()
+    state, _ = step(spec, up(spec), Reload(2.0))
+    if early:
+        state, _ = step(spec, state, Accepting(2.5, 2))
+    state, actions = step(spec, state, Parked(3.0, 2))
+    assert not any(isinstance(action, Release) for action in actions)
+
+    state, actions = step(spec, state, event)
+
+    assert [action for action in actions if isinstance(action, Release)] == [Release(2, rehearse=True)]
+    assert state.phase is phase
+    assert step(spec, state, Moved(5.0, 1)) == (state, ())
+    assert step(spec, state, Timeout(5.0, "move", 2)) == (state, ())
+
+
+def test_room_for_nobody() -> None:
+    """A generation that waits for room when its reload is given up is not released any more, however late that room is made."""
+    spec = service()
+    state, _ = step(spec, up(spec), Reload(2.0))
+    state, _ = step(spec, state, Parked(3.0, 2))
+    state, actions = step(spec, state, Timeout(62.0, "start", 2))
+    assert ClearTimer("move", 2) in actions
+
+    assert step(spec, state, Moved(63.0, 1)) == (state, ())
+    state, _ = step(spec, state, Died(64.0, 2, 0, signal.SIGKILL))
+    assert step(spec, state, Moved(65.0, 1)) == (state, ())
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in {Phase.UP, Phase.ENDED}])
@@ -922,7 +987,8 @@ def test_ready_before_the_first_bind() -> None:
     state, _ = step(spec, state, Accepting(3.0, 2))
     state, _ = step(spec, state, Ready(3.1, 2))
 
-    state, actions = step(spec, state, Parked(3.2, 2))
+    state, _ = step(spec, state, Parked(3.2, 2))
+    state, actions = step(spec, state, Moved(3.3, 1))
 
     assert Release(2, rehearse=True) in actions
     assert Undrain(2) in step(spec, state, Timeout(4.1, "settle", 2))[1]
