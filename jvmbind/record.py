@@ -1,4 +1,4 @@
-"""Named tuples, as `typing.NamedTuple` makes them, without `typing`.
+"""Named tuples and `assert_never`, as `typing` has them, without `typing`.
 
 Used by every role as any user; pure. `typing` and what it imports take 1.6 MiB in each process of a service and are most
 of what a worker would load before its JVM; each class of `collections.namedtuple` is text that is compiled. To a type checker these
@@ -13,7 +13,13 @@ from _operator import itemgetter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414 - so it is exported
+    from typing import NoReturn
+    from typing import assert_never as assert_never  # noqa: PLC0414
 else:
+
+    def assert_never(value: object) -> NoReturn:
+        """Raise AssertionError: to a type checker no `value` is left that could come here."""
+        raise AssertionError(value)
 
     class _Fields(type):
         """Turns the annotations of a class into its fields, and the values beside them into their defaults."""

@@ -12,6 +12,7 @@ from jvmbind.lifecycle.actions import (
     Exit,
     HalfClose,
     Kill,
+    Notice,
     Probe,
     Release,
     Report,
@@ -19,6 +20,8 @@ from jvmbind.lifecycle.actions import (
     SetTimer,
     Spawn,
     TellReload,
+    Timer,
+    ToGeneration,
     Undrain,
 )
 from jvmbind.lifecycle.events import (
@@ -61,6 +64,7 @@ __all__ = [
     "LetGo",
     "Member",
     "Moved",
+    "Notice",
     "Parked",
     "Phase",
     "Probe",
@@ -81,6 +85,8 @@ __all__ = [
     "Stop",
     "TellReload",
     "Timeout",
+    "Timer",
+    "ToGeneration",
     "Undrain",
     "UndrainFailed",
     "Wanted",

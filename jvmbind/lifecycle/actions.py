@@ -2,7 +2,42 @@
 
 from __future__ import annotations
 
+import enum
+
 from jvmbind.record import NamedTuple
+
+
+class Timer(enum.StrEnum):
+    """What a moment is waited for; each has one timer, or one for each generation."""
+
+    START = "start"  # it is ready, or waits at its first bind
+    SLOW = "slow"  # a start says what it waits for
+    LATE = "late"  # the same, again and again, of the first start of a service
+    SERVED = "served"  # it has served for a moment
+    SETTLE = "settle"  # a rehearsal has gone well for a moment
+    PROBE = "probe"  # the probe has been served, or the old generation has let go
+    MOVE = "move"  # the old generation of a reload has made room
+    DRAIN = "drain"  # a drained generation has no connection left
+    CLOSE = "close"  # the same, once clients have seen the end of input
+    STOP = "stop"  # it has ended
+    DUMP = "dump"  # its thread dump is written
+    BACK_OFF = "back-off"  # the next start
+    STANDBY = "standby"  # the standby generations are due
+
+
+class Notice(enum.StrEnum):
+    """What there is to be said."""
+
+    READY = "ready"
+    SLOW = "slow"
+    PARTLY = "partly"  # it serves on a part of its listeners
+    BACK_OFF = "back-off"
+    UNCLAIMED = "unclaimed"
+    HANGS = "hangs"
+    DUMP = "dump"
+    ALONE = "alone"  # no standby, as two instances may not be there at once
+    STANDBY_LATE = "standby-late"
+    START_LIMIT = "start-limit"
 
 
 class Spawn(NamedTuple):
@@ -68,7 +103,7 @@ class Kill(NamedTuple):
 class SetTimer(NamedTuple):
     """Report Timeout after `seconds`; replaces an earlier timer of that name and generation."""
 
-    name: str
+    name: Timer
     generation: int
     seconds: float
 
@@ -76,17 +111,14 @@ class SetTimer(NamedTuple):
 class ClearTimer(NamedTuple):
     """Forget a timer."""
 
-    name: str
+    name: Timer
     generation: int
 
 
 class Report(NamedTuple):
-    """Something for the log and the manager.
+    """Something for the log and the manager."""
 
-    ready, slow, partly, back-off, unclaimed, hangs, late, dump, alone, standby-late, start-limit.
-    """
-
-    what: str
+    what: Notice
     generation: int
     seconds: float = 0.0
 
@@ -105,6 +137,5 @@ class Exit(NamedTuple):
     status: int
 
 
-Action = (
-    Spawn | Release | Drain | Undrain | HalfClose | Probe | Kill | SetTimer | ClearTimer | Report | ReportChange | TellReload | Exit
-)
+ToGeneration = Release | Drain | Undrain | TellReload | HalfClose | Probe | Kill
+Action = Spawn | ToGeneration | SetTimer | ClearTimer | Report | ReportChange | Exit

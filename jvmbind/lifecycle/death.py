@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jvmbind.errors import EX_TEMPFAIL
-from jvmbind.lifecycle.actions import Action, ClearTimer, Report, ReportChange, SetTimer, Undrain
+from jvmbind.lifecycle.actions import Action, ClearTimer, Notice, Report, ReportChange, SetTimer, Timer, Undrain
 from jvmbind.lifecycle.events import Died, SpawnFailed
 from jvmbind.lifecycle.reload import keep_old
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
@@ -46,7 +46,7 @@ def died(spec: ServiceSpec, state: State, event: Event) -> Step:
     if member.role is Role.STANDBY:
         healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
         state = state._replace(standby_deaths=1 if healthy else state.standby_deaths + 1)
-        return state, (*gone, SetTimer("standby", 0, delay(spec, state.standby_deaths + 1)))
+        return state, (*gone, SetTimer(Timer.STANDBY, 0, delay(spec, state.standby_deaths + 1)))
     state, actions = lost(spec, state, member, event)
     return state, (*gone, *actions)
 
@@ -64,7 +64,7 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
             state, released = release(state, incoming, rehearse=True)
             incoming = incoming._replace(waits=False)
         # The time of its start may have ended with the rehearsal; nobody serves beside it any more, so it has that of one alone.
-        timers: tuple[Action, ...] = (ClearTimer("settle", incoming.number), ClearTimer("probe", incoming.number))
+        timers: tuple[Action, ...] = (ClearTimer(Timer.SETTLE, incoming.number), ClearTimer(Timer.PROBE, incoming.number))
         timers += start_timers(incoming.number, patience(spec, state))
         # It need not wait at its first bind any more, so a stop that comes now drains it first.
         state = replace_member(state, incoming._replace(stage=max(incoming.stage, Stage.RELEASED)))
@@ -81,7 +81,7 @@ def lost(spec: ServiceSpec, state: State, member: Member, event: Died) -> Step:
         state = state._replace(failed_starts=state.failed_starts + 1)
         if spec.start_limit and state.failed_starts >= spec.start_limit:
             state, actions = leave(spec, state, EX_TEMPFAIL)
-            return state, (Report("start-limit", member.number), *actions)
+            return state, (Report(Notice.START_LIMIT, member.number), *actions)
     healthy = member.ready_at > 0 and event.now - member.ready_at >= spec.backoff_reset
     state = state._replace(crashes=1 if healthy else state.crashes + 1)
     return again(spec, state, event.now, delay(spec, state.crashes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jvmbind.lifecycle.actions import Timer  # noqa: TC001 - the types of the fields are looked at by the tests
 from jvmbind.record import NamedTuple
 
 
@@ -138,7 +139,7 @@ class Timeout(NamedTuple):
     """The time that SetTimer asked for has come."""
 
     now: float
-    name: str
+    name: Timer
     generation: int
 
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, HalfClose, Report, ReportChange, SetTimer, TellReload, Undrain
+from jvmbind.lifecycle.actions import (
+    Action,
+    ClearTimer,
+    Drain,
+    HalfClose,
+    Notice,
+    Report,
+    ReportChange,
+    SetTimer,
+    TellReload,
+    Timer,
+    Undrain,
+)
 from jvmbind.lifecycle.events import Died, Left, Reload, SpawnFailed
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
@@ -48,7 +60,7 @@ def abort_reload(state: State, failure: str, why: str = "") -> Step:
     timers = tuple(ClearTimer(name, incoming.number) for name in START_TIMERS)
     # It may have the listeners already, and must not take what waits in them into its end.
     actions = (Drain(incoming.number), *actions)
-    return state, (Report("dump", incoming.number), *timers, *actions, *end(incoming.number, LATE_DUMP_SECONDS, SIGQUIT))
+    return state, (Report(Notice.DUMP, incoming.number), *timers, *actions, *end(incoming.number, LATE_DUMP_SECONDS, SIGQUIT))
 
 
 def reload(spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -79,7 +91,7 @@ def restart(spec: ServiceSpec, state: State, event: Event) -> Step:
 def _begin_restart(spec: ServiceSpec, state: State, now: float, change: Change) -> Step:
     state = state._replace(phase=Phase.RESTARTING, change=change, owed=True, stop_signal=SIGTERM, late_starts=0)
     state, ends = end_standby(spec, state)
-    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *ends]
+    actions: list[Action] = [ClearTimer(Timer.BACK_OFF, 0), ClearTimer(Timer.STANDBY, 0), *ends]
     for member in state.members:
         actions += [ClearTimer(name, member.number) for name in START_TIMERS]
         if member.role is Role.INCOMING:  # it is the old one now, however far it has come
@@ -90,7 +102,7 @@ def _begin_restart(spec: ServiceSpec, state: State, now: float, change: Change) 
             # A client that keeps its connection may never be idle for long: each is ended on its own.
             actions += [Drain(member.number, ends=True), HalfClose(member.number, idle_only=True)]
             if member.role is Role.SERVING:
-                actions.append(SetTimer("drain", member.number, spec.drain_timeout))
+                actions.append(SetTimer(Timer.DRAIN, member.number, spec.drain_timeout))
     state, more = _next(spec, state, now)
     return state, (*actions, *more)
 
@@ -106,8 +118,8 @@ def left_restarting(_spec: ServiceSpec, state: State, event: Event) -> Step:
     if not isinstance(event, Left) or member is None or member.role is Role.INCOMING or member.stage >= Stage.CLOSING:
         return state, ()
     if event.busy or event.asking:
-        return state, (ClearTimer("close", member.number),)
-    return state, (SetTimer("close", member.number, RESTART_CLOSE_SECONDS),)
+        return state, (ClearTimer(Timer.CLOSE, member.number),)
+    return state, (SetTimer(Timer.CLOSE, member.number, RESTART_CLOSE_SECONDS),)
 
 
 def drained_restarting(spec: ServiceSpec, state: State, event: Event) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Probe, Report, ReportChange, SetTimer, Spawn
+from jvmbind.lifecycle.actions import Action, ClearTimer, Drain, Kill, Notice, Probe, Report, ReportChange, SetTimer, Spawn, Timer
 from jvmbind.lifecycle.reload import abort_reload, fail_restart
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
 from jvmbind.lifecycle.steps import (
@@ -46,10 +46,10 @@ def parked(_spec: ServiceSpec, state: State, event: Event) -> Step:
             return release(state, member, rehearse=False)
         # Datagrams cannot be shared: the old generation stops receiving in the moment in which the new one begins to.
         state = replace_member(state, member._replace(stage=max(member.stage, Stage.PARKED), waits=True))
-        return state, (Drain(old.number, datagrams_only=True), SetTimer("move", member.number, MOVE_SECONDS))
+        return state, (Drain(old.number, datagrams_only=True), SetTimer(Timer.MOVE, member.number, MOVE_SECONDS))
     if member.role is not Role.STANDBY:
         return state, ()
-    return replace_member(state, member._replace(stage=Stage.PARKED, ready_at=event.now)), (ClearTimer("start", member.number),)
+    return replace_member(state, member._replace(stage=Stage.PARKED, ready_at=event.now)), (ClearTimer(Timer.START, member.number),)
 
 
 def moved(_spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -87,7 +87,7 @@ def serves(_spec: ServiceSpec, state: State, event: Event) -> Step:
     if member.serves:
         return state, ()
     state = replace_member(state, member._replace(serves=True))._replace(failed_starts=0)
-    return state, (SetTimer("served", member.number, SETTLE_SECONDS),)
+    return state, (SetTimer(Timer.SERVED, member.number, SETTLE_SECONDS),)
 
 
 def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
@@ -98,28 +98,28 @@ def ready(spec: ServiceSpec, state: State, event: Event) -> Step:
     if member.role is Role.SERVING:
         if member.stage is not Stage.ACCEPTING:
             return state, ()
-        return replace_member(state, member._replace(stage=Stage.READY)), (Report("ready", member.number),)
+        return replace_member(state, member._replace(stage=Stage.READY)), (Report(Notice.READY, member.number),)
     old = state.one(Role.SERVING)
     if old is not None and member.stage is Stage.ACCEPTING:
         state = replace_member(state, member._replace(stage=Stage.REHEARSED))
-        timers = (ClearTimer("start", member.number), ClearTimer("slow", member.number))
-        return state, (*timers, SetTimer("settle", member.number, SETTLE_SECONDS))
+        timers = (ClearTimer(Timer.START, member.number), ClearTimer(Timer.SLOW, member.number))
+        return state, (*timers, SetTimer(Timer.SETTLE, member.number, SETTLE_SECONDS))
     if old is not None and not old.let_go:  # the probe may have reached the old one
         if member.stage is Stage.READY:
             return state, ()
-        wait = SetTimer("probe", member.number, probe_seconds(spec, Stage.READY))
+        wait = SetTimer(Timer.PROBE, member.number, probe_seconds(spec, Stage.READY))
         return replace_member(state, member._replace(stage=Stage.READY)), (wait,)
     actions: list[Action] = []
     if old is not None:
         state = replace_member(state, old._replace(role=Role.DRAINING))
         # Told again, it counts its connections again: it may have said that there are none before this was known.
-        actions += [Drain(old.number, ends=True), SetTimer("drain", old.number, spec.drain_timeout)]
+        actions += [Drain(old.number, ends=True), SetTimer(Timer.DRAIN, old.number, spec.drain_timeout)]
     if state.change is not Change.NONE:
         actions.append(ReportChange(member.number, failure=""))
         state, ends = end_standby(spec, state)
         actions += ends
     state, more = _serve(spec, state, member, Stage.READY, event.now)
-    return state, (*more, *actions, Report("ready", member.number))
+    return state, (*more, *actions, Report(Notice.READY, member.number))
 
 
 def _serve(spec: ServiceSpec, state: State, member: Member, stage: Stage, now: float) -> Step:
@@ -128,10 +128,10 @@ def _serve(spec: ServiceSpec, state: State, member: Member, stage: Stage, now: f
     state = state._replace(phase=Phase.UP, change=Change.NONE, served=True, owed=False, failed_starts=0, late_starts=0)
     state = state._replace(slowest_start=max(state.slowest_start, now - member.started))
     timers = [ClearTimer(name, member.number) for name in START_TIMERS]
-    return state, (*timers, *([SetTimer("standby", 0, STANDBY_SECONDS)] if spec.standby else []))
+    return state, (*timers, *([SetTimer(Timer.STANDBY, 0, STANDBY_SECONDS)] if spec.standby else []))
 
 
-def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, now: float) -> Step:
+def start_timeout(spec: ServiceSpec, state: State, member: Member, name: Timer, now: float) -> Step:
     """A generation is not ready in time.
 
     During a reload the old one keeps serving; after a restart the previous version is started again. The first start of a
@@ -140,25 +140,25 @@ def start_timeout(spec: ServiceSpec, state: State, member: Member, name: str, no
     """
     if member.role is Role.STANDBY and member.stage is Stage.STARTING:
         state = replace_member(state, member._replace(stage=Stage.TERMINATING))
-        reports = (Report("standby-late", member.number, now - member.started), Report("dump", member.number))
+        reports = (Report(Notice.STANDBY_LATE, member.number, now - member.started), Report(Notice.DUMP, member.number))
         return state, (*reports, *end(member.number, LATE_DUMP_SECONDS, SIGQUIT))
     if member.role is not Role.INCOMING or member.stage is Stage.TERMINATING:
         return state, ()
     if state.phase is Phase.RELOADING:
-        seconds = probe_seconds(spec, member.stage) if name == "probe" else spec.start_timeout
-        what = "did not take the probe connection" if name == "probe" else "was not ready"
+        seconds = probe_seconds(spec, member.stage) if name == Timer.PROBE else spec.start_timeout
+        what = "did not take the probe connection" if name == Timer.PROBE else "was not ready"
         if member.stage is Stage.READY:
             what = "was ready, but the old one did not give up its listeners"
         state, actions = abort_reload(state, f"generation {member.number} {what} within {seconds:g} s")
-        return state, (Report("unclaimed", member.number), *actions)
-    if name == "probe":
+        return state, (Report(Notice.UNCLAIMED, member.number), *actions)
+    if name == Timer.PROBE:
         return state, ()
     if state.change is not Change.NONE:
         return fail_restart(state, member, f"generation {member.number} was not ready within {now - member.started:.0f} s")
     if member.serves:
         state, actions = _serve(spec, state, member, member.stage, now)
-        return state, (*actions, Report("unclaimed", member.number), Report("partly", member.number))
+        return state, (*actions, Report(Notice.UNCLAIMED, member.number), Report(Notice.PARTLY, member.number))
     if state.served:
         return end_late(state, member)
-    later = SetTimer("late", member.number, spec.start_timeout)
-    return state, ((Report("unclaimed", member.number), Kill(member.number, SIGQUIT)) if name == "start" else ()) + (later,)
+    told = (Report(Notice.UNCLAIMED, member.number), Kill(member.number, SIGQUIT)) if name == Timer.START else ()
+    return state, (*told, SetTimer(Timer.LATE, member.number, spec.start_timeout))

@@ -7,12 +7,14 @@ from jvmbind.lifecycle.actions import (
     ClearTimer,
     Drain,
     Kill,
+    Notice,
     Probe,
     Release,
     Report,
     ReportChange,
     SetTimer,
     Spawn,
+    Timer,
     Undrain,
 )
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
@@ -34,8 +36,8 @@ LONGEST_START = 3600.0  # to which starts that are late again and again can leng
 _DOUBLINGS = 16  # 2.0 ** 1024 is no float
 Step = tuple[State, tuple[Action, ...]]
 SIGKILL, SIGQUIT, SIGTERM = 9, 3, 15
-START_TIMERS = ("start", "slow", "late", "served", "settle", "probe", "move")
-TIMERS = (*START_TIMERS, "drain", "close", "stop", "dump")
+START_TIMERS = (Timer.START, Timer.SLOW, Timer.LATE, Timer.SERVED, Timer.SETTLE, Timer.PROBE, Timer.MOVE)
+TIMERS = (*START_TIMERS, Timer.DRAIN, Timer.CLOSE, Timer.STOP, Timer.DUMP)
 
 
 def shell_status(status: int, number: int) -> int:
@@ -69,14 +71,14 @@ def spawn(spec: ServiceSpec, state: State, role: Role, now: float, *, parked: bo
     number = state.next_number
     after = replace_member(state._replace(next_number=number + 1), Member(number, role, Stage.STARTING, now))
     if role is Role.STANDBY:
-        return after, (Spawn(number, parked=True), SetTimer("start", number, patience(spec, state)))
+        return after, (Spawn(number, parked=True), SetTimer(Timer.START, number, patience(spec, state)))
     seconds = spec.start_timeout if parked else patience(spec, state)
     return after, (Spawn(number, parked=parked), *start_timers(number, seconds))
 
 
 def release(state: State, member: Member, *, rehearse: bool) -> Step:
     """Let a generation that waits at its first bind go on."""
-    timer = (ClearTimer("move", member.number),) if member.waits else ()
+    timer = (ClearTimer(Timer.MOVE, member.number),) if member.waits else ()
     # With "notify" it may have said that it is ready before it binds.
     state = replace_member(state, member._replace(stage=max(member.stage, Stage.RELEASED), waits=False))
     return state, (*timer, Release(member.number, rehearse))
@@ -84,8 +86,8 @@ def release(state: State, member: Member, *, rehearse: bool) -> Step:
 
 def start_timers(number: int, seconds: float) -> tuple[Action, ...]:
     """Give a start its time; one that has more than a moment says meanwhile what it waits for."""
-    slow = (SetTimer("slow", number, SLOW_SECONDS),) if seconds > SLOW_SECONDS else ()
-    return SetTimer("start", number, seconds), *slow
+    slow = (SetTimer(Timer.SLOW, number, SLOW_SECONDS),) if seconds > SLOW_SECONDS else ()
+    return SetTimer(Timer.START, number, seconds), *slow
 
 
 def fill_standby(spec: ServiceSpec, state: State, now: float) -> Step:
@@ -102,7 +104,7 @@ def end_standby(spec: ServiceSpec, state: State) -> Step:
     actions: tuple[Action, ...] = ()
     for standby in state.all(Role.STANDBY):
         state = replace_member(state, standby._replace(role=Role.DRAINING, stage=Stage.TERMINATING))
-        actions += (ClearTimer("start", standby.number), *end(standby.number, spec.stop_timeout))
+        actions += (ClearTimer(Timer.START, standby.number), *end(standby.number, spec.stop_timeout))
     return state, actions
 
 
@@ -121,25 +123,25 @@ def again(spec: ServiceSpec, state: State, now: float, seconds: float) -> Step:
     if seconds <= 0:
         return spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, now, parked=False)
     state = state._replace(phase=Phase.BACKING_OFF, paused_at=now)
-    return state, (Report("back-off", 0, seconds), SetTimer("back-off", 0, seconds))
+    return state, (Report(Notice.BACK_OFF, 0, seconds), SetTimer(Timer.BACK_OFF, 0, seconds))
 
 
 def end(number: int, seconds: float, signal: int = SIGTERM) -> tuple[Action, ...]:
     """Send a signal; a thread dump after `seconds`, then SIGKILL."""
-    return (Kill(number, signal), SetTimer("dump" if signal == SIGQUIT else "stop", number, seconds))
+    return (Kill(number, signal), SetTimer(Timer.DUMP if signal == SIGQUIT else Timer.STOP, number, seconds))
 
 
 def end_late(state: State, member: Member) -> Step:
     """End a generation that is not ready in time, with a thread dump that shows what it waits for."""
     state = replace_member(state, member._replace(stage=Stage.TERMINATING))._replace(late_starts=state.late_starts + 1)
-    reports = (Report("unclaimed", member.number), Report("dump", member.number))
+    reports = (Report(Notice.UNCLAIMED, member.number), Report(Notice.DUMP, member.number))
     return state, (*reports, *end(member.number, LATE_DUMP_SECONDS, SIGQUIT))
 
 
 def terminate(spec: ServiceSpec, state: State, member: Member, signal: int) -> Step:
     """Tell a generation to end."""
     state = replace_member(state, member._replace(stage=Stage.TERMINATING))
-    timers = (ClearTimer("drain", member.number), ClearTimer("close", member.number))
+    timers = (ClearTimer(Timer.DRAIN, member.number), ClearTimer(Timer.CLOSE, member.number))
     return state, (*timers, *end(member.number, spec.stop_timeout, signal))
 
 
@@ -157,7 +159,7 @@ def take_over(spec: ServiceSpec, state: State, member: Member) -> tuple[Action, 
     old = state.one(Role.SERVING)
     if old is None:
         return Undrain(number), Probe(number)
-    return Drain(old.number), Undrain(number), Probe(number), SetTimer("probe", number, probe_seconds(spec, member.stage))
+    return Drain(old.number), Undrain(number), Probe(number), SetTimer(Timer.PROBE, number, probe_seconds(spec, member.stage))
 
 
 def no_change(state: State) -> tuple[Action, ...]:

@@ -9,6 +9,7 @@ from jvmbind.lifecycle.actions import (
     Exit,
     Kill,
     SetTimer,
+    Timer,
 )
 from jvmbind.lifecycle.events import Died, Event, Left, SpawnFailed, Stop
 from jvmbind.lifecycle.state import Change, Member, Phase, Role, Stage, State
@@ -55,7 +56,7 @@ def stop(spec: ServiceSpec, state: State, event: Event) -> Step:
     state = state._replace(phase=Phase.STOPPING, stop_signal=event.signal)
     if not state.members:
         return state._replace(phase=Phase.ENDED), (Exit(128 + event.signal),)
-    draining = tuple(SetTimer("drain", one.number, spec.stop_drain_timeout) for one in state.members if _may_have_clients(one))
+    draining = tuple(SetTimer(Timer.DRAIN, one.number, spec.stop_drain_timeout) for one in state.members if _may_have_clients(one))
     state, actions = _end_all(spec, state)
     return state, (*actions, *draining)
 
@@ -79,7 +80,7 @@ def _may_have_clients(member: Member) -> bool:
 
 
 def _end_all(spec: ServiceSpec, state: State) -> Step:
-    actions: list[Action] = [ClearTimer("back-off", 0), ClearTimer("standby", 0), *no_change(state)]
+    actions: list[Action] = [ClearTimer(Timer.BACK_OFF, 0), ClearTimer(Timer.STANDBY, 0), *no_change(state)]
     state = state._replace(change=Change.NONE)
     for member in state.members:
         actions += [ClearTimer(name, member.number) for name in START_TIMERS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jvmbind.lifecycle.actions import HalfClose, Kill, Report, SetTimer
+from jvmbind.lifecycle.actions import HalfClose, Kill, Notice, Report, SetTimer, Timer
 from jvmbind.lifecycle.events import Event, StandbyDue, Timeout
 from jvmbind.lifecycle.start import start_timeout
 from jvmbind.lifecycle.state import Phase, Role, Stage, State
@@ -22,9 +22,11 @@ from jvmbind.lifecycle.steps import (
     take_over,
     terminate,
 )
+from jvmbind.record import assert_never
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvmbind.lifecycle.state import Member
     from jvmbind.lifecycle.steps import Step
     from jvmbind.spec import ServiceSpec
 
@@ -39,53 +41,66 @@ def standby_due(spec: ServiceSpec, state: State, event: Event) -> Step:
     if not isinstance(event, StandbyDue) or not spec.standby:
         return state, ()
     if state.phase is Phase.RELOADING:
-        return state, (SetTimer("standby", 0, STANDBY_SECONDS),)
+        return state, (SetTimer(Timer.STANDBY, 0, STANDBY_SECONDS),)
     if state.phase is not Phase.UP:
         return state, ()
     if spec.reload == "auto" and event.alone:
         serving = state.one(Role.SERVING)
-        return state, (Report("alone", serving.number if serving is not None else 0),)
+        return state, (Report(Notice.ALONE, serving.number if serving is not None else 0),)
     return fill_standby(spec, state, event.now)
 
 
 def wanted(spec: ServiceSpec, state: State, event: Event) -> Step:
     """A client waits while nobody serves: the pause before the next start is a short one."""
     pause = min(delay(spec, state.crashes), spec.backoff_waiting)
-    return state, (SetTimer("back-off", 0, max(0.0, state.paused_at + pause - event.now)),)
+    return state, (SetTimer(Timer.BACK_OFF, 0, max(0.0, state.paused_at + pause - event.now)),)
 
 
 def timeout(spec: ServiceSpec, state: State, event: Event) -> Step:
     """A timer has come."""
     if not isinstance(event, Timeout):
         return state, ()
-    number = event.generation
-    member = state.get(number)
-    if event.name == "back-off":
-        if state.phase is not Phase.BACKING_OFF:
-            return state, ()
+    if event.name == Timer.BACK_OFF and state.phase is Phase.BACKING_OFF:
         return spawn(spec, state._replace(phase=Phase.STARTING), Role.INCOMING, event.now, parked=False)
-    if member is None:
-        return state, ()
-    if event.name == "served":
-        return state._replace(served=True), ()
-    if event.name == "settle":
-        return state, take_over(
-            spec, state, member
-        ) if member.role is Role.INCOMING and Stage.REHEARSED <= member.stage <= Stage.READY else ()
-    if event.name == "move":
-        waits = member.role is Role.INCOMING and member.waits
-        return release(state, member, rehearse=state.one(Role.SERVING) is not None) if waits else (state, ())
-    if event.name == "slow":
-        return state, (Report("slow", number, SLOW_SECONDS),) if member.role is Role.INCOMING and member.stage < Stage.READY else ()
-    if event.name in {"start", "late", "probe"}:
-        return start_timeout(spec, state, member, event.name, event.now)
-    if event.name == "drain" and state.phase is Phase.STOPPING and member.stage is not Stage.TERMINATING:
+    member = state.get(event.generation)
+    return _of_member(spec, state, member, event) if member is not None else (state, ())
+
+
+def _of_member(spec: ServiceSpec, state: State, member: Member, event: Timeout) -> Step:  # noqa: RET503 - each timer returns
+    number, incoming = member.number, member.role is Role.INCOMING
+    match event.name:
+        case Timer.SERVED:
+            return state._replace(served=True), ()
+        case Timer.SETTLE:
+            rehearsed = incoming and Stage.REHEARSED <= member.stage <= Stage.READY
+            return state, take_over(spec, state, member) if rehearsed else ()
+        case Timer.MOVE:
+            waits = incoming and member.waits
+            return release(state, member, rehearse=state.one(Role.SERVING) is not None) if waits else (state, ())
+        case Timer.SLOW:
+            return state, (Report(Notice.SLOW, number, SLOW_SECONDS),) if incoming and member.stage < Stage.READY else ()
+        case Timer.START | Timer.LATE | Timer.PROBE:
+            return start_timeout(spec, state, member, event.name, event.now)
+        case Timer.DRAIN:
+            return _drained_too_long(spec, state, member)
+        case Timer.CLOSE:
+            closing = member.stage is not Stage.TERMINATING
+            return terminate(spec, state, member, state.stop_signal or SIGTERM) if closing else (state, ())
+        case Timer.STOP:
+            hangs = Report(Notice.HANGS, number, spec.stop_timeout)
+            return state, (hangs, Kill(number, SIGQUIT), SetTimer(Timer.DUMP, number, DUMP_SECONDS))
+        case Timer.DUMP:
+            return state, (Kill(number, SIGKILL),)
+        case Timer.BACK_OFF | Timer.STANDBY:  # of no generation; the second is reported as StandbyDue
+            return state, ()
+        case unknown:
+            assert_never(unknown)
+
+
+def _drained_too_long(spec: ServiceSpec, state: State, member: Member) -> Step:
+    if state.phase is Phase.STOPPING and member.stage is not Stage.TERMINATING:
         return terminate(spec, state, member, state.stop_signal)
-    if event.name == "drain" and member.stage < Stage.CLOSING:
-        state = replace_member(state, member._replace(stage=Stage.CLOSING))
-        return state, (HalfClose(number), SetTimer("close", number, CLOSE_SECONDS))
-    if event.name == "close" and member.stage is not Stage.TERMINATING:
-        return terminate(spec, state, member, state.stop_signal or SIGTERM)
-    if event.name == "stop":
-        return state, (Report("hangs", number, spec.stop_timeout), Kill(number, SIGQUIT), SetTimer("dump", number, DUMP_SECONDS))
-    return (state, (Kill(number, SIGKILL),)) if event.name == "dump" else (state, ())
+    if member.stage >= Stage.CLOSING:
+        return state, ()
+    state = replace_member(state, member._replace(stage=Stage.CLOSING))
+    return state, (HalfClose(member.number), SetTimer(Timer.CLOSE, member.number, CLOSE_SECONDS))

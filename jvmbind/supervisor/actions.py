@@ -16,6 +16,7 @@ from jvmbind.errors import EX_OSERR, in_words
 from jvmbind.posix import role
 from jvmbind.posix.notify import Notifier
 from jvmbind.posix.writing import Outlet
+from jvmbind.record import assert_never
 from jvmbind.supervisor.changes import Changes
 from jvmbind.supervisor.counts import Counts
 from jvmbind.supervisor.crash import Death, describe
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from jvmbind.supervisor.starting import Starter
 
 _DEATHS_KEPT = 100
+_NOT_YET = {lifecycle.Timer.START, lifecycle.Timer.BACK_OFF}  # it is right that nobody serves
 _FLUSH_INTERVAL = 0.2  # seconds between two tries to write what the log's reader has had no room for
 _QUEUE_INTERVAL = 0.5  # seconds between two looks whether a client waits while nobody serves
 
@@ -73,7 +75,7 @@ class Actions:
         self.counts = Counts()
         self.unserved = Unserved(self)
         self._next_liveness = self._next_queue = time.monotonic()
-        self._timers: dict[tuple[str, int], float] = {}
+        self._timers: dict[tuple[lifecycle.Timer, int], float] = {}
         self.notifier = Notifier(os.environ)
         self.stopping = self.notifier.stopping  # tell the manager that the service ends
         self.environ = role.worker_environ(os.environ)
@@ -98,51 +100,58 @@ class Actions:
 
     def do(self, action: lifecycle.Action) -> None:
         """Carry one action out."""
-        if isinstance(action, lifecycle.Spawn):
-            self._spawn(action.generation, parked=action.parked)
-        elif isinstance(action, lifecycle.SetTimer):
-            self._timers[action.name, action.generation] = time.monotonic() + action.seconds
-        elif isinstance(action, lifecycle.ClearTimer):
-            self._timers.pop((action.name, action.generation), None)
-        elif isinstance(action, lifecycle.Report):
-            report(self, action)
-        elif isinstance(action, lifecycle.ReportChange):
-            self.changes.report(action.generation, action.failure, action.why)
-        elif isinstance(action, lifecycle.Exit):
-            self.status = action.status
-            report_end(self)
-        else:
-            self._do_to(self.generations.get(action.generation), action)
+        match action:
+            case lifecycle.Spawn():
+                self._spawn(action.generation, parked=action.parked)
+            case lifecycle.SetTimer():
+                self._timers[action.name, action.generation] = time.monotonic() + action.seconds
+            case lifecycle.ClearTimer():
+                self._timers.pop((action.name, action.generation), None)
+            case lifecycle.Report():
+                report(self, action)
+            case lifecycle.ReportChange():
+                self.changes.report(action.generation, action.failure, action.why)
+            case lifecycle.Exit():
+                self.status = action.status
+                report_end(self)
+            case _:
+                generation = self.generations.get(action.generation)
+                if generation is not None:
+                    self._do_to(generation, action)
 
-    def _do_to(self, generation: Generation | None, action: lifecycle.Action) -> None:
-        if generation is None:
-            return
-        if isinstance(action, lifecycle.Kill):
-            if action.signal == signal.SIGTERM and self.phase is not lifecycle.Phase.STOPPING and self.spec.reload == "auto":
-                self.alone()  # for the next reload: it may hold by now what it did not hold at the last look
-            report_callbacks(self, generation, action.signal)
-            if action.signal == signal.SIGQUIT:
-                self._ask_for_dump(generation)
-            else:
-                generation.kill(action.signal, by_key=action.signal in self.keys)
-        elif isinstance(action, lifecycle.Release):
-            self.counts.released(generation.number)
-            if generation.would_accept:  # as a standby it may have said so, by the Java API, before it was wanted
-                self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
-            generation.say(wire.Release(int(action.rehearse)))
-        elif isinstance(action, lifecycle.TellReload):
-            generation.say(wire.Reloading())
-        elif isinstance(action, lifecycle.Undrain):
-            generation.say(wire.Undrain())
-        elif isinstance(action, lifecycle.HalfClose):
-            generation.say(wire.HalfClose(int(action.idle_only)))
-        elif isinstance(action, lifecycle.Drain):
-            generation.say(wire.Drain(int(action.datagrams_only), int(action.last), int(action.ends)))
-            if generation.cannot_say_drained and not action.datagrams_only:
-                self.events.append(lifecycle.LetGo(time.monotonic(), generation.number))
-                self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
-        elif isinstance(action, lifecycle.Probe):
-            self.start_probe(generation, rehearsal=action.rehearsal)
+    def _do_to(self, generation: Generation, action: lifecycle.ToGeneration) -> None:
+        match action:
+            case lifecycle.Kill():
+                self._kill(generation, action.signal)
+            case lifecycle.Release():
+                self.counts.released(generation.number)
+                if generation.would_accept:  # as a standby it may have said so, by the Java API, before it was wanted
+                    self.events.append(lifecycle.Accepting(time.monotonic(), generation.number))
+                generation.say(wire.Release(int(action.rehearse)))
+            case lifecycle.TellReload():
+                generation.say(wire.Reloading())
+            case lifecycle.Undrain():
+                generation.say(wire.Undrain())
+            case lifecycle.HalfClose():
+                generation.say(wire.HalfClose(int(action.idle_only)))
+            case lifecycle.Drain():
+                generation.say(wire.Drain(int(action.datagrams_only), int(action.last), int(action.ends)))
+                if generation.cannot_say_drained and not action.datagrams_only:
+                    self.events.append(lifecycle.LetGo(time.monotonic(), generation.number))
+                    self.events.append(lifecycle.Drained(time.monotonic(), generation.number))
+            case lifecycle.Probe():
+                self.start_probe(generation, rehearsal=action.rehearsal)
+            case unknown:
+                assert_never(unknown)
+
+    def _kill(self, generation: Generation, number: int) -> None:
+        if number == signal.SIGTERM and self.phase is not lifecycle.Phase.STOPPING and self.spec.reload == "auto":
+            self.alone()  # for the next reload: it may hold by now what it did not hold at the last look
+        report_callbacks(self, generation, number)
+        if number == signal.SIGQUIT:
+            self._ask_for_dump(generation)
+        else:
+            generation.kill(number, by_key=number in self.keys)
 
     def _ask_for_dump(self, generation: Generation) -> None:
         why = generation.ask_for_dump()
@@ -192,14 +201,14 @@ class Actions:
         serving = self._serving()
         self.notifier.healthy = serving is None or not self._liveness.is_given_up(serving.number)
         # Once the start time-out has passed it is the manager's turn to give up.
-        self.notifier.keep_alive(starting=any(name in {"start", "back-off"} for name, _ in self._timers))
+        self.notifier.keep_alive(starting=any(name in _NOT_YET for name, _ in self._timers))
         if self.probe is not None and self.probe.is_done():
             self.probe = None
             self.events.append(lifecycle.Ready(now, self.probed))
         for key, deadline in list(self._timers.items()):
             if now >= deadline:
                 del self._timers[key]
-                if key[0] == "standby":
+                if key[0] == lifecycle.Timer.STANDBY:
                     self.events.append(lifecycle.StandbyDue(now, self.alone() if self.planned_spec.reload == "auto" else ""))
                 else:
                     self.events.append(lifecycle.Timeout(now, *key))
@@ -351,7 +360,7 @@ class Actions:
         running = [one for one in self.generations.values() if one.main_runs]
         return [one for one in running if one.claimed] or running
 
-    def left(self, timer: str, number: int) -> float | None:
+    def left(self, timer: lifecycle.Timer, number: int) -> float | None:
         """Return the seconds until a timer, None where it is not set."""
         deadline = self._timers.get((timer, number))
         return None if deadline is None else max(0.0, deadline - time.monotonic())

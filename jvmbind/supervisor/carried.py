@@ -31,7 +31,7 @@ _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(Counter, bytearray, ServiceSpec, ListenSpec, Death, Peer, Queue, Message, lifecycle.State, lifecycle.Member),
-        *(lifecycle.Phase, lifecycle.Role, lifecycle.Stage, lifecycle.Change),
+        *(lifecycle.Phase, lifecycle.Role, lifecycle.Stage, lifecycle.Change, lifecycle.Timer),
         *(value for value in vars(lifecycle).values() if isinstance(value, type) and issubclass(value, tuple)),
     )
 }

@@ -16,6 +16,7 @@ import os
 import socket
 import time
 
+from jvmbind.lifecycle import Timer
 from jvmbind.supervisor.control import COMMANDS
 from jvmbind.supervisor.waiting import not_ready, waits_for
 
@@ -141,7 +142,7 @@ class Program:
             "ready": not why,
             "not_ready": why,
             "waits_for": waits_for(world, state),
-            "back_off": world.left("back-off", 0),
+            "back_off": world.left(Timer.BACK_OFF, 0),
             "generation": world.serving,
             **more,
         }

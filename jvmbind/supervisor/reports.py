@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import signal
 
-from jvmbind.lifecycle import Phase
+from jvmbind.lifecycle import Notice, Phase
 from jvmbind.lifecycle.death import ENDED_WELL
+from jvmbind.record import assert_never
 from jvmbind.supervisor.log import fields_of
 from jvmbind.supervisor.reasons import lacks, with_hint
 
@@ -25,30 +26,34 @@ def report(world: Actions, said: Report) -> None:
     number = said.generation
     fields = fields_of(said.what, number)
     generation = world.generations.get(number)
-    if said.what == "ready":
-        _report_ready(world, generation, number)
-    elif said.what == "slow" and generation is not None:
-        why = lacks(generation, probed=world.probed == number)
-        world.log.info("generation %d is not ready after %g s: %s", number, said.seconds, why, extra=fields)
-    elif said.what == "partly":
-        _report_partly(world, generation, number)
-    elif said.what == "back-off":
-        world.log.info("the next generation starts in %.1f s; the listeners stay bound", said.seconds, extra=fields)
-    elif said.what == "unclaimed":
-        report_unclaimed(world, generation)
-    elif said.what == "hangs":
-        text = "generation %d has not stopped after %g s; thread dump, then SIGKILL"
-        world.log.warning(text, number, said.seconds, extra=fields)
-    elif said.what == "dump":
-        world.log.warning("thread dump of generation %d, then SIGKILL", number, extra=fields)
-    elif said.what == "alone":
-        text = "no standby is started: %s; set reload = 'overlap' if two instances may run at once"
-        world.log.warning(text, world.alone(), extra=fields)
-    elif said.what == "standby-late":
-        text = "standby generation %d has not reached its first bind of a listener within %.0f s"
-        world.log.warning(text, number, said.seconds, extra=fields)
-    elif said.what == "start-limit":
-        world.log.error("%d starts in a row failed; giving up", world.spec.start_limit, extra=fields)
+    match said.what:
+        case Notice.READY:
+            _report_ready(world, generation, number)
+        case Notice.SLOW:
+            if generation is not None:
+                why = lacks(generation, probed=world.probed == number)
+                world.log.info("generation %d is not ready after %g s: %s", number, said.seconds, why, extra=fields)
+        case Notice.PARTLY:
+            _report_partly(world, generation, number)
+        case Notice.BACK_OFF:
+            world.log.info("the next generation starts in %.1f s; the listeners stay bound", said.seconds, extra=fields)
+        case Notice.UNCLAIMED:
+            report_unclaimed(world, generation)
+        case Notice.HANGS:
+            text = "generation %d has not stopped after %g s; thread dump, then SIGKILL"
+            world.log.warning(text, number, said.seconds, extra=fields)
+        case Notice.DUMP:
+            world.log.warning("thread dump of generation %d, then SIGKILL", number, extra=fields)
+        case Notice.ALONE:
+            text = "no standby is started: %s; set reload = 'overlap' if two instances may run at once"
+            world.log.warning(text, world.alone(), extra=fields)
+        case Notice.STANDBY_LATE:
+            text = "standby generation %d has not reached its first bind of a listener within %.0f s"
+            world.log.warning(text, number, said.seconds, extra=fields)
+        case Notice.START_LIMIT:
+            world.log.error("%d starts in a row failed; giving up", world.spec.start_limit, extra=fields)
+        case unknown:
+            assert_never(unknown)
 
 
 def _report_ready(world: Actions, generation: Generation | None, number: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from jvmbind.lifecycle import Timer
 from jvmbind.posix.listening import accept_queue, dropped, is_listening
 from jvmbind.posix.process import children
 from jvmbind.supervisor.waiting import member_lacks, member_waits_for, not_ready, waits_for
@@ -64,7 +65,7 @@ def status_of(world: Actions, state: State, looks: dict[int, Looks]) -> dict[str
         "reload": world.changes.last,
         "counts": world.counts.as_json(),
         "waits_for": waits_for(world, state),
-        "back_off": world.left("back-off", 0),
+        "back_off": world.left(Timer.BACK_OFF, 0),
     }
 
 

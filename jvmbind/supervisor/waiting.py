@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import select
 
-from jvmbind.lifecycle import Phase, Role, Stage
+from jvmbind.lifecycle import Phase, Role, Stage, Timer
 from jvmbind.posix.listening import TCP_ESTABLISHED, tcp_rows
 from jvmbind.supervisor.reasons import lacks
 
@@ -37,7 +37,7 @@ def client_waits(listeners: Iterable[tuple[ListenSpec, int]]) -> bool:
 def waits_for(world: Actions, state: State) -> str:
     """Return what the service waits for on its way to another state, "" where it is in none."""
     if state.phase is Phase.BACKING_OFF:
-        return f"for the pause before the next start{_left(world, 'back-off', 0)}"
+        return f"for the pause before the next start{_left(world, Timer.BACK_OFF, 0)}"
     found = [text for member in state.members if (text := member_waits_for(world, member, state.phase))]
     return "; ".join(found)
 
@@ -69,18 +69,17 @@ def member_waits_for(world: Actions, member: Member, phase: Phase) -> str:
         return ""
     who = f"for generation {member.number}"
     if member.stage is Stage.TERMINATING:
-        dump = _left(world, "stop", member.number) or _left(world, "dump", member.number)
+        dump = _left(world, Timer.STOP, member.number) or _left(world, Timer.DUMP, member.number)
         return f"{who} to end{dump}"
     if member.role is Role.INCOMING and phase is not Phase.STOPPING:
-        return (
-            f"{who} to get ready: {lacks(generation, probed=world.probed == member.number)}{_left(world, 'start', member.number)}"
-        )
+        left = _left(world, Timer.START, member.number)
+        return f"{who} to get ready: {lacks(generation, probed=world.probed == member.number)}{left}"
     if member.role is Role.DRAINING or phase in {Phase.STOPPING, Phase.RESTARTING}:
         total, busy = generation.connections
-        closes = _left(world, "close", member.number)
+        closes = _left(world, Timer.CLOSE, member.number)
         if closes:
             return f"{who}: {_count(total, 'connection')} to be closed{closes}"
-        left = _left(world, "drain", member.number)
+        left = _left(world, Timer.DRAIN, member.number)
         if generation.callbacks:
             return f"{who}: its onDrain callbacks, {_count(total, 'connection')}{left}"
         return f"{who}: {_count(busy, 'connection')} in the middle of an answer" + (
@@ -93,6 +92,6 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _left(world: Actions, timer: str, number: int) -> str:
+def _left(world: Actions, timer: Timer, number: int) -> str:
     left = world.left(timer, number)
     return "" if left is None else f", {left:.0f} s left"

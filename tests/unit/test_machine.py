@@ -32,6 +32,7 @@ from jvmbind.lifecycle import (
     LetGo,
     Member,
     Moved,
+    Notice,
     Parked,
     Phase,
     Probe,
@@ -50,6 +51,7 @@ from jvmbind.lifecycle import (
     State,
     Stop,
     Timeout,
+    Timer,
     Undrain,
     UndrainFailed,
     Wanted,
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
 EVENTS: tuple[type, ...] = typing.get_args(lifecycle.Event)
 ACTIONS: tuple[type, ...] = typing.get_args(lifecycle.Action)
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-TIMERS = ["start", "slow", "late", "served", "settle", "probe", "move", "drain", "close", "stop", "dump", "back-off", "none"]
+TIMERS = list(Timer)
 
 
 def service(**more: Any) -> ServiceSpec:
@@ -187,7 +189,7 @@ class World(RuleBasedStateMachine):
         self.failed_changes: set[int] = set()  # generations with which a reload or a restart has failed
         self.probed: set[int] = set()
         self.killed: set[int] = set()
-        self.timers: dict[tuple[str, int], float] = {}
+        self.timers: dict[tuple[Timer, int], float] = {}
         self.asked = 0
         self.reports = 0
 
@@ -270,7 +272,7 @@ class World(RuleBasedStateMachine):
         first = min(self.timers.values())
         key = data.draw(st.sampled_from(sorted(key for key, when in self.timers.items() if when == first)))
         self.now = max(self.now, self.timers.pop(key))
-        if key[0] == "standby":
+        if key[0] is Timer.STANDBY:
             self.happen(StandbyDue(self.now, data.draw(st.sampled_from(["", "generation 1 has /a locked"]))))
         else:
             self.happen(Timeout(self.now, *key))
@@ -316,10 +318,10 @@ class World(RuleBasedStateMachine):
     @rule()
     def is_wanted(self) -> None:
         """Let a client wait while nobody serves."""
-        before = self.timers["back-off", 0]
+        before = self.timers[Timer.BACK_OFF, 0]
         self.happen(Wanted(self.now))
-        assert self.timers["back-off", 0] <= before, "a client never lengthens the pause"
-        assert self.timers["back-off", 0] <= max(self.now, self.state.paused_at + self.spec.backoff_waiting)
+        assert self.timers[Timer.BACK_OFF, 0] <= before, "a client never lengthens the pause"
+        assert self.timers[Timer.BACK_OFF, 0] <= max(self.now, self.state.paused_at + self.spec.backoff_waiting)
 
     @precondition(lambda self: self.probed & self.alive)
     @rule(data=st.data())
@@ -445,7 +447,7 @@ class World(RuleBasedStateMachine):
         if self.begun and self.state.phase not in {Phase.STOPPING, Phase.ENDED}:
             coming = self.state.one(Role.SERVING) or self.state.one(Role.INCOMING)
             old_ends = self.state.phase is Phase.RESTARTING and self.alive
-            assert coming or ("back-off", 0) in self.timers or old_ends
+            assert coming or (Timer.BACK_OFF, 0) in self.timers or old_ends
 
     @invariant()
     def who_serves_has_the_listeners(self) -> None:
@@ -465,13 +467,14 @@ class World(RuleBasedStateMachine):
         """Nothing is waited for that may never come, but for a serving generation: a timer ends each wait, or SIGKILL was sent."""
         for member in self.state.members if not self.exits else ():
             found = {name for name, number in self.timers if number == member.number}
-            ends = {"drain", "close"}
+            ends = {Timer.DRAIN, Timer.CLOSE}
             if member.stage is Stage.TERMINATING:
-                ends = {"stop", "dump"}
+                ends = {Timer.STOP, Timer.DUMP}
             elif member.role is Role.INCOMING and self.state.phase is not Phase.STOPPING:
-                ends = {"start", "settle", "probe"} if self.state.phase is Phase.RELOADING else {"start", "late"}
+                rehearses = self.state.phase is Phase.RELOADING
+                ends = {Timer.START, Timer.SETTLE, Timer.PROBE} if rehearses else {Timer.START, Timer.LATE}
             elif member.role is Role.STANDBY:
-                ends = {"start"}
+                ends = {Timer.START}
             waits = member.stage is not Stage.PARKED or member.role is not Role.STANDBY
             waits &= member.role is not Role.SERVING or self.state.phase in {Phase.RESTARTING, Phase.STOPPING}
             assert not waits or found & ends or member.number in self.killed, member
@@ -481,7 +484,7 @@ class World(RuleBasedStateMachine):
         """Only the next generation waits for room, beside one that serves and for a moment; nobody is left at its first bind."""
         waiting = [member for member in self.state.members if member.waits and member.stage is not Stage.TERMINATING]
         if self.state.phase is Phase.RELOADING and not self.exits:
-            assert all(("move", member.number) in self.timers and member.role is Role.INCOMING for member in waiting)
+            assert all((Timer.MOVE, member.number) in self.timers and member.role is Role.INCOMING for member in waiting)
         elif self.state.phase is not Phase.STOPPING and not self.exits:
             assert not waiting
         parked = {one.number for one in self.state.members if one.role is Role.INCOMING and one.stage is Stage.PARKED}
@@ -509,7 +512,7 @@ def up(spec: ServiceSpec, now: float = 1.0) -> State:
 
 def pauses(actions: Iterable[lifecycle.Action]) -> list[float]:
     """Return the seconds of each back-off that is asked for."""
-    return [action.seconds for action in actions if isinstance(action, SetTimer) and action.name == "back-off"]
+    return [action.seconds for action in actions if isinstance(action, SetTimer) and action.name is Timer.BACK_OFF]
 
 
 def kills(actions: Iterable[lifecycle.Action]) -> list[int]:
@@ -539,7 +542,7 @@ def test_back_off_doubles_to_its_maximum() -> None:
         now += pause
         if pause:
             assert state.phase is Phase.BACKING_OFF
-            state, actions = step(spec, state, Timeout(now, "back-off", 0))
+            state, actions = step(spec, state, Timeout(now, Timer.BACK_OFF, 0))
         assert Spawn(state.next_number - 1, parked=False) in actions
         state = serve_again(spec, state, now)
     assert seen == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0]
@@ -563,7 +566,7 @@ def deaths(spec: ServiceSpec, lives: Iterable[tuple[float, float]], *, wanted: b
             pause = min(pause, *(action.seconds for action in actions if isinstance(action, SetTimer)))
         now += pause
         if pause:
-            state, _ = step(spec, state, Timeout(now, "back-off", 0))
+            state, _ = step(spec, state, Timeout(now, Timer.BACK_OFF, 0))
         found.append(pause)
     return found
 
@@ -634,11 +637,11 @@ def test_stop_sequence(number: int) -> None:
     assert kills(actions) == []
     state, actions = step(spec, state, Left(3.0, 1, busy=0, asking=1))
     assert kills(actions) == [number]
-    assert SetTimer("stop", 1, spec.stop_timeout) in actions
-    state, actions = step(spec, state, Timeout(33.0, "stop", 1))
+    assert SetTimer(Timer.STOP, 1, spec.stop_timeout) in actions
+    state, actions = step(spec, state, Timeout(33.0, Timer.STOP, 1))
     assert kills(actions) == [signal.SIGQUIT]
-    assert SetTimer("dump", 1, steps.DUMP_SECONDS) in actions
-    state, actions = step(spec, state, Timeout(34.0, "dump", 1))
+    assert SetTimer(Timer.DUMP, 1, steps.DUMP_SECONDS) in actions
+    state, actions = step(spec, state, Timeout(34.0, Timer.DUMP, 1))
     assert kills(actions) == [signal.SIGKILL]
     state, actions = step(spec, state, Died(34.0, 1, 0, signal.SIGKILL))
     assert actions == (Exit(137),)
@@ -649,8 +652,8 @@ def test_stop_waits_no_longer_than_its_own_drain_timeout() -> None:
     """A stop gives the answers that are being made a time of its own, which is not that of a reload; then it sends the signal."""
     spec = service()._replace(stop_drain_timeout=3.0)
     state, actions = step(spec, up(spec), Stop(2.0, signal.SIGTERM))
-    assert SetTimer("drain", 1, 3.0) in actions
-    _, actions = step(spec, state, Timeout(5.0, "drain", 1))
+    assert SetTimer(Timer.DRAIN, 1, 3.0) in actions
+    _, actions = step(spec, state, Timeout(5.0, Timer.DRAIN, 1))
     assert kills(actions) == [signal.SIGTERM]
 
 
@@ -730,7 +733,7 @@ def test_failed_starts_end_with_their_own_status() -> None:
         now += 100
         state, actions = step(spec, state, Died(now, state.next_number - 1, 0, signal.SIGSEGV))
         if state.phase is Phase.BACKING_OFF:
-            state, _ = step(spec, state, Timeout(now, "back-off", 0))
+            state, _ = step(spec, state, Timeout(now, Timer.BACK_OFF, 0))
         elif state.phase is Phase.ENDED:
             assert Exit(75) in actions
     assert starts == 3
@@ -752,11 +755,11 @@ def test_start_timeout_reports_and_waits() -> None:
     """The start time-out has the unclaimed listeners reported with a thread dump; it ends nothing: slow is no failure."""
     spec = service()
     state, actions = begin(spec, 1.0)
-    assert actions[:2] == (Spawn(1, parked=False), SetTimer("start", 1, spec.start_timeout))
+    assert actions[:2] == (Spawn(1, parked=False), SetTimer(Timer.START, 1, spec.start_timeout))
 
-    after, actions = step(spec, state, Timeout(61.0, "start", 1))
+    after, actions = step(spec, state, Timeout(61.0, Timer.START, 1))
 
-    assert actions == (lifecycle.Report("unclaimed", 1), Kill(1, signal.SIGQUIT), SetTimer("late", 1, spec.start_timeout))
+    assert actions == (lifecycle.Report(Notice.UNCLAIMED, 1), Kill(1, signal.SIGQUIT), SetTimer(Timer.LATE, 1, spec.start_timeout))
     assert after == state
 
 
@@ -771,24 +774,24 @@ def test_a_slow_start_says_so_once(seconds: float) -> None:
     released, by_standby = step(spec, waiting, Died(4.0, 1, 0, signal.SIGKILL))
 
     for state, number, actions in ((first, 1, begun), (reload, 2, begun_by_reload), (released, 2, by_standby)):
-        slow = SetTimer("slow", number, steps.SLOW_SECONDS)
+        slow = SetTimer(Timer.SLOW, number, steps.SLOW_SECONDS)
         assert (slow in actions) == (seconds > steps.SLOW_SECONDS)
-        after, said = step(spec, state, Timeout(10.0, "slow", number))
-        assert (after, said) == (state, (lifecycle.Report("slow", number, steps.SLOW_SECONDS),))
-    assert step(spec, up(spec), Timeout(10.0, "slow", 1))[1] == ()
+        after, said = step(spec, state, Timeout(10.0, Timer.SLOW, number))
+        assert (after, said) == (state, (lifecycle.Report(Notice.SLOW, number, steps.SLOW_SECONDS),))
+    assert step(spec, up(spec), Timeout(10.0, Timer.SLOW, 1))[1] == ()
 
 
-REHEARSED: list[lifecycle.Event] = [Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), Timeout(4.3, "settle", 2)]
+REHEARSED: list[lifecycle.Event] = [Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), Timeout(4.3, Timer.SETTLE, 2)]
 FAILURES: dict[str, list[lifecycle.Event]] = {
     "dies before its first bind": [Died(3.0, 2, 1, 0)],
     "dies parked": [Parked(3.0, 2), Died(4.0, 2, 1, 0)],
     "dies while it is probed": [Parked(3.0, 2), Accepting(4.0, 2), Died(5.0, 2, 0, 9)],
     "cannot be started": [SpawnFailed(3.0, 2, 71)],
-    "is not ready in time": [Timeout(62.0, "start", 2)],
-    "does not take the probe": [Parked(3.0, 2), Accepting(4.0, 2), Timeout(9.0, "probe", 2)],
+    "is not ready in time": [Timeout(62.0, Timer.START, 2)],
+    "does not take the probe": [Parked(3.0, 2), Accepting(4.0, 2), Timeout(9.0, Timer.PROBE, 2)],
     "gets no listener": [*REHEARSED, UndrainFailed(4.5, 2, "Too many open files")],
     "finds the old one with its listeners": [*REHEARSED, Ready(4.4, 2), DrainFailed(4.5, 1, "Too many open files")],
-    "finds the old one silent": [*REHEARSED, Ready(4.4, 2), Timeout(9.0, "probe", 2)],
+    "finds the old one silent": [*REHEARSED, Ready(4.4, 2), Timeout(9.0, Timer.PROBE, 2)],
     "cannot share datagrams with the old one": [Parked(3.0, 2), DrainFailed(3.1, 1, "Too many open files")],
 }
 
@@ -820,19 +823,19 @@ def test_reload() -> None:
     spec = service()
     state, _ = step(spec, up(spec), Reload(2.0))
     state, actions = step(spec, state, Parked(3.0, 2))
-    assert actions == (Drain(1, datagrams_only=True), SetTimer("move", 2, steps.MOVE_SECONDS))
+    assert actions == (Drain(1, datagrams_only=True), SetTimer(Timer.MOVE, 2, steps.MOVE_SECONDS))
     state, actions = step(spec, state, Moved(3.1, 1))
-    assert actions == (ClearTimer("move", 2), Release(2, rehearse=True))
+    assert actions == (ClearTimer(Timer.MOVE, 2), Release(2, rehearse=True))
     state, actions = step(spec, state, Accepting(4.0, 2))
     assert actions == (Probe(2, rehearsal=True),)
     state, actions = step(spec, state, Ready(4.2, 2))
-    assert actions == (ClearTimer("start", 2), ClearTimer("slow", 2), SetTimer("settle", 2, steps.SETTLE_SECONDS))
-    state, actions = step(spec, state, Timeout(4.5, "settle", 2))
+    assert actions == (ClearTimer(Timer.START, 2), ClearTimer(Timer.SLOW, 2), SetTimer(Timer.SETTLE, 2, steps.SETTLE_SECONDS))
+    state, actions = step(spec, state, Timeout(4.5, Timer.SETTLE, 2))
     assert actions[:3] == (Drain(1), Undrain(2), Probe(2))
     state, _ = step(spec, state, LetGo(4.6, 1))
     state, actions = step(spec, state, Ready(5.0, 2))
     assert ReportChange(2, failure="") in actions
-    assert SetTimer("drain", 1, spec.drain_timeout) in actions
+    assert SetTimer(Timer.DRAIN, 1, spec.drain_timeout) in actions
     assert kills(actions) == []
     state, actions = step(spec, state, Drained(6.0, 1))
     assert kills(actions) == [signal.SIGTERM]
@@ -843,7 +846,7 @@ def test_reload() -> None:
 
 ROOM: dict[str, tuple[lifecycle.Event, Phase]] = {
     "made": (Moved(3.1, 1), Phase.RELOADING),
-    "late": (Timeout(4.0, "move", 2), Phase.RELOADING),
+    "late": (Timeout(4.0, Timer.MOVE, 2), Phase.RELOADING),
     "dead": (Died(3.1, 1, 0, signal.SIGKILL), Phase.STARTING),
 }
 
@@ -865,7 +868,7 @@ def test_room_for_the_next(how: str, early: bool) -> None:
     assert [action for action in actions if isinstance(action, Release)] == [Release(2, rehearse=True)]
     assert state.phase is phase
     assert step(spec, state, Moved(5.0, 1)) == (state, ())
-    assert step(spec, state, Timeout(5.0, "move", 2)) == (state, ())
+    assert step(spec, state, Timeout(5.0, Timer.MOVE, 2)) == (state, ())
 
 
 def test_room_for_nobody() -> None:
@@ -873,8 +876,8 @@ def test_room_for_nobody() -> None:
     spec = service()
     state, _ = step(spec, up(spec), Reload(2.0))
     state, _ = step(spec, state, Parked(3.0, 2))
-    state, actions = step(spec, state, Timeout(62.0, "start", 2))
-    assert ClearTimer("move", 2) in actions
+    state, actions = step(spec, state, Timeout(62.0, Timer.START, 2))
+    assert ClearTimer(Timer.MOVE, 2) in actions
 
     assert step(spec, state, Moved(63.0, 1)) == (state, ())
     state, _ = step(spec, state, Died(64.0, 2, 0, signal.SIGKILL))
@@ -899,7 +902,7 @@ def test_standby_takes_over_at_once() -> None:
     state, _ = begin(spec, 1.0)
     state, _ = step(spec, state, Accepting(1.0, 1))
     state, actions = step(spec, state, Ready(1.0, 1))
-    assert SetTimer("standby", 0, steps.STANDBY_SECONDS) in actions
+    assert SetTimer(Timer.STANDBY, 0, steps.STANDBY_SECONDS) in actions
     state, actions = step(spec, state, StandbyDue(3.0))
     assert Spawn(2, parked=True) in actions
     state, _ = step(spec, state, Parked(4.0, 2))
@@ -921,7 +924,7 @@ def test_standby_that_dies_during_a_reload() -> None:
 
     after, actions = step(spec, state, StandbyDue(3.0))
 
-    assert (after, actions) == (state, (SetTimer("standby", 0, steps.STANDBY_SECONDS),))
+    assert (after, actions) == (state, (SetTimer(Timer.STANDBY, 0, steps.STANDBY_SECONDS),))
 
 
 def test_reload_is_done_when_the_old_one_has_let_go() -> None:
@@ -945,15 +948,15 @@ def test_patience_with_an_old_one_that_lets_go_slowly(settled: bool, drain_timeo
     """A new generation that is ready, before or after it is probed, waits `drain_timeout` for the old one's listeners."""
     spec = service()._replace(drain_timeout=drain_timeout)
     state, timers = taken_over(spec, up(spec), settled=False), []
-    settle, ready = Timeout(5.2, "settle", 2), Ready(5.3, 2)
+    settle, ready = Timeout(5.2, Timer.SETTLE, 2), Ready(5.3, 2)
     for event in (settle, ready, ready) if settled else (ready, settle):
         state, actions = step(spec, state, event)
-        timers += [action for action in actions if isinstance(action, SetTimer) and action.name == "probe"]
+        timers += [action for action in actions if isinstance(action, SetTimer) and action.name is Timer.PROBE]
 
-    assert timers[-1] == SetTimer("probe", 2, patience)
+    assert timers[-1] == SetTimer(Timer.PROBE, 2, patience)
     assert timers[0].seconds == (steps.PROBE_SECONDS if settled else patience)
     assert len(timers) == 2
-    actions = step(spec, state, Timeout(5.3 + patience, "probe", 2))[1]
+    actions = step(spec, state, Timeout(5.3 + patience, Timer.PROBE, 2))[1]
     (report,) = (action for action in actions if isinstance(action, ReportChange))
     assert report.failure == f"generation 2 was ready, but the old one did not give up its listeners within {patience:g} s"
 
@@ -971,10 +974,10 @@ def test_reload_given_up_after_the_take_over() -> None:
     """A new generation that has the listeners loses them before it is ended: it must not take clients into its end."""
     spec = service()
     state, _ = step(spec, up(spec), Reload(2.0))
-    for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), Timeout(5.2, "settle", 2)):
+    for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2), Timeout(5.2, Timer.SETTLE, 2)):
         state, _ = step(spec, state, event)
 
-    _, actions = step(spec, state, Timeout(10.2, "probe", 2))
+    _, actions = step(spec, state, Timeout(10.2, Timer.PROBE, 2))
 
     order = [action for action in actions if isinstance(action, Drain | Undrain)]
     assert order == [Drain(2), Undrain(1)]
@@ -991,7 +994,7 @@ def test_ready_before_the_first_bind() -> None:
     state, actions = step(spec, state, Moved(3.3, 1))
 
     assert Release(2, rehearse=True) in actions
-    assert Undrain(2) in step(spec, state, Timeout(4.1, "settle", 2))[1]
+    assert Undrain(2) in step(spec, state, Timeout(4.1, Timer.SETTLE, 2))[1]
 
 
 def test_death_during_the_rehearsal() -> None:
@@ -1014,7 +1017,7 @@ def taken_over(spec: ServiceSpec, state: State, *, settled: bool = True) -> Stat
     state, _ = step(spec, state, Reload(2.0))
     for event in (Parked(3.0, 2), Accepting(4.0, 2), Ready(4.2, 2)):
         state, _ = step(spec, state, event)
-    return step(spec, state, Timeout(5.2, "settle", 2))[0] if settled else state
+    return step(spec, state, Timeout(5.2, Timer.SETTLE, 2))[0] if settled else state
 
 
 @pytest.mark.parametrize("settled", [False, True])
@@ -1025,12 +1028,12 @@ def test_death_beside_one_that_is_never_ready(settled: bool) -> None:
 
     state, actions = step(spec, state, Died(5.5, 1, 0, signal.SIGKILL))
 
-    assert SetTimer("start", 2, spec.start_timeout) in actions
+    assert SetTimer(Timer.START, 2, spec.start_timeout) in actions
     assert actions[-2:] == (Undrain(2), Probe(2))
-    state, actions = step(spec, state, Timeout(65.5, "start", 2))
+    state, actions = step(spec, state, Timeout(65.5, Timer.START, 2))
     (report,) = [action for action in actions if isinstance(action, ReportChange)]
     assert "not ready within" in report.failure
-    state, _ = step(spec, state, Timeout(67.5, "dump", 2))
+    state, _ = step(spec, state, Timeout(67.5, Timer.DUMP, 2))
     state, actions = step(spec, state, Died(67.6, 2, 0, signal.SIGKILL))
     assert state.phase is not Phase.ENDED
     assert not [action for action in actions if isinstance(action, Exit)]
@@ -1040,7 +1043,7 @@ def test_restart_that_is_late_is_no_failed_start() -> None:
     """With `start_limit` a restart that is not ready in time does not count: the previous version is started first."""
     spec = service(start_limit=1)
     state, _ = step(spec, up(spec), Restart(2.0))
-    for event in (Drained(3.0, 1), Died(4.0, 1, 143, 0), Timeout(64.0, "start", 2), Timeout(66.0, "dump", 2)):
+    for event in (Drained(3.0, 1), Died(4.0, 1, 143, 0), Timeout(64.0, Timer.START, 2), Timeout(66.0, Timer.DUMP, 2)):
         state, _ = step(spec, state, event)
 
     state, actions = step(spec, state, Died(66.0, 2, 0, signal.SIGKILL))
@@ -1127,16 +1130,16 @@ def test_standby_that_never_comes_to_its_bind() -> None:
     """A standby that is not parked in the time of a start is ended, with a thread dump, and another takes its place."""
     spec = service(standby=1)
     state, actions = step(spec, up(spec), StandbyDue(2.0))
-    assert actions == (Spawn(2, parked=True), SetTimer("start", 2, spec.start_timeout))
-    assert step(spec, state, Parked(3.0, 2))[1] == (ClearTimer("start", 2),)
+    assert actions == (Spawn(2, parked=True), SetTimer(Timer.START, 2, spec.start_timeout))
+    assert step(spec, state, Parked(3.0, 2))[1] == (ClearTimer(Timer.START, 2),)
 
-    state, actions = step(spec, state, Timeout(62.0, "start", 2))
+    state, actions = step(spec, state, Timeout(62.0, Timer.START, 2))
 
     assert kills(actions) == [signal.SIGQUIT]
-    assert kills(step(spec, state, Timeout(64.0, "dump", 2))[1]) == [signal.SIGKILL]
+    assert kills(step(spec, state, Timeout(64.0, Timer.DUMP, 2))[1]) == [signal.SIGKILL]
     assert state.late_starts == 0
     state, actions = step(spec, state, Died(64.0, 2, 0, signal.SIGKILL))
-    assert SetTimer("standby", 0, spec.backoff_first) in actions
+    assert SetTimer(Timer.STANDBY, 0, spec.backoff_first) in actions
     assert Spawn(3, parked=True) in step(spec, state, StandbyDue(64.5))[1]
 
 
@@ -1149,7 +1152,7 @@ def test_standby_deaths_in_a_row() -> None:
         state, _ = step(spec, state, Parked(now + 100, state.next_number - 1))
         now += 100 + lived
         state, actions = step(spec, state, Died(now, state.next_number - 1, 0, signal.SIGKILL))
-        pauses_seen += [one.seconds for one in actions if isinstance(one, SetTimer) and one.name == "standby"]
+        pauses_seen += [one.seconds for one in actions if isinstance(one, SetTimer) and one.name is Timer.STANDBY]
     assert pauses_seen == [0.5, 1.0, 2.0, 4.0, 0.5, 1.0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jvmbind.lifecycle import Phase
-from jvmbind.lifecycle.actions import Report
+from jvmbind.lifecycle.actions import Notice, Report
 from jvmbind.spec import ServiceSpec, parse_listen
 from jvmbind.supervisor.crash import Death
 from jvmbind.supervisor.reports import report, report_end, was_told
@@ -73,7 +73,7 @@ def test_one_that_serves_and_is_not_ready(claimed: set[int], said: str, caplog: 
         log=logging.getLogger("x"), generations={2: one}, probed=2, notifier=SimpleNamespace(status=print), status_line=str
     )
 
-    report(world, Report("partly", 2))
+    report(world, Report(Notice.PARTLY, 2))
 
     assert caplog.messages == [said]
 
