@@ -52,6 +52,8 @@ checks=$!
 step java-shim mvn -q -B -ntp -f java-shim/pom.xml deploy "-DaltDeploymentRepository=dry::file://$logs/release"
 # Fetched here, while there is a network.
 step servers "$python" -P tests/support/artifacts.py
+# Made here once: each process of the suite would make it for itself.
+step image env PYTHONPATH=tests "$python" -P -c 'from support.oci import make_image; make_image()'
 
 # The suite runs under the oldest and the newest Java there is. Where Debian's is the only one, a newer
 # one comes as a Python package, beside the environment: jvmbind is not to find it there by itself.

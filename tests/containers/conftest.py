@@ -19,14 +19,13 @@ APP = Path(__file__).resolve().parents[1] / "supervision" / "java"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this folder; an image is made once, so it is one process's work."""
+    """Mark everything in this folder; nothing here has a meaning for plain java."""
     mark_below(
         Path(__file__).parent,
         items,
         pytest.mark.root,
         pytest.mark.jvm,
         pytest.mark.servers,
-        pytest.mark.xdist_group("containers"),
         pytest.mark.skipif(PLAIN, reason="java has no image"),
     )
 

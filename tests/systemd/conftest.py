@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything in this folder; nothing here has a meaning for plain java."""
-    # One systemd serves them all: in a parallel run they stay in one process.
     mark_below(
         Path(__file__).parent,
         items,
         pytest.mark.systemd,
         pytest.mark.root,
         pytest.mark.jvm,
-        pytest.mark.xdist_group("systemd"),
         pytest.mark.skipif(PLAIN, reason="java knows no service manager"),
     )
 
