@@ -13,8 +13,9 @@ lint: # style, import floors, shell, spelling, Markdown
 	codespell
 	python tests/support/markdown.py
 
-types: # mypy --strict, tests included
+types: # mypy --strict, tests included; pyright's rules for the public API
 	mypy --strict jvmbind tests packaging/pages hatch_build.py
+	basedpyright --pythonpath "$$(command -v python)"
 
 unit: # what needs neither root nor a JVM
 	python -m pytest -q -n auto tests/unit

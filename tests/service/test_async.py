@@ -88,14 +88,29 @@ async def main():
     await following
     print(kinds[-1], running.state, await running.wait(), len(os.listdir("/proc/self/fd")) - before)
 
-asyncio.run(main(), loop_factory=None) if sys.version_info >= (3, 12) else asyncio.run(main())
+with asyncio.Runner(loop_factory={loop}) as loops:
+    loops.run(main())
 """
 
 
 def test_asyncio(runner: Runner, jdk: Jdk, probes: Path) -> None:
     """Fifty waits take no thread, a cancelled one leaves its operation to be asked for, and a cancelled start leaves nothing."""
+    assert_true_answers(runner, jdk, probes, "None", own=0)
+
+
+@pytest.mark.jdks(at_least=21)
+def test_uvloop(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """The same holds under the event loop of uvloop, which aborts where a descriptor is closed under it."""
+    # libuv opens /dev/null with its first stream, and keeps it for a moment in which no descriptor is left.
+    assert_true_answers(runner, jdk, probes, "__import__('uvloop').new_event_loop", own=1)
+
+
+def assert_true_answers(runner: Runner, jdk: Jdk, probes: Path, loop: str, own: int) -> None:
+    """Run the program in an event loop that this expression makes, and that has so many descriptors more in the end."""
     program = runner.workspace / "program.py"
-    program.write_text(PROGRAM.format(classes=str(probes), home=str(jdk.home), options=list(QUICK_JVM), user=SERVICE_USER))
+    program.write_text(
+        PROGRAM.format(classes=str(probes), home=str(jdk.home), options=list(QUICK_JVM), user=SERVICE_USER, loop=loop)
+    )
     service = runner.start([sys.executable, "-I", "-W", "error", str(program)], stdin=subprocess.DEVNULL)
 
     assert service.wait(100) == 0, service.report()
@@ -111,6 +126,6 @@ def test_asyncio(runner: Runner, jdk: Jdk, probes: Path) -> None:
         "refused http ended",
         "cat päng",
         "rest b'' 0",
-        "ended ended 143 0",
+        f"ended ended 143 {own}",
     ]
     service.assert_nothing_left()

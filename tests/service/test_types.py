@@ -1,7 +1,7 @@
 """What a type checker finds in programs that use the API, and what the names say of themselves.
 
-mypy --strict checks this file with all tests: each `type: ignore` names the error that must be found there, and one that is
-not needed is an error itself (warn_unused_ignores).
+mypy --strict and basedpyright check this file: each `type: ignore` names the error that must be found there, and one that is
+not needed is an error itself (warn_unused_ignores, reportUnnecessaryTypeIgnoreComment).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
         jvmbind.Service(java={"jar": "x"}).start(stdot=None)  # type: ignore[call-arg]
         jvmbind.Service(java={"jar": "x"}, listen={"http": 0}, env=["A"], control={"allow": ["status"]})
         running.reload("x.jar")  # type: ignore[arg-type]
-        assert running.state != "runing"  # type: ignore[comparison-overlap]
+        print(running.state == "runing")  # type: ignore[comparison-overlap]
         running.wait_for("redy")  # type: ignore[arg-type]
         running.status().state = "ready"  # type: ignore[misc]
         for event in running.events():
-            assert event.kind != "died"  # type: ignore[comparison-overlap]
+            print(event.kind == "died")  # type: ignore[comparison-overlap]
 
     async def typed(running: jvmbind.AsyncRunningService) -> None:
         """The same calls have the same results in both handles."""
