@@ -1,4 +1,4 @@
-"""A Java home in which everything is the real one's, but `bin/java` is `jvmbind java`.
+"""A Java home in which everything is the real one's, but `bin/java` and the JDK's own servers are `jvmbind java`.
 
 Runs in the worker that runs a wrapper script, and in `jvmbind java`, as the service user. Wrapper scripts find Java in
 many ways (JAVA_HOME, JRE_HOME, JAVACMD, PATH, ...) and look around in it (bin/javac, lib/, release): all of them lead
@@ -33,6 +33,12 @@ _SHIMS = "shims"  # the folder of those, beside bin
 _POINTERS = ("JAVA_HOME", "JRE_HOME")
 _LAUNCHERS = ("JAVA", "JAVACMD", "_RUNJAVA")
 _MARK = ".jvmbind-java-home"
+# Servers of the JDK with launchers of their own, which know no `java`: what the launcher runs. `jstatd` is a client of its own port
+# before and after it binds, which no listener that was there before can serve.
+SERVERS = {
+    "jwebserver": "jdk.httpserver",
+    "rmiregistry": "java.rmi/sun.rmi.registry.RegistryImpl",
+}
 
 # What prints and ends needs no listener; scripts ask for it often, so no interpreter is started for it.
 _STUB = """#!/bin/sh
@@ -42,6 +48,23 @@ if [ $# -eq 1 ]; then
 fi
 {variable}={home}; export {variable}
 {exec} {command} java "$@"
+"""
+
+# Options of the JVM are those that begin with -J, wherever they stand: they come before the main class.
+_SERVER = """#!/bin/sh
+# Written by jvmbind wrap: this server of the JDK gets the listeners, as any java does.
+left=$#
+for word do
+    case $word in -J?*) set -- "$@" "${{word#-J}}" ;; esac
+done
+set -- "$@" -m {main}
+while [ $left -gt 0 ]; do
+    word=$1
+    left=$((left - 1))
+    shift
+    case $word in -J?*) ;; *) set -- "$@" "$word" ;; esac
+done
+exec "${{0%/*}}/java" "$@"
 """
 
 _SAME_USER = """#!/bin/sh
@@ -134,7 +157,8 @@ def _entries(java_home: str, environ: Mapping[str, str]) -> dict[str, str]:
         if name not in {"bin", _SHIMS}:
             entries[name] = f"{java_home}/{name}"
     for name in os.listdir(f"{java_home}/bin"):
-        entries[f"bin/{name}"] = f"{java_home}/bin/{name}"
+        server = SERVERS.get(name)
+        entries[f"bin/{name}"] = _SERVER.format(main=server) if server else f"{java_home}/bin/{name}"
     package = os.path.dirname(os.path.abspath(jvmbind.__file__))
     entry = os.path.join(package, "__main__.py")
     command = shlex.join([sys.executable, "-I", os.path.join(package, "worker", "same_user.py")])
@@ -154,7 +178,8 @@ def _entries(java_home: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_written(name: str) -> bool:
-    return name == "bin/java" or name.startswith(f"{_SHIMS}/")
+    folder, _, program = name.partition("/")
+    return folder == _SHIMS or (folder == "bin" and (program == "java" or program in SERVERS))
 
 
 def _blocking(environ: Mapping[str, str]) -> str:

@@ -128,7 +128,7 @@ def _java(pid: int) -> str | None:
         link = os.readlink(f"/proc/{pid}/exe")
         executable = link.removesuffix(" (deleted)")
         home = home_of(executable)
-        if home and os.path.basename(executable) != "java":
+        if home and os.path.basename(executable) not in {"java", *facade.SERVERS}:
             return ""  # keytool and its like
         if not home:
             # Launchers of other names, such as jsvc. Python is `jvmbind java` on its way, or its responder.
