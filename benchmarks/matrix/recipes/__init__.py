@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from recipes import distributions, protocols, scripts, stores, web
+from recipes import distributions, more_scripts, protocols, scripts, stores, web
 
-RECIPES = [*web.RECIPES, *stores.RECIPES, *protocols.RECIPES, *scripts.RECIPES, *distributions.RECIPES]
+RECIPES = [*web.RECIPES, *stores.RECIPES, *protocols.RECIPES, *scripts.RECIPES, *more_scripts.RECIPES, *distributions.RECIPES]

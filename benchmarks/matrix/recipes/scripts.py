@@ -95,6 +95,8 @@ def liberty(site: Site) -> list[str]:
 ANY = "0.0.0.0"  # noqa: S104 - what such a server is told to bind
 DERBY = ("org.apache.derby:derbyclient:10.16.1.1", "org.apache.derby:derbyshared:10.16.1.1")
 
+ONCE = "`--reload restart`: it refuses a second start beside the first"
+
 RECIPES = [
     Recipe(
         "tomcat9-script",
@@ -151,6 +153,8 @@ RECIPES = [
         http_get(body="a page"),
         ("org.eclipse.jetty:jetty-home:10.0.24:zip",),
         script=True,
+        options=("--reload", "restart"),
+        needs=ONCE,
     ),
     Recipe(
         "jetty12-script",
@@ -159,6 +163,8 @@ RECIPES = [
         http_get(body="a page"),
         ("org.eclipse.jetty:jetty-home:12.1.5:zip",),
         script=True,
+        options=("--reload", "restart"),
+        needs=ONCE,
     ),
     Recipe(
         "jetty12-start",
@@ -167,6 +173,8 @@ RECIPES = [
         http_get(body="a page"),
         ("org.eclipse.jetty:jetty-home:12.1.5:zip",),
         script=True,
+        options=("--reload", "restart"),
+        needs=ONCE,
     ),
     Recipe(
         "activemq-script",
@@ -197,6 +205,8 @@ RECIPES = [
         listen=("0.0.0.0:22:8101",),
         plain_port=8101,
         script=True,
+        options=("--reload", "restart"),
+        needs=ONCE,
     ),
     Recipe(
         "wildfly",
