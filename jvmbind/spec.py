@@ -96,6 +96,7 @@ class ServiceSpec(NamedTuple):
     inherit: str = ""  # the listener that System.inheritedChannel() gives; "" = the first
     strict_binds: bool = False
     connect_ports: tuple[int, ...] | None = None  # the TCP ports that the JVM may connect to; None = all
+    isolate_network: bool = False  # each JVM in a network of its own, from which it connects nowhere
     direct: bool = False
     quiet: bool = False
     log_format: str = "time"  # of LOG_FORMATS; the journal has a form of its own
@@ -160,8 +161,7 @@ class ServiceSpec(NamedTuple):
         for name in ("java_arguments", "script", "watchdog", "command_line", "control_allow", "not_passed"):
             values[name] = tuple(values[name])
         values["at_start"] = tuple((key, said) for key, said in values["at_start"])
-        ports = values.get("connect_ports")
-        return cls(**values | {"connect_ports": None if ports is None else tuple(ports)})
+        return cls(**values | {"connect_ports": None if (ports := values.get("connect_ports")) is None else tuple(ports)})
 
 
 RESTART_POLICIES = ("never", "on-crash", "on-failure", "always")

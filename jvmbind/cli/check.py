@@ -322,6 +322,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "security": {
             "strict_binds": spec.strict_binds,
             "connect_ports": None if spec.connect_ports is None else list(spec.connect_ports),
+            "isolate_network": spec.isolate_network,
             "no_new_privs": True,
             "umask": None if request.umask is None else f"{request.umask:04o}",
             "limits": {limit.name: [limit.soft, limit.hard] for limit in request.limits},

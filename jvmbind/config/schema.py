@@ -70,7 +70,7 @@ FIELDS: dict[str, Field] = {
     "control.socket": Field(v.absolute_path, ".control"),
     "control.group": Field(v.text("the name of a group"), "control_group"),
     "control.allow": Field(v.texts(v.choice(v.CONTROL_WORDS), ", ".join(v.CONTROL_WORDS), once=True), "control_allow"),
-    "security.isolate_network": Field(v.not_available),
+    "security.isolate_network": Field(v.flag, ".isolate_network"),
     "security.strict_binds": Field(v.flag, ".strict_binds"),
     "security.connect_ports": Field(v.tcp_ports, ".connect_ports"),
     "security.no_new_privs": Field(v.must_be_true),
@@ -222,5 +222,11 @@ def _check_together(request: Request, found: Values, source: str) -> None:
     if spec.reload == "restart" and spec.standby:
         message = "a standby is a second instance beside the first; expected 0 with supervise.reload = 'restart'"
         raise refuse(source, "supervise.standby", message)
+    if spec.isolate_network and spec.connect_ports:
+        message = "an isolated service connects nowhere; expected no ports with security.isolate_network"
+        raise refuse(source, "security.connect_ports", message)
+    if spec.isolate_network and any(one.bind_only for one in request.listeners):
+        message = "an isolated service connects nowhere; expected no bind-only listener with security.isolate_network"
+        raise refuse(source, "listen", message)
     if request.control_allow and not request.control_group:
         raise refuse(source, "control.allow", "says what a group may; expected control.group as well")

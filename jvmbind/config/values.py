@@ -251,15 +251,6 @@ def must_be_true(value: object) -> bool:
     return True
 
 
-def not_available(value: object) -> bool:
-    """Read isolate_network, which this version does not have."""
-    if value is not False:
-        raise ExpectedError(
-            "false; isolation is not available in this version but by systemd (jvmbind unit NAME --socket --isolate-network)", value
-        )
-    return False
-
-
 def tcp_ports(value: object) -> tuple[int, ...]:
     """Read the ports that the JVM may connect to; an empty array is none."""
     if not isinstance(value, list | tuple):

@@ -55,6 +55,7 @@ class HandOver:
         closed: bool = False,
         every_address: str = "",
         in_file: bool = False,
+        own_network: bool = False,
         report: Callable[[Message], None],
     ) -> None:
         """Prepare for `specs` with their descriptors `fds`; `memory` reads the worker's memory, `pid` is the worker.
@@ -62,12 +63,13 @@ class HandOver:
         `as_bound`: nobody has had the listeners since they were bound, or set back to that. `closed`: the worker is not
         dumpable, so that nobody sees which descriptors its threads have; a program that embeds a JVM is, after its drop.
         `every_address` is how the server is told to listen on every address, where that is known. `in_file`: see Hints.
+        `own_network`: the worker is in another network than this process, and the next generation in yet another.
         """
         self._specs = specs
         self._listeners = listeners_of(specs, fds, as_bound=as_bound)
         self.given = Given(self._listeners, memory=memory, pid=pid, libc=libc)
         self.reserve = reserve_for(specs)
-        self.undeclared = Undeclared()
+        self.undeclared = Undeclared(own_network=own_network)
         self.connecting = Connecting()
         self._ports = by_port(specs)
         self._has_unix = any(spec.protocol == "unix" for spec in specs)

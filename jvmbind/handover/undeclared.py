@@ -17,8 +17,9 @@ from jvmbind.posix.shortage import gone_meanwhile
 class Undeclared:
     """The application's own TCP sockets with a fixed port."""
 
-    def __init__(self) -> None:
-        """Know of none yet."""
+    def __init__(self, *, own_network: bool = False) -> None:
+        """Know of none yet. With `own_network` no other generation is where the application binds them."""
+        self._alone = own_network
         self._bound: dict[int, int] = {}  # descriptor -> inode
         self._shares = False
 
@@ -35,7 +36,9 @@ class Undeclared:
         self._bound[fd] = inode_of(fd)
 
     def is_taken(self, port: int) -> bool:
-        """Whether a TCP socket listens on `port` that is not one of these."""
+        """Whether a TCP socket listens on `port` that is not one of these, nor in another network."""
+        if self._alone:
+            return False
         own = {_port(fd) for fd in self._living()}
         return port not in own and port in _listening_ports()
 

@@ -16,7 +16,7 @@ import jvmbind
 from jvmbind.errors import ConfigurationError, JavaLaunchError, JavaRefusedError, SystemFailureError
 from jvmbind.plan import class_path
 from jvmbind.plan.rights import check_readable
-from jvmbind.posix import connect_rules, role
+from jvmbind.posix import connect_rules, own_network, role
 from jvmbind.posix.process import find_program
 from jvmbind.worker import arguments
 from jvmbind.worker.java_home import libjvm
@@ -69,6 +69,11 @@ def examine(request: Request, java_home: str, environ: Mapping[str, str], user: 
 
 
 def _check_kernel(request: Request) -> None:
+    if request.template.isolate_network:
+        why = own_network.missing()
+        if why:
+            msg = f"isolate_network cannot be kept to on this machine: {why}"
+            raise SystemFailureError(msg).about(key="security.isolate_network")
     if request.template.connect_ports is None:
         return
     why = connect_rules.missing(ctypes.CDLL(None, use_errno=True))

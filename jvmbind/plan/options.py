@@ -209,7 +209,7 @@ OPTIONS = (
         "PORT,...",
         _numbers,
     ),
-    Option(("--isolate-network",), "security.isolate_network", "not available in this version"),
+    Option(("--isolate-network",), "security.isolate_network", "the JVM lives in an empty network and connects nowhere"),
     Option(
         ("--limit",),
         "security.limits",

@@ -18,8 +18,8 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
 _ACCESS_NET_BIND_TCP, _ACCESS_NET_CONNECT_TCP = 1, 2
 _RULE_NET_PORT = 2
-_SCOPE_SIGNAL = 2
-ABI_NET, _ABI_SCOPE = 4, 6
+_SCOPE_ABSTRACT_UNIX_SOCKET, _SCOPE_SIGNAL = 1, 2
+ABI_NET, ABI_SCOPE = 4, 6
 
 
 def abi(libc: ctypes.CDLL) -> int:
@@ -33,7 +33,7 @@ def enclose(libc: ctypes.CDLL, *, strict_binds: bool) -> tuple[bool, bool]:
     The rule for port 0 keeps clients, and the idle sockets of a drained worker, possible. Raises OSError.
     """
     version = abi(libc)
-    signals, binds = version >= _ABI_SCOPE, strict_binds and version >= ABI_NET
+    signals, binds = version >= ABI_SCOPE, strict_binds and version >= ABI_NET
     if not signals and not binds:
         return False, False
     _restrict(
@@ -45,12 +45,13 @@ def enclose(libc: ctypes.CDLL, *, strict_binds: bool) -> tuple[bool, bool]:
     return signals, binds
 
 
-def allow_connects(libc: ctypes.CDLL, ports: tuple[int, ...]) -> None:
+def allow_connects(libc: ctypes.CDLL, ports: tuple[int, ...], *, abstract: bool = True) -> None:
     """Put this thread and all that it will start into a further domain: TCP connects to `ports` alone; needs ABI_NET.
 
+    Without `abstract`, which needs ABI_SCOPE, no abstract Unix socket of a process outside is reached either.
     Raises OSError, E2BIG where it is in 16 domains already.
     """
-    _restrict(libc, _ACCESS_NET_CONNECT_TCP, ports, 0)
+    _restrict(libc, _ACCESS_NET_CONNECT_TCP, ports, 0 if abstract else _SCOPE_ABSTRACT_UNIX_SOCKET)
 
 
 def _restrict(libc: ctypes.CDLL, access: int, ports: tuple[int, ...], scoped: int) -> None:

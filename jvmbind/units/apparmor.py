@@ -60,6 +60,10 @@ def _rights(wanted: Wanted) -> Iterator[str]:
         yield "capability net_bind_service,"
     else:
         yield "# no capability: the sockets come from systemd, or no port is below 1024"
+    if wanted.request.template.isolate_network:
+        yield "# isolate_network: in the user namespace that comes with each JVM's network, and given up before the JVM exists"
+        yield "capability net_admin,"
+        yield "capability setpcap,"
     yield "# sockets of Java, and jvmbind's look at the state of its sockets (sock_diag(7)); no raw and no packet sockets"
     for rule in ("inet stream", "inet6 stream", "inet dgram", "inet6 dgram", "netlink raw"):
         yield f"network {rule},"
@@ -92,6 +96,10 @@ def _files(wanted: Wanted, places: Places) -> Iterator[str]:
     yield "@{PROC}/sys/{net/**,vm/**,kernel/**,fs/**} r,"
     yield "owner @{PROC}/@{pids}/{cgroup,cmdline,comm,environ,limits,maps,mem,mountinfo,smaps,stat,statm,status,timerslack_ns} r,"
     yield "owner @{PROC}/@{pids}/{auxv,fd/,fd/**,fdinfo/**,net/**,ns/**,task/,task/**} r,"
+    if wanted.request.template.isolate_network:
+        yield "# the ids of that user namespace, which has none of its own below it"
+        yield "owner @{PROC}/@{pids}/{uid_map,gid_map,setgroups} w,"
+        yield "@{PROC}/sys/user/max_{user,net}_namespaces w,"
     yield "# names of threads, the score of the OOM killer, coredump_filter"
     yield "owner @{PROC}/@{pids}/{comm,coredump_filter,oom_score_adj,task/*/comm} rw,"
     yield "/sys/{fs/cgroup/**,devices/system/**,kernel/mm/**} r,"

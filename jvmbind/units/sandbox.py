@@ -48,7 +48,12 @@ _OF_THE_SYSTEM = (
 def sandbox(wanted: Wanted) -> Iterator[str]:
     """Yield the lines."""
     yield "# ---- Sandbox. Each line that begins with '# left open' says what a JVM, or this service, needs it for."
-    yield from _EVERYWHERE
+    for line in _EVERYWHERE:
+        if line.startswith("RestrictNamespaces=") and wanted.request.template.isolate_network:
+            yield "# left open: each JVM gets a network of its own, which an unprivileged process makes with a user namespace"
+            yield "RestrictNamespaces=user net"
+        else:
+            yield line
     if wanted.of_user:
         yield "# left open: a user's own manager has no privilege for PrivateTmp=, ProtectSystem= and their kind"
     else:
@@ -157,5 +162,8 @@ def _system_calls(wanted: Wanted) -> Iterator[str]:
     if wanted.request.template.script:
         yield "# left open: pidfd_getfd ends the question of a script whether its own server answers already"
         yield "SystemCallFilter=pidfd_getfd"
+    if wanted.request.template.isolate_network and not wanted.needs_capability and wanted.way is not Way.ROOT:
+        yield "# left open: capset gives up what the user namespace of isolate_network brings with it"
+        yield "SystemCallFilter=capset"
     yield "# What is not allowed fails, as under any other restriction, and does not kill the JVM."
     yield "SystemCallErrorNumber=EPERM"

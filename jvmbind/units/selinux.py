@@ -31,6 +31,7 @@ _TYPES = (
 )  # fmt: skip
 _CLASSES = {
     "capability": "{ net_bind_service setuid setgid setpcap chown }",
+    "cap_userns": "{ net_admin setpcap }",
     "dir": "{ add_name create getattr ioctl lock open read remove_name rename reparent rmdir search setattr write }",
     "file": "{ append create entrypoint execute execute_no_trans getattr ioctl link lock map open read rename setattr unlink "
     "write }",
@@ -153,7 +154,10 @@ def _network(wanted: Wanted) -> Iterator[str]:
     for kind in ("route", "tcpdiag"):
         yield f"allow SELF self:netlink_{kind}_socket {{ bind create getattr getopt nlmsg_read read setopt write }};"
     ports = wanted.request.template.connect_ports
-    if ports == () or wanted.isolated:
+    if wanted.request.template.isolate_network:
+        yield "# in the user namespace that comes with each JVM's network, and given up before the JVM exists"
+        yield "allow SELF self:cap_userns { net_admin setpcap };"
+    if ports == () or wanted.isolated or wanted.request.template.isolate_network:
         yield "# no name_connect: the configuration says that it connects nowhere"
     else:
         reason = "connect_ports, by Landlock, is closer" if ports else "the configuration names no connect_ports"

@@ -128,7 +128,7 @@ def _delegate(role: Role) -> NoReturn:
     java = os.path.join(spec.java_home, "bin", "java")
     libc = ctypes.CDLL(None, use_errno=True)
     seccomp.refuse(libc)
-    _keep_to_ports(spec, libc)
+    _keep_in(spec, libc)
     for fd in range(role.first, role.first + len(spec.listeners)):
         os.set_inheritable(fd, False)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -136,8 +136,13 @@ def _delegate(role: Role) -> NoReturn:
     os.execv(java, [java, *spec.java_arguments])
 
 
-def _keep_to_ports(spec: ServiceSpec, libc: ctypes.CDLL) -> None:
-    """Leave this thread, and all that it will start, the TCP connects that the service may make; raises SystemFailureError."""
+def _keep_in(spec: ServiceSpec, libc: ctypes.CDLL) -> None:
+    """Leave this thread, and all that it will start, the connects that the service may make; raises SystemFailureError."""
+    if spec.isolate_network:
+        from jvmbind.posix import own_network  # noqa: PLC0415 - as below
+
+        own_network.enter(libc)
+        return  # with connect_ports there are no ports
     if spec.connect_ports is None:
         return
     from jvmbind.posix import connect_rules  # noqa: PLC0415 - for services with this key alone
@@ -163,7 +168,7 @@ class _Worker:
         _restore_signals()
         self._exit_at_once()
         self._responder = self._attend()
-        _keep_to_ports(self._spec, self._libc)  # not before: the responder connects to idle sockets, to wake who waits on them
+        _keep_in(self._spec, self._libc)  # not before: the responder stays outside, and connects to idle sockets
         _thread.stack_size(self._stack_size())
         _thread.start_new_thread(self._java, ())
         how = "" if self._responder is None else self._responder.wait_for_its_end()
@@ -239,6 +244,7 @@ class _Worker:
             as_bound=not self._role.parked and not spec.script,
             every_address=every_address((*command.options, command.what or "", *command.arguments)),
             in_file=bool(spec.config),
+            own_network=spec.isolate_network,
             report=self._report,
         )
         return Attendant(

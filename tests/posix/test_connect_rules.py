@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
-import os
 import socket
 import struct
 from functools import partial
@@ -20,39 +18,14 @@ from jvmbind.errors import SystemFailureError
 from jvmbind.posix import landlock
 from jvmbind.posix.connect_rules import CALLS, filter_program, missing, restrict
 from jvmbind.posix.seccomp import MACHINES, RET_ALLOW, RET_ERRNO, add
+from support.attempts import in_child
+from support.filters import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MSG_FASTOPEN, IPPROTO_MPTCP = 0x20000000, 262
-
-
-def in_child(enter: Callable[[], None], attempts: dict[str, Callable[[], object]]) -> dict[str, int]:
-    """Return, from a child that has entered, the errno of each attempt, 0 for one that succeeded."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        found = {}
-        try:
-            LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-            enter()
-            for name, attempt in attempts.items():
-                try:
-                    attempt()
-                    found[name] = 0
-                except OSError as error:
-                    found[name] = error.errno or -1
-            os.write(writer, json.dumps(found).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    found = json.loads(text)
-    assert isinstance(found, dict)
-    return found
 
 
 def attempts_at(server: socket.socket) -> dict[str, Callable[[], object]]:
@@ -139,25 +112,6 @@ def io_uring() -> None:
 def test_no_way_round_the_filter() -> None:
     """io_uring, by which a socket of another protocol could be made, is closed."""
     assert in_child(lambda: restrict(LIBC, ()), {"ring": io_uring}) == {"ring": errno.EPERM}
-
-
-def run(program: bytes, *, number: int, arch: int, arguments: tuple[int, ...] = ()) -> int:
-    """Interpret the classic BPF of the filter: linux/filter.h."""
-    data = struct.pack("<IIQ6Q", number, arch, 0, *(*arguments, *[0] * (6 - len(arguments))))
-    code = list(struct.iter_unpack("=HBBI", program))
-    accumulator = position = 0
-    while True:
-        operation, if_true, if_false, operand = code[position]
-        position += 1
-        if operation == 0x20:
-            (accumulator,) = struct.unpack_from("<I", data, operand)
-        elif operation == 0x54:
-            accumulator &= operand
-        elif operation == 0x06:
-            return int(operand)
-        else:
-            holds = {0x15: accumulator == operand, 0x35: accumulator >= operand, 0x45: bool(accumulator & operand)}[operation]
-            position += if_true if holds else if_false
 
 
 @pytest.mark.parametrize("name", MACHINES)

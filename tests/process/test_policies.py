@@ -30,6 +30,7 @@ CONFIGURATIONS = {
     "root": (PLAIN, ["--root"]),
     "sockets": (PLAIN, ["--socket"]),
     "isolated": (PLAIN, ["--socket", "--isolate-network"]),
+    "a network for each JVM": ("listen = ['80']\n[security]\nisolate_network = true", []),
     "no port": ("listen = ['unix:/run/my shop/s']", []),
     "high ports": ("listen = ['8080']", []),
     "no connects": ("listen = ['80']\n[security]\nconnect_ports = []", []),

@@ -96,7 +96,7 @@ INPUTS: dict[str, tuple[str, int, str]] = {
     "a group unknown": (text(more="[control]\ngroup = 'nosuchgroup'"), CONFIGURATION, "nosuchgroup"),
     "a right without a group": (text(more="[control]\nallow = ['stop']"), CONFIGURATION, "control.allow"),
     "a right unknown": (text(more="[control]\ngroup = 'daemon'\nallow = ['kill']"), CONFIGURATION, r"control.allow\[0\]"),
-    "no network": (text(more="[security]\nisolate_network = true"), CONFIGURATION, "not available in this version"),
+    "no network": (text(more="[security]\nisolate_network = true\nconnect_ports = [1]"), CONFIGURATION, "connects nowhere"),
     "a port to connect to in words": (text(more="[security]\nconnect_ports = ['x']"), CONFIGURATION, r"connect_ports\[0\]"),
     "new privileges": (text(more="[security]\nno_new_privs = false"), CONFIGURATION, "security.no_new_privs"),
     "a mask of nines": (text(more="[security]\numask = '999'"), CONFIGURATION, "security.umask"),

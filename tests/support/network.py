@@ -123,13 +123,23 @@ class Network:
             Path("/proc/sys", name).write_text(value)
 
     def processes(self) -> list[int]:
-        """Return the pid of every living process in the namespace, threads that merely visit excluded."""
-        found = []
+        """Return the pid of every living process in the namespace, threads that merely visit excluded.
+
+        With those below them that have gone into a network and a user namespace of their own.
+        """
+        found, elsewhere = set[int](), set[int]()
+        own = os.stat("/proc/self/ns/user").st_ino
         for name in os.listdir("/proc"):
             if name.isdigit() and int(name) != os.getpid():
                 with contextlib.suppress(OSError):
                     if os.stat(f"/proc/{name}/ns/net").st_ino == self._inode:
-                        found.append(int(name))
+                        found.add(int(name))
+                    elif os.stat(f"/proc/{name}/ns/user").st_ino != own:
+                        elsewhere.add(int(name))
+        before = 0
+        while elsewhere and before != len(found):
+            before = len(found)
+            found |= {pid for pid in elsewhere if _parent(pid) in found}
         return sorted(found)
 
     def kill_all(self, timeout: float = 10.0) -> list[int]:
@@ -178,6 +188,12 @@ class Network:
             if row.inode == inode:
                 return f"{row.protocol} {row.local}".strip() + ("" if row.open else " (connected)")
         return "socket"
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+    return 0
 
 
 def _address(words: str) -> str:

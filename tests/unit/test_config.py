@@ -88,6 +88,7 @@ SAME: dict[str, tuple[str, list[str], str, object]] = {
         ".connect_ports",
         (443, 5432),
     ),
+    "security.isolate_network": ("[security]\nisolate_network = true", ["--isolate-network"], ".isolate_network", True),
     "security.umask": ('[security]\numask = "0027"', ["--umask", "0027"], "umask", 0o27),
     "security.limits": (
         '[security.limits]\nnofile = [1024, "unlimited"]\ncore = 0',
@@ -97,7 +98,7 @@ SAME: dict[str, tuple[str, list[str], str, object]] = {
     ),
 }
 # Filled from elsewhere: what is run (tested below), the file's own path, and keys with one permitted value.
-ELSEWHERE = {"security.isolate_network", "security.no_new_privs", "java.daemon", "java.script"} | {
+ELSEWHERE = {"security.no_new_privs", "java.daemon", "java.script"} | {
     f"java.{word}" for word in ("arguments", "jar", "main", "module", "classpath", "modulepath", "options", "args")
 }
 
@@ -147,7 +148,7 @@ def test_every_field_can_be_said() -> None:
 def test_every_option_has_a_key() -> None:
     """Each option of the command line fills a key of the file; the two keys without one have one permitted value, or are `--`."""
     assert {option.key for option in OPTIONS} <= set(FIELDS)
-    assert set(FIELDS) - {option.key for option in OPTIONS} == ELSEWHERE - {"security.isolate_network", "java.daemon"}
+    assert set(FIELDS) - {option.key for option in OPTIONS} == ELSEWHERE - {"java.daemon"}
 
 
 PROGRAMS = {
@@ -212,7 +213,9 @@ MISTAKES = {
     "[control]\nallow = ['status']": r"control\.allow: .*expected control\.group as well",
     "[control]\ngroup = 'g'\nallow = ['shell']": r"control\.allow\[0\]: expected one of status",
     "[control]\nsocket = 'x'": r"control\.socket: expected an absolute path",
-    "[security]\nisolate_network = true": r"security\.isolate_network: .*not available in this version but by systemd",
+    "[security]\nisolate_network = 1": r"security\.isolate_network: expected true or false",
+    "[security]\nisolate_network = true\nconnect_ports = [443]": r"security\.connect_ports: an isolated service connects nowhere",
+    "listen = ['80,bind-only']\n[security]\nisolate_network = true": r"listen: an isolated .*no bind-only listener",
     "[security]\nconnect_ports = 443": r"connect_ports: expected an array of TCP ports, such as \[443, 5432\], got 443",
     "[security]\nconnect_ports = [443, 0]": r"connect_ports\[1\]: expected a TCP port from 1 to 65535, got 0",
     "[security]\nconnect_ports = [true]": r"connect_ports\[0\]: expected a TCP port",

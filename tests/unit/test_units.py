@@ -55,6 +55,8 @@ def test_the_template_is_what_is_shipped() -> None:
         ("listen = ['8080']\n[control]\ngroup = 'adm'", {"PrivateUsers": "no"}),
         ("user = 'a:b'", {"User": "a", "Group": "b", "DynamicUser": ""}),
         ("", {"DynamicUser": "yes", "User": ""}),
+        ("listen = ['8080']\n[security]\nisolate_network = true", {"RestrictNamespaces": "user net", "PrivateNetwork": "no"}),
+        ("listen = ['8080']", {"RestrictNamespaces": "yes"}),
         ("listen = ['192.0.2.1:80']", {"After": "network-online.target"}),
         ("listen = ['192.0.2.1:80,freebind']", {"After": "network.target"}),
     ],
@@ -64,6 +66,18 @@ def test_directives_follow_the_configuration(text: str, expected: dict[str, str]
     found = directives(service_unit(wanted(text)))
 
     assert {name: found.get(name, "") for name in expected} == expected
+
+
+@pytest.mark.parametrize("way", [Way.CAPABILITY, Way.SOCKET])
+@pytest.mark.parametrize("port", [80, 8080])
+def test_a_network_for_each_jvm(way: Way, port: int) -> None:
+    """Where the configuration isolates, the unit lets namespaces be made, and their capabilities be given up: capset."""
+    plain, isolating = (
+        service_unit(wanted(f"listen = ['{port}']{more}", way)) for more in ("", "\n[security]\nisolate_network = true")
+    )
+
+    assert "SystemCallFilter=capset" in isolating
+    assert ("SystemCallFilter=capset" in plain) == (way is Way.CAPABILITY and port == 80)
 
 
 def test_each_way_in() -> None:
