@@ -42,7 +42,7 @@ _CLOJURE = """
   (.start))
 """
 _TANUKI = """
-wrapper.java.command=java
+wrapper.java.command=%JAVA_HOME%/bin/java
 wrapper.java.mainclass=org.tanukisoftware.wrapper.WrapperSimpleApp
 wrapper.java.classpath.1={classes}
 wrapper.java.classpath.2=/usr/share/java/wrapper.jar
@@ -223,6 +223,8 @@ RECIPES = [
         tanuki("console"),
         http_get(),
         script=True,
+        options=("--reload", "restart"),
+        needs=ONCE,
         package="service-wrapper",
     ),
     Recipe(
