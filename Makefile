@@ -14,7 +14,7 @@ lint: # style, import floors, shell, spelling, Markdown
 	python tests/support/markdown.py
 
 types: # mypy --strict, tests included; pyright's rules for the public API
-	mypy --strict jvmbind tests packaging/pages hatch_build.py
+	mypy --strict jvmbind tests packaging/pages hatch_build.py examples/embedded-python examples/python
 	basedpyright --pythonpath "$$(command -v python)"
 
 unit: # what needs neither root nor a JVM

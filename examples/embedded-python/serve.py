@@ -29,7 +29,7 @@ def serve(port: int) -> Callable[[int], None]:
     """Start the JDK's HttpServer with a handler written in Python; return what stops it, within so many seconds."""
     import jpype  # noqa: PLC0415 - once the JVM is there
 
-    @jpype.JImplements("com.sun.net.httpserver.HttpHandler")  # type: ignore[untyped-decorator]
+    @jpype.JImplements("com.sun.net.httpserver.HttpHandler")
     class Handler:
         @jpype.JOverride  # type: ignore[untyped-decorator]
         def handle(self, exchange: object) -> None:

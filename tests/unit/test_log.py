@@ -13,6 +13,7 @@ from jvmbind.cli import logs
 from jvmbind.cli.logs import unit_of
 from jvmbind.config.values import WATCHDOG_WORDS
 from jvmbind.errors import SystemFailureError
+from jvmbind.lifecycle import Notice
 from jvmbind.supervisor.log import _Formatter, fields_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,8 @@ def test_every_event_is_in_the_documentation() -> None:
     page = (ROOT / "docs" / "logs.md").read_text("utf-8").split("## Events")[1]
     told = set(re.findall(r"`([a-z-]+)`", "".join(line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `"))))
     source = "".join(path.read_text("utf-8") for path in sorted((ROOT / "jvmbind").rglob("*.py")))
-    said = set(re.findall(r'(?:fields_of\(|\bReport\(|"EVENT": )"([a-z-]+)"', source)) | {"bind-refused", "bind-undeclared"}
+    said = set(re.findall(r'(?:fields_of\(|"EVENT": )"([a-z-]+)"', source)) | {"bind-refused", "bind-undeclared"}
+    said |= {notice.value for notice in Notice}
     said |= {f"{asked}-{end}" for asked in ("reload", "restart") for end in ("done", "failed", "refused")}
     said |= {f"liveness-{action}" for action in WATCHDOG_WORDS} | {"reload", "restart", "stop", "dump"}
 
