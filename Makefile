@@ -1,7 +1,7 @@
 # Every task by its name. The tools are those of the environment that `bash setup.sh --dev` makes and names:
 #
 #   PATH="$(bash setup.sh --dev)/bin:$PATH" make lint
-.PHONY: lint types unit all bench docs
+.PHONY: lint types unit all bench docs fuzz
 
 SHELL_FILES = setup.sh progress.sh tests/run.sh .ci/run scripts/jvmbind $(wildcard examples/*.sh examples/*/*.sh packaging/*/*.sh)
 
@@ -26,6 +26,13 @@ all: # as root on Debian 12 or newer: everything
 bench: # as root, in a network of its own: the figures of docs/benchmarks.md
 	python benchmarks/speed.py pairs
 	python benchmarks/speed.py first-answer
+
+fuzz: # a million inputs of each kind: listeners, configurations, messages, the broker's, plans; some minutes
+	python -I tests/fuzz/fuzz_specs.py 1000000
+	python -I tests/fuzz/fuzz_configs.py
+	python -I tests/fuzz/fuzz_messages.py
+	python -I tests/fuzz/fuzz_broker.py
+	python -I tests/fuzz/fuzz_plans.py
 
 docs: # what is made from the source, and one sentence a line
 	python tests/support/messages.py

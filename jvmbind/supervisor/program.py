@@ -86,7 +86,6 @@ class Program:
                 data, fds = b"", []
             if not data:
                 self._is_there = False  # its last holder has closed it, or ended
-                break
             number, _, word = data.decode("ascii", "replace").partition(" ")
             if word == DIE_WITH and fds and self._watched < 0:
                 self._watched = fds.pop()
@@ -97,6 +96,8 @@ class Program:
                 found.append((int(number), word, []))
             for fd in fds:
                 os.close(fd)
+            if not data:
+                break
         return found
 
     def reply(self, number: int) -> Reply:

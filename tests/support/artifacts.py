@@ -104,7 +104,9 @@ def artifact(name: str) -> Path:
     if name in PROJECTS:
         return _kept(f"{name}-{PROJECTS[name].split(':')[2]}", lambda work: _project(name, work))
     if name in DEBIAN:
-        return _kept(f"{name}-{platform.freedesktop_os_release()['VERSION_ID']}", lambda work: _debian_file(*DEBIAN[name], work))
+        release = platform.freedesktop_os_release()
+        version = release.get("VERSION_ID") or release["VERSION_CODENAME"]  # testing and unstable have no number
+        return _kept(f"{name}-{version}", lambda work: _debian_file(*DEBIAN[name], work))
     if name in SCHEMAS:
         return _kept(name, lambda work: _schemas(*SCHEMAS[name], work))
     return libraries(name, (LIBRARIES | JARS)[name])

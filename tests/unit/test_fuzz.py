@@ -34,3 +34,25 @@ def test_fuzz_of_the_broker() -> None:
     assert rows[-1].startswith("8000 inputs, seed 7, ")
     assert len(rows) == 3
     assert all("accepted" in row and "refused" in row for row in rows[:-1]), ended.stdout
+
+
+def test_fuzz_of_configurations() -> None:
+    """Thousands of random configuration files give a request or one line with the file's name, and there are both."""
+    command = [sys.executable, "-I", "-W", "error", str(PROGRAM.with_name("fuzz_configs.py")), "3000", "7"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.match(r"accepted \d{3,}, refused \d{3,}\n3000 inputs, seed 7, ", ended.stdout), ended.stdout
+
+
+def test_fuzz_of_messages() -> None:
+    """Thousands of random notifications, commands and requests are read as what was written or refused, and there are both."""
+    command = [sys.executable, "-I", "-W", "error", str(PROGRAM.with_name("fuzz_messages.py")), "3000", "7"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = ended.stdout.splitlines()
+    assert rows[-1].startswith("9000 inputs, seed 7, ")
+    assert all("accepted" in row and "refused" in row for row in rows[:-1]), ended.stdout

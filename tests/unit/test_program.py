@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from types import SimpleNamespace
 from typing import cast
@@ -54,3 +55,19 @@ def test_an_answer_comes_behind_the_state_that_it_tells_of(monkeypatch: pytest.M
             state = SimpleNamespace(phase=SimpleNamespace(value=phase), members=[])
             end.tell(cast("Actions", world), cast("State", state))
         assert told.packets == ["reloading", "0", "up", "1"]
+
+
+@pytest.mark.parametrize("request_", [b"", b"x", b"1 status", b"1 no-such-word", b"die-with"])
+def test_descriptors_that_nobody_asked_for(request_: bytes) -> None:
+    """What comes with a request that needs no descriptor is closed, also with an empty one, which stands for the end."""
+    told = Told()
+    reader, writer = os.pipe()
+    with told.program, told.other:
+        end = Program(cast("Notifier", told))
+        socket.send_fds(told.other, [request_], [writer])
+        os.close(writer)
+
+        end.requests({told.program.fileno()})
+
+        assert os.read(reader, 1) == b"", "nobody has the pipe's other end"
+    os.close(reader)
