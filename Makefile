@@ -36,4 +36,5 @@ fuzz: # a million inputs of each kind: listeners, configurations, messages, the 
 
 docs: # what is made from the source, and one sentence a line
 	python tests/support/messages.py
+	python tests/support/states.py
 	python tests/support/markdown.py --fix

@@ -46,6 +46,7 @@ KINDS = (
     ("the Java API", r".*/jvmbind/_shim\.jar"),
     ("JVM statistics", r"/tmp/hsperfdata_[^/]+/\d+"),
     ("description of the service", r"/memfd:.*"),
+    ("what ctypes calls C with (libffi 3.5)", r"/usr/lib/[^/]+/libffi\.so\.[0-9.]+"),
 )
 
 
