@@ -121,10 +121,12 @@ def cell(code, interrupt=False):
         said.append(content.get("text") or content.get("ename") or content.get("data", {{}}).get("text/plain", ""))
         if interrupt and "waiting" in str(content.get("text")):
             pressing.start()
-    # An interrupt between the output and the wait is none: a user presses the key again.
+    # An interrupt between the output and the wait is none: a user presses the key again, and not while it is being answered.
     over = threading.Event()
     def press():
-        while not over.wait(0.3):
+        pause = 0.5
+        while not over.wait(pause):
+            pause = 10
             os.kill(manager.provisioner.process.pid, signal.SIGINT)
     pressing = threading.Thread(target=press, daemon=True)
     reply = client.execute_interactive(code, output_hook=output, timeout=60)
@@ -139,7 +141,8 @@ async def tick():
     while True:
         await asyncio.sleep(0.1)
 ticking = asyncio.ensure_future(tick())''')
-cell('''service = jvmbind.AsyncService(java={{"arguments": {java!r}}}, listen={{"http": 80}}, user={user!r}, quiet=True)
+cell('''java = {{"arguments": {java!r}}}
+service = jvmbind.AsyncService(name="notebook", java=java, listen={{"http": 80}}, user={user!r}, quiet=True)
 running = await service.start(stdout=subprocess.DEVNULL, die_with_parent=True)
 await running.wait_ready()
 running.state''')
@@ -151,7 +154,7 @@ client.wait_for_ready(timeout=60)
 cell('''import jvmbind, time
 while True:
     try:
-        jvmbind.connect().close()
+        jvmbind.connect("notebook").close()
     except jvmbind.PortUnavailableError:
         print("gone")
         break
