@@ -1,4 +1,4 @@
-"""`jvmbind unit NAME|PATH`: systemd units, or with --apparmor or --selinux a policy, made for one configuration.
+"""`jvmbind unit NAME|PATH`: systemd units, or with --apparmor, --selinux or --polkit a policy, made for one configuration.
 
 Runs as any user; with --install as one who may write where systemd looks for units. Starts, stops and enables nothing. The text
 comes from jvmbind.units; here is what has to look at this machine.
@@ -85,6 +85,9 @@ def main(argv: list[str]) -> None:
     policies = parser.add_mutually_exclusive_group()
     policies.add_argument("--apparmor", action="store_true", help="print an AppArmor profile for the service, and no units")
     policies.add_argument("--selinux", action="store_true", help="print a SELinux policy module for the service, and no units")
+    policies.add_argument(
+        "--polkit", action="store_true", help="print a polkit rule for the group that may reload or restart it, and no units"
+    )
     parser.add_argument("--user", action="store_true", help="for the caller's own service manager (systemctl --user)")
     parser.add_argument("--install", action="store_true", help=f"write them to {_SYSTEM} or the user's place")
     options = parser.parse_args(argv)
@@ -93,7 +96,7 @@ def main(argv: list[str]) -> None:
         if not word.isprintable():  # it could end a line, and begin a directive
             msg = f"{word!r} cannot stand in a unit; expected printable characters"
             raise ConfigurationError(msg)
-    if options.apparmor or options.selinux:
+    if options.apparmor or options.selinux or options.polkit:
         sys.stdout.write(policy(options, wanted))
         return
     units = {f"{wanted.name}.service": service_unit(wanted)}

@@ -1,4 +1,4 @@
-"""`jvmbind unit --apparmor` and `--selinux`: what of this machine a policy has to name.
+"""`jvmbind unit --apparmor`, `--selinux` and `--polkit`: what of this machine a policy has to name.
 
 Part of `jvmbind unit`, run as any user. Loads and writes nothing; the text comes from jvmbind.units.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import jvmbind
 from jvmbind.errors import ConfigurationError, UsageError
-from jvmbind.units import apparmor, selinux
+from jvmbind.units import apparmor, polkit, selinux
 from jvmbind.units.wanted import Places
 from jvmbind.worker.java_home import find_java_home
 
@@ -24,12 +24,25 @@ if TYPE_CHECKING:
 
 def policy(options: argparse.Namespace, wanted: Wanted) -> str:
     """Return the text of the profile or module that is asked for; raises JvmbindError."""
-    word = "--apparmor" if options.apparmor else "--selinux"
+    word = "--apparmor" if options.apparmor else "--selinux" if options.selinux else "--polkit"
     for other in ("install", "user"):
         if getattr(options, other):
             msg = f"unit: {word} and --{other}: a policy is loaded by its own tools, as root; expected only {word}"
             raise UsageError(msg)
+    if options.polkit:
+        return polkit.rule(_delegated(wanted))
     return apparmor.profile(wanted, _places(wanted)) if options.apparmor else selinux.module(wanted)
+
+
+def _delegated(wanted: Wanted) -> Wanted:
+    """Return what is wanted, if there is a group that may do something; raises ConfigurationError."""
+    if not wanted.request.control_group:
+        msg = f"{wanted.run}: control.group: expected the group whose members may reload or restart the service"
+        raise ConfigurationError(msg)
+    if not polkit.verbs(wanted.request.control_allow):
+        msg = f"{wanted.run}: control.allow: expected reload or restart in it; nothing else is systemd's to do"
+        raise ConfigurationError(msg)
+    return wanted
 
 
 def _places(wanted: Wanted) -> Places:

@@ -7,7 +7,8 @@ written to a layer above it, which is removed in the end. Run as root, with a ne
 2. That system is booted, with its own systemd as PID 1 and a network of its own. A real server runs on port 80 as www-data.
 3. NEWER.deb is installed while a client asks without a pause: the same processes serve on, the supervisor has taken the new
    version, and nobody is refused.
-4. `apt purge` while the service runs. Nothing of the package is left.
+4. With the system's own polkitd, a member of the control group reloads and restarts the unit, and does nothing else.
+5. `apt purge` while the service runs. Nothing of the package is left.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ user = "www-data"
 
 [listen]
 http = "80"
+
+[control]
+group = "webadmins"
+allow = ["status", "reload", "restart"]
 
 [java]
 main = "servers.JdkServer"
@@ -148,6 +153,32 @@ def upgrade(lab: Lab, network: LabNetwork, newer: str) -> None:
     assert not client.failed
 
 
+def delegate(lab: Lab) -> None:
+    """Let polkit decide who does what by systemctl: a member of the group, and a stranger."""
+    rule = "/etc/polkit-1/rules.d/50-jvmbind-shop.rules"
+    lab.run("sh", "-c", f"jvmbind unit shop --polkit > {rule}")
+    lab.run("systemctl", "start", "dbus.service", "polkit.service")
+    unit, other = "jvmbind@shop.service", "systemd-journald.service"
+    tried = [(unit, "reload"), (unit, "restart"), (unit, "try-restart"), (unit, "stop"), (unit, "start"), (unit, "kill")]
+    tried += [(unit, "reset-failed"), (unit, "set-property"), (other, "restart"), (other, "reload"), ("shop-x.service", "restart")]
+    allowed: dict[str, list[str]] = {}
+    for who in ("member", "stranger"):
+        words = ["runuser", "-u", who, "--", "systemctl", "--no-ask-password"]
+        for name, verb in tried:
+            more = ["MemoryMax=1G"] if verb == "set-property" else []
+            done = lab.run(*words, verb, name, *more, check=False, timeout=120)
+            if done.returncode == 0:
+                allowed.setdefault(who, []).append(f"{verb} {name}")
+            else:
+                assert "not found" in done.stderr or "uthenti" in done.stderr or "denied" in done.stderr, (who, verb, done.stderr)
+    assert allowed == {"member": [f"{verb} {unit}" for verb in ("reload", "restart", "try-restart")]}, allowed
+    lines = lab.run("journalctl", "--no-pager", "-u", unit).stdout
+    say(f"polkit: a member may {', '.join(verb.split()[0] for verb in allowed['member'])}, of {len(tried)} things; a stranger none")
+    assert "reload done" in lines, lines
+    lab.run("systemctl", "stop", "polkit.service")
+    lab.run("rm", rule)
+
+
 def try_in_lab(lower: str, folder: Path) -> None:
     """Serve, upgrade, purge."""
     lab = Lab({folder: "/packages"}, lower=lower, patience=60)
@@ -174,6 +205,7 @@ def try_in_lab(lower: str, folder: Path) -> None:
             f"serves on port 80: {shown['ActiveState']}, {shown['NFileDescriptorStore']} sockets in the store\n{shown['processes']}"
         )
         assert "www-data" in shown["processes"]
+        delegate(lab)
         upgrade(lab, network, newer)
         lab.run("systemctl", "enable", "jvmbind@shop")
         lab.run("systemctl", "enable", "--now", "jvmbind-broker.socket")
@@ -217,7 +249,9 @@ def main() -> None:
         )
         say("apt install ./jvmbind_*.deb in the bare system: ok")
         # What the trial itself needs: the package does without.
-        within(work, base, "apt-get -q -y install --no-install-recommends systemd dbus procps iproute2 > /dev/null 2>&1")
+        within(work, base, "apt-get -q -y install --no-install-recommends systemd dbus polkitd procps iproute2 > /dev/null 2>&1")
+        people = "groupadd webadmins && useradd -G webadmins member && useradd stranger"
+        within(work, base, people)
         try_in_lab(f"{work}/upper:{base}", work / "packages")
     finally:
         shutil.rmtree(work, ignore_errors=True)

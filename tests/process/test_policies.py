@@ -173,3 +173,23 @@ def test_it_is_not_installed(tmp_path: Path, word: str, other: str) -> None:
 
     assert (done.returncode, done.stdout) == (64, "")
     assert f"{word} and {other}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("control", "told"),
+    [
+        ('group = "nogroup"\nallow = ["status", "reload"]', '["reload"]'),
+        ('group = "nogroup"\nallow = ["restart"]', '["restart", "try-restart"]'),
+        ("", "control.group: expected the group"),
+        ('group = "nogroup"\nallow = ["status", "dump"]', "control.allow: expected reload or restart"),
+    ],
+)
+def test_polkit(tmp_path: Path, control: str, told: str) -> None:
+    """The rule has the verbs of what the group may do over the control socket; without such it is refused with the key's name."""
+    path = tmp_path / "shop.toml"
+    path.write_text(f'name = "shop"\nuser = "www-data"\n[java]\njar = "/x.jar"\n[control]\n{control}\n')
+    done = subprocess.run([*UNIT, str(path), "--polkit"], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == (0 if told.startswith("[") else 78), done.stderr
+    assert told in done.stdout + done.stderr
+    assert ("shop.service" in done.stdout) == told.startswith("[")
