@@ -3,7 +3,7 @@
 #
 #   bash packaging/deb/build.sh [FOLDER]
 #
-# Needs debhelper, a JDK, python3-venv, python3-prctl and python3-systemd, and PyPI for hatchling and JPype (by digest). Runs as
+# Needs build-essential, debhelper, a JDK, python3-venv, python3-prctl and python3-systemd, and PyPI for hatchling and JPype (by digest). Runs as
 # anybody. VERSION=... in the environment is the version of the Debian package, where that is not to be the checkout's;
 # DEBFULLNAME and DEBEMAIL say who maintains it, and are to be set for a package that is published.
 set -eu

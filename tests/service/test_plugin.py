@@ -60,6 +60,55 @@ def test_plugin(runner: Runner, jdk: Jdk, probes: Path) -> None:
     service.assert_nothing_left()
 
 
+PARALLEL = """
+import os, socket
+import pytest
+import jvmbind
+
+@pytest.mark.parametrize("number", range(4))
+def test_served(jvm_service, number):
+    port = jvmbind.testing.free_port()
+    java = {{"main": "probe.ChannelServer", "classpath": {classes!r}, "args": ["*", str(port)], "home": {home!r}}}
+    java["options"] = {options!r}
+    running = jvm_service(java=java, listen={{"http": port}}, user={user!r})
+    print(os.environ["PYTEST_XDIST_WORKER"], port)
+    socket.create_connection(("127.0.0.1", port)).close()
+    assert number < 3
+"""
+
+
+@pytest.mark.jdks(at_least=18)
+def test_plugin_in_parallel(runner: Runner, jdk: Jdk, probes: Path) -> None:
+    """Under xdist each test has a service and a port of its own, a failed one shows its own service's output, and none is left."""
+    folder = runner.workspace / "parallel"
+    folder.mkdir()
+    values = {"classes": str(probes), "home": str(jdk.home), "options": list(QUICK_JVM), "user": SERVICE_USER}
+    (folder / "conftest.py").write_text('pytest_plugins = ["jvmbind.testing"]\n')
+    (folder / "test_suite.py").write_text(PARALLEL.format(**values))
+    words = [
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+        "--rootdir",
+        str(folder),
+        str(folder),
+    ]
+    service = runner.start([sys.executable, "-I", *words])
+    service.quiet = False
+
+    assert service.wait(100) == 1, service.report()
+    assert "1 failed, 3 passed" in service.stdout
+    assert service.stdout.count("output of <RunningService") == 1
+    assert service.stdout.count("BOUND /") == 1
+    service.assert_nothing_left()
+
+
 def test_follow(runner: Runner, jdk: Jdk, probes: Path) -> None:
     """The example says what happens to a service, a crash too, and ends with its status after Ctrl-C."""
     options = ["--user", SERVICE_USER, "--listen", "80", "--java-home", str(jdk.home)]
