@@ -63,8 +63,8 @@ def bind_listeners(
     """Bind the listeners, or adopt those that systemd (LISTEN_FDS) has passed; all of them or none.
 
     `listen` is a mapping of name -> listener, or listeners, each in the grammar of `jvmbind run --listen`. `user` will
-    own a Unix socket. A number is a port. Raises ArgumentTypeError, UsageError, ConfigurationError, PortUnavailableError,
-    NotPermittedError, SystemFailureError.
+    own a Unix socket. A number is a port. Raises ArgumentTypeError, ArgumentValueError, ConfigurationError,
+    PortUnavailableError, NotPermittedError, SystemFailureError.
     """
     check_type("user", user, (str, type(None)), "USER, USER:GROUP or :GROUP, or None")
     declared = read_listeners(listen)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jvmbind.config import values as v
 from jvmbind.config.schema import FIELDS, TABLES, build, read_document
-from jvmbind.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
+from jvmbind.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError, UsageError
 from jvmbind.listen import number_names
 from jvmbind.spec import ListenSpec, parse_listen
 
@@ -64,19 +64,28 @@ def read_arguments(given: Mapping[str, object], what: str) -> tuple[Request, Val
 def read_listeners(listen: object) -> tuple[ListenSpec, ...]:
     """Return listeners as `jvmbind.bind_listeners` takes them, each with a name.
 
-    Raises ArgumentTypeError for what is no mapping or sequence of them, and UsageError for one that cannot be understood.
+    Raises ArgumentTypeError for what is no mapping or sequence of them, and ArgumentValueError for one that cannot be understood.
     """
     plain = _plain("listen", "listen", listen)
+    places: list[object] = list(plain) if isinstance(plain, dict) else []
     if isinstance(plain, dict):
         plain = [f"{name}={text}" for name, text in plain.items()]
     if not isinstance(plain, list):
         raise wrong_type("listen", "a mapping of NAME to listener, or a sequence of listeners", listen)
     found: list[ListenSpec] = []
     for place, one in enumerate(plain):
+        where = (places or range(len(plain)))[place]
+        name = f"listen[{where!r}]"
         if not isinstance(one, str | ListenSpec):
-            raise wrong_type(f"listen[{place}]", "a port, a listener such as '127.0.0.1:53/udp' or a ListenSpec", one)
-        found.append(one if isinstance(one, ListenSpec) else parse_listen(one))
-    return number_names(found)
+            raise wrong_type(name, "a port, a listener such as '127.0.0.1:53/udp' or a ListenSpec", one)
+        try:
+            found.append(one if isinstance(one, ListenSpec) else parse_listen(one))
+        except UsageError as error:
+            raise ArgumentValueError(f"listen[{where!r}]: {error}", name) from None
+    try:
+        return number_names(found)
+    except UsageError as error:
+        raise ArgumentValueError(f"listen: {error}", "listen") from None
 
 
 def check_texts(name: str, value: object) -> tuple[str, ...]:

@@ -303,7 +303,12 @@ ALONE = "import os, sys; sys.stdout.flush(); os._exit(0)"
         ([DROP, "jvmbind.start_jvm(options=['Main'])"], "ArgumentValueError: options: 'Main' is none"),
         ([DROP, A_THREAD, "jvmbind.start_jvm()"], "SystemFailureError: start_jvm: expected a call on the main thread"),
         ([A_THREAD, DROP], "NotPermittedError: drop: 2 threads"),
-        (["jvmbind.bind_listeners(['x'])"], "UsageError: listener 'x'"),
+        (["jvmbind.bind_listeners(['x'])"], "ArgumentValueError: listen[0]: listener 'x', character 1: expected a port"),
+        (
+            ["jvmbind.bind_listeners({'a': 80, 'b': 'x'})"],
+            "ArgumentValueError: listen['b']: listener 'b=x', character 3: expected a port",
+        ),
+        (["jvmbind.bind_listeners(['a=80', 'a=81'])"], "ArgumentValueError: listen: "),
         (["jvmbind.nosuch"], "AttributeError"),
     ],
 )
