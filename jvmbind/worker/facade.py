@@ -54,6 +54,7 @@ fi
 _SERVER = """#!/bin/sh
 # Written by jvmbind wrap: this server of the JDK gets the listeners, as any java does.
 left=$#
+set -- "$@" {options}
 for word do
     case $word in -J?*) set -- "$@" "${{word#-J}}" ;; esac
 done
@@ -158,7 +159,8 @@ def _entries(java_home: str, environ: Mapping[str, str]) -> dict[str, str]:
             entries[name] = f"{java_home}/{name}"
     for name in os.listdir(f"{java_home}/bin"):
         server = SERVERS.get(name)
-        entries[f"bin/{name}"] = _SERVER.format(main=server) if server else f"{java_home}/bin/{name}"
+        path = f"{java_home}/bin/{name}"
+        entries[f"bin/{name}"] = _SERVER.format(options=_compiled_in(path), main=server) if server else path
     package = os.path.dirname(os.path.abspath(jvmbind.__file__))
     entry = os.path.join(package, "__main__.py")
     command = shlex.join([sys.executable, "-I", os.path.join(package, "worker", "same_user.py")])
@@ -175,6 +177,13 @@ def _entries(java_home: str, environ: Mapping[str, str]) -> dict[str, str]:
         exec=_blocking(environ),
     )
     return entries
+
+
+def _compiled_in(launcher: str) -> str:
+    """Return the option that a launcher of the JDK has compiled in: of JDK 18 to 23 rmiregistry ends without it."""
+    option = "-Djava.security.manager=allow"
+    with open(launcher, "rb") as file:
+        return option if f"-J{option}".encode() in file.read() else ""
 
 
 def _is_written(name: str) -> bool:
